@@ -1,0 +1,37 @@
+/*
+ * `receivers:` as every service sees it: names and integrations. An integration is one entry of a receiver's `<channel>_configs` list; what stands
+ * inside is the channel's own affair, so the YAML node is kept for the notifier. Channels are those of common/channels.def;
+ * Alertmanager's keys for channels that are not there yet are load errors, because a receiver that silently sends nothing hides alerts.
+ *
+ *   receivers:
+ *     - name: team
+ *       locale: zh-CN            # own keys: locale, time_zone
+ *       slack_configs: [{api_url_file: ...}]
+ */
+#pragma once
+
+#include "common/settings.h"
+
+struct integration {
+    const char *channel;     /* "slack" */
+    const struct yaml *node; /* its map */
+    const char *path;        /* "receivers.0.slack_configs.1", for conf_node() */
+};
+
+struct receiver {
+    const char *name;
+    const char *locale, *time_zone; /* "" unless given: the channel's or the global default holds */
+    const struct integration *v;    /* by order of channels.def, then of the file: the index is the `integration` of a notification row */
+    size_t n;                       /* 0: a receiver that sends nothing, as in Alertmanager */
+};
+
+struct receivers {
+    const struct receiver *v;
+    size_t n;
+};
+
+/* Owned by the configuration. Duplicate and empty names are errors. */
+int receivers_load(struct settings *s, struct receivers *ret, struct err *e) MUST_CHECK;
+const struct receiver *receiver_find(const struct receivers *all, struct slice name);
+/* Registry of channel names. */
+const char *channel_name_at(size_t i); /* NULL past the end */
