@@ -1,7 +1,9 @@
 /*
- * `receivers:` as every service sees it: names and integrations. An integration is one entry of a receiver's `<channel>_configs` list; what stands
- * inside is the channel's own affair, so the YAML node is kept for the notifier. Channels are those of common/channels.def;
- * Alertmanager's keys for channels that are not there yet are load errors, because a receiver that silently sends nothing hides alerts.
+ * `receivers:` and `global:` as every service sees it: names and integrations. An integration is
+ * one entry of a receiver's `<channel>_configs` list; what stands inside is the channel's own
+ * affair, so the YAML node is kept for the notifier. Channels are those of common/channels.def;
+ * Alertmanager's keys for channels that are not there yet are load errors, because a receiver that
+ * silently sends nothing hides alerts.
  *
  *   receivers:
  *     - name: team
@@ -21,16 +23,27 @@ struct integration {
 struct receiver {
     const char *name;
     const char *locale, *time_zone; /* "" unless given: the channel's or the global default holds */
-    const struct integration *v;    /* by order of channels.def, then of the file: the index is the `integration` of a notification row */
+    const struct integration *v;    /* by order of channels.def, then of the file: the index is the
+                                       `integration` of a notification row */
     size_t n;                       /* 0: a receiver that sends nothing, as in Alertmanager */
 };
 
+/* `global:` as far as it means something here; Alertmanager's names, meanings and defaults. */
+struct global_settings {
+    int64_t resolve_timeout; /* of alerts that come without an end */
+    const char *smtp_smarthost, *smtp_from, *smtp_hello;
+    const char *smtp_auth_username, *smtp_auth_password, *smtp_auth_identity;
+    bool smtp_require_tls;
+    const char *slack_api_url; /* secret */
+};
+
 struct receivers {
+    struct global_settings global;
     const struct receiver *v;
     size_t n;
 };
 
-/* Owned by the configuration. Duplicate and empty names are errors. */
+/* `global` and `receivers`. Owned by the configuration. Duplicate and empty names are errors. */
 int receivers_load(struct settings *s, struct receivers *ret, struct err *e) MUST_CHECK;
 const struct receiver *receiver_find(const struct receivers *all, struct slice name);
 /* Registry of channel names. */

@@ -1,0 +1,239 @@
+#include "common/receivers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const channel_names[] = {
+#define CHANNEL(name) #name,
+#include "common/channels.def"
+#undef CHANNEL
+};
+#define CHANNELS (sizeof(channel_names) / sizeof(*channel_names))
+#define SUFFIX "_configs"
+#define PATH_MAX_LEN 128
+
+#define GLOBAL(field, type, def, flags, help)                                                      \
+    CONF(struct global_settings, field, type, def, flags, help)
+
+static const struct conf_key global_keys[] = {
+    GLOBAL(resolve_timeout, CONF_DURATION, "5m", 0, "an alert without an end ends after this"),
+    GLOBAL(smtp_smarthost, CONF_STR, NULL, 0, "mail server, host:port"),
+    GLOBAL(smtp_from, CONF_STR, NULL, 0, "sender of mail"),
+    GLOBAL(smtp_hello, CONF_STR, "localhost", 0, "name said in EHLO"),
+    GLOBAL(smtp_auth_username, CONF_STR, NULL, 0, "user at the mail server"),
+    GLOBAL(smtp_auth_password, CONF_STR, NULL, CONF_SECRET, "password at the mail server"),
+    GLOBAL(smtp_auth_identity, CONF_STR, NULL, 0, "identity to act as at the mail server"),
+    GLOBAL(smtp_require_tls, CONF_BOOL, "true", 0, "no mail without STARTTLS"),
+    GLOBAL(slack_api_url, CONF_STR, NULL, CONF_SECRET, "incoming webhook of Slack"),
+    CONF_END,
+};
+
+/* Alertmanager's, for channels and options that are not here: a file that has them still loads. */
+static const char *const global_foreign[] = {
+    "http_config",
+    "incidentio_timeout",
+    "jira_api_url",
+    "mattermost_webhook_url",
+    "mattermost_webhook_url_file",
+    "opsgenie_api_key",
+    "opsgenie_api_key_file",
+    "opsgenie_api_url",
+    "pagerduty_url",
+    "rocketchat_api_url",
+    "rocketchat_token",
+    "rocketchat_token_file",
+    "rocketchat_token_id",
+    "rocketchat_token_id_file",
+    "slack_app_token",
+    "slack_app_token_file",
+    "slack_app_url",
+    "smtp_auth_secret",
+    "smtp_auth_secret_file",
+    "smtp_force_implicit_tls",
+    "smtp_tls_config",
+    "telegram_api_url",
+    "telegram_bot_token",
+    "telegram_bot_token_file",
+    "victorops_api_key",
+    "victorops_api_key_file",
+    "victorops_api_url",
+    "webex_api_url",
+    "wechat_api_corp_id",
+    "wechat_api_secret",
+    "wechat_api_secret_file",
+    "wechat_api_url",
+    NULL,
+};
+
+const char *channel_name_at(size_t i)
+{
+    return i < CHANNELS ? channel_names[i] : NULL;
+}
+
+static int out_of_memory(struct err *e)
+{
+    return err_set(e, -ENOMEM, "receivers: the configuration is too large");
+}
+
+static int global_load(struct conf *c, struct global_settings *ret, struct err *e)
+{
+    const struct yaml *node = conf_yaml(c, "global");
+    int r = conf_node(c, node, "global", global_keys, global_foreign, ret, e);
+
+    for (size_t i = 0; r == 0 && global_foreign[i]; i++) {
+        const struct yaml *foreign = yaml_get(node, global_foreign[i]);
+        if (foreign)
+            r = conf_warn(c, foreign, "global.%s has no effect here", global_foreign[i]);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* The channel of a `<channel>_configs` key, or NULL. */
+static const char *channel_of_key(const char *key)
+{
+    for (size_t i = 0; i < CHANNELS; i++) {
+        size_t len = strlen(channel_names[i]);
+        if (strncmp(key, channel_names[i], len) == 0 && strcmp(key + len, SUFFIX) == 0)
+            return channel_names[i];
+    }
+    return NULL;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t a = strlen(s), b = strlen(end);
+
+    return a >= b && strcmp(s + a - b, end) == 0;
+}
+
+static bool is_list(const struct yaml *n)
+{
+    return yaml_kind(n) == YAML_SEQ || yaml_kind(n) == YAML_ABSENT;
+}
+
+/* Every member of a receiver is ours, or is refused by name. Counts integrations. */
+static int check_members(const struct yaml *node, size_t *ret_n, struct err *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < yaml_count(node); i++) {
+        const char *key = yaml_key(node, i);
+        const struct yaml *value = yaml_at(node, i);
+
+        if (strcmp(key, "name") == 0 || strcmp(key, "locale") == 0 || strcmp(key, "time_zone") == 0)
+            continue;
+        if (!ends_with(key, SUFFIX))
+            return yaml_err(value, e, "unknown key %s of a receiver", key);
+        if (!channel_of_key(key))
+            return yaml_err(value, e, "%s: there is no such channel here, nothing would be sent",
+                            key);
+        if (!is_list(value))
+            return yaml_err(value, e, "%s: a list is expected", key);
+        n += yaml_count(value);
+    }
+    *ret_n = n;
+    return 0;
+}
+
+static int add_channel(struct conf *c, const struct yaml *list, const char *channel,
+                       size_t receiver, struct integration *v, struct err *e)
+{
+    for (size_t i = 0; i < yaml_count(list); i++) {
+        char path[PATH_MAX_LEN];
+        const struct yaml *node = yaml_at(list, i);
+
+        if (yaml_kind(node) == YAML_SCALAR || yaml_kind(node) == YAML_SEQ)
+            return yaml_err(node, e, "%s" SUFFIX ": a list of maps is expected", channel);
+        (void)snprintf(path, sizeof(path), "receivers.%zu.%s" SUFFIX ".%zu", receiver, channel, i);
+        v[i] = (struct integration){channel, node, conf_strdup(c, path)};
+        if (!v[i].path)
+            return out_of_memory(e);
+    }
+    return 0;
+}
+
+static int add_integrations(struct conf *c, const struct yaml *node, size_t index,
+                            struct receiver *ret, struct err *e)
+{
+    struct integration *v = NULL;
+    size_t n, used = 0;
+    int r = check_members(node, &n, e);
+
+    if (r < 0)
+        return r;
+    if (n && !(v = conf_alloc(c, n, sizeof(*v))))
+        return out_of_memory(e);
+    for (size_t i = 0; i < CHANNELS; i++) {
+        char key[PATH_MAX_LEN];
+
+        (void)snprintf(key, sizeof(key), "%s" SUFFIX, channel_names[i]);
+        const struct yaml *list = yaml_get(node, key);
+        if ((r = add_channel(c, list, channel_names[i], index, v + used, e)) < 0)
+            return r;
+        used += yaml_count(list);
+    }
+    ret->v = v;
+    ret->n = n;
+    return 0;
+}
+
+static int text_of(struct conf *c, const struct yaml *node, const char *key, const char **ret,
+                   struct err *e)
+{
+    const struct yaml *value = yaml_get(node, key);
+
+    if (yaml_kind(value) == YAML_SEQ || yaml_kind(value) == YAML_MAP)
+        return yaml_err(value, e, "%s: a text is expected", key);
+    *ret = conf_strdup(c, value && yaml_scalar(value) ? yaml_scalar(value) : "");
+    return *ret ? 0 : out_of_memory(e);
+}
+
+static int load_one(struct conf *c, const struct yaml *node, size_t index, struct receiver *ret,
+                    struct err *e)
+{
+    int r;
+
+    if (yaml_kind(node) != YAML_MAP)
+        return yaml_err(node, e, "a receiver is a map with a name");
+    if ((r = text_of(c, node, "name", &ret->name, e)) < 0 ||
+        (r = text_of(c, node, "locale", &ret->locale, e)) < 0 ||
+        (r = text_of(c, node, "time_zone", &ret->time_zone, e)) < 0)
+        return r;
+    if (!*ret->name)
+        return yaml_err(node, e, "a receiver needs a name");
+    return add_integrations(c, node, index, ret, e);
+}
+
+int receivers_load(struct settings *s, struct receivers *ret, struct err *e)
+{
+    const struct yaml *list = conf_yaml(s->conf, "receivers");
+    struct receivers all = {.n = yaml_count(list)};
+    int r = global_load(s->conf, &all.global, e);
+
+    if (r < 0)
+        return r;
+    if (!is_list(list))
+        return yaml_err(list, e, "receivers: a list is expected");
+    struct receiver *v = all.n ? conf_alloc(s->conf, all.n, sizeof(*v)) : NULL;
+    if (all.n && !v)
+        return out_of_memory(e);
+    all.v = v;
+    for (size_t i = 0; i < all.n; i++) {
+        if ((r = load_one(s->conf, yaml_at(list, i), i, &v[i], e)) < 0)
+            return r;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(v[i].name, v[j].name) == 0)
+                return yaml_err(yaml_at(list, i), e, "there are two receivers named %s", v[i].name);
+    }
+    *ret = all;
+    return 0;
+}
+
+const struct receiver *receiver_find(const struct receivers *all, struct slice name)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (slice_is(name, all->v[i].name))
+            return &all->v[i];
+    return NULL;
+}
