@@ -39,7 +39,7 @@ struct slice arena_slice(struct arena *a, struct slice s);
 
 /* Formatted string; NULL past the cap. */
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
-char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) MUST_CHECK;
+char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF_LIKE(2, 0) MUST_CHECK;
 
 /* Destroy `obj` with `fn` at reset. -ENOMEM past the cap, and then `obj` is destroyed at once. */
 int arena_defer(struct arena *a, void (*fn)(void *), void *obj) MUST_CHECK;

@@ -21,7 +21,8 @@ char *hex_encode(const void *p, size_t len, char *out);
 /* Exactly `len` bytes from 2*len digits of either case; false otherwise. */
 bool hex_decode(struct slice s, void *out, size_t len);
 
-/* Constant time in the length of `given`: no early exit tells how much matched. Length itself is not secret. */
+/* Constant time in the length of `given`: no early exit tells how much matched. Length itself is not secret.
+ * An empty secret equals nothing: a credential that was never set must not open a door. */
 bool secret_eq(struct slice given, struct slice secret);
 /* "Basic base64(user:password)" as an Authorization value; constant-time. */
 bool basic_auth_eq(struct slice authorization, struct slice user, struct slice password);

@@ -16,5 +16,5 @@ struct err {
 /* Record and return `code`, so that `return err_set(e, -EPROTO, ...)` reads as one step. NULL `e` is fine. */
 int err_set(struct err *e, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* Prefix the message on the way up ("kafka: ..."); returns e->code. */
+/* Prefix the message on the way up: err_wrap(e, "kafka") makes "kafka: ..."; returns e->code. */
 int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);

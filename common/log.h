@@ -65,7 +65,7 @@ void log_write(enum log_level level, const struct kv *fields);
  */
 struct log_limit {
     uint32_t per_minute;
-    _Atomic int64_t window;
-    _Atomic uint32_t used, dropped;
+    _Atomic int64_t window; /* minute << 32 | lines written in it: one word, so that the limit is exact */
+    _Atomic uint32_t dropped;
 };
 bool log_allow(struct log_limit *l, uint32_t *ret_dropped);
