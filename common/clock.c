@@ -174,6 +174,8 @@ bool rfc3339_parse(struct slice s, int64_t *ret)
     int utc_minute = (h * 60 + m - offset + 2 * 1440) % 1440;
     if (sec == 60 && utc_minute != 1439)
         return false;
+    if (d.year > 10000)
+        d.year = 10000; /* past the end either way, and no overflow */
     int64_t t =
         days_from_date(d) * MS_DAY + (h * 60 + m - offset) * MS_MINUTE + sec * MS_SECOND + ms;
     *ret = t < 0 ? 0 : t > LAST_MS ? LAST_MS : t;
