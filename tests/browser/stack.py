@@ -1,0 +1,53 @@
+"""Where the tests find a running Tocsin: the harness's, or one of their own."""
+
+import os
+import pathlib
+import shlex
+import subprocess
+import tempfile
+from contextlib import contextmanager
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PORT_BASE = "22000"
+NAMES = ("TOCSIN_CONSOLE_URL", "TOCSIN_INGEST_URL")
+
+
+@contextmanager
+def running():
+    """Yields (console URL, ingest URL)."""
+    given = [os.environ.get(name) for name in NAMES]
+    if all(given):
+        yield tuple(given)
+        return
+    if any(given):
+        raise RuntimeError("set both or none of " + ", ".join(NAMES))
+    with tempfile.TemporaryDirectory(prefix="tocsin-page-", ignore_cleanup_errors=True) as home:
+        env = dict(os.environ, TOCSIN_HOME=home, TOCSIN_PORT_BASE=PORT_BASE)
+        # The servers run as another user, who must be able to enter.
+        os.chmod(home, 0o755)
+        try:
+            _dev("up", env)
+            values = _variables(_dev("env", env))
+            yield tuple(values[name] for name in NAMES)
+        finally:
+            _dev("down", env)
+
+
+def _dev(verb, env):
+    done = subprocess.run(
+        [ROOT / "deploy" / "dev", verb],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"deploy/dev {verb} failed:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def _variables(text):
+    """NAME=value lines as a shell reads them, with or without export."""
+    words = (word.partition("=") for word in shlex.split(text, comments=True))
+    return {name: value for name, equals, value in words if equals}

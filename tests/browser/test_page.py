@@ -1,0 +1,324 @@
+"""The console's page, in a real browser, on a real stack."""
+
+import gzip
+import re
+from datetime import datetime, timezone
+
+HOSTILE = "<img src=x onerror=\"window.pwned=1\"><b>&amp;'"
+
+
+def firing(service, name="HighLatency", severity="warning", **more):
+    labels = {"alertname": name, "service": service, "severity": severity}
+    return {
+        "status": "firing",
+        "labels": labels | more.get("labels", {}),
+        "annotations": more.get("annotations", {}),
+        "startsAt": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": more.get("link", ""),
+    }
+
+
+def watch(browser, tocsin, service, **filters):
+    """Opens the list narrowed to this test's service."""
+    query = "&".join(f"{k}={v}" for k, v in {"service": service, **filters}.items())
+    browser.open(f"{tocsin.console}/#/?{query}")
+    browser.wait_text("#feed", "Live")
+
+
+def opened(browser, tocsin, service, **more):
+    """Raises one incident, waits for its row, opens it by a click; returns its id."""
+    watch(browser, tocsin, service)
+    tocsin.post_alerts([firing(service, **more)])
+    browser.click(".incident .title")
+    browser.find(".head")
+    return browser.script("return document.querySelector('.head').dataset.id")
+
+
+def test_an_incident_appears_without_reload(browser, tocsin, service):
+    watch(browser, tocsin, service)
+    browser.wait_text("#summary", "No active incidents match")
+    browser.script("window.sameDocument = true")
+
+    tocsin.post_alerts([firing(service, severity="critical")])
+
+    browser.find(".incident[data-severity=critical]")
+    incident = tocsin.incidents(service=service)[0]
+    assert browser.texts(".incident .title") == [incident["title"]]
+    assert service in browser.text(".incident .place")
+    assert browser.script("return document.title").startswith("(1) ")
+    assert browser.script("return window.sameDocument") is True
+
+
+def test_text_from_senders_stays_text(browser, tocsin, service):
+    alert = firing(
+        service,
+        labels={"pod": HOSTILE},
+        annotations={"summary": HOSTILE, "runbook_url": "https://runbooks.invalid/a?b=c"},
+        link="javascript:window.pwned=1",
+    )
+    watch(browser, tocsin, service)
+    tocsin.post_alerts([alert])
+    browser.click(".incident .title")
+
+    browser.wait_text(".alert .annotation", HOSTILE)
+    browser.click(".alert summary")
+    browser.wait_text(".alert .facts", HOSTILE)
+    title = tocsin.incidents(service=service)[0]["title"]
+    assert " ".join(browser.text("h1").split()) == " ".join(title.split())
+    assert browser.count("main img, main b") == 0
+    assert browser.script("return window.pwned === undefined")
+    links = browser.script("return [...document.querySelectorAll('a')].map(a => a.href)")
+    assert "https://runbooks.invalid/a?b=c" in links
+    assert not [link for link in links if not link.startswith("http")]
+
+
+def test_an_incident_shows_what_the_api_knows(browser, tocsin, service):
+    identity = opened(browser, tocsin, service)
+    incident = tocsin.get(f"/api/v1/incidents/{identity}")
+
+    counts = incident["frequency_stats"]
+    assert browser.texts("#frequency strong") == [
+        str(counts[f"count_{window}"]) for window in ("1h", "24h", "7d", "30d")
+    ]
+    tier = incident["repair_stats"]["recommended_tier"]
+    assert browser.text("#tier").startswith(f"Tier {tier}")
+    assert browser.count("#proposal") == 1
+    assert browser.count(".alert[data-status=firing]") == 1
+    assert incident["timeline"]
+    browser.wait(lambda: browser.count("[data-kind]") > 0, "a timeline entry")
+
+
+def test_acknowledge_then_resolve_with_notes(browser, tocsin, service):
+    identity = opened(browser, tocsin, service)
+    path = f"/api/v1/incidents/{identity}"
+
+    browser.type("#note", "mine, looking")
+    browser.click("[data-act=acknowledged]")
+    browser.find(".head[data-status=acknowledged]")
+    browser.wait(lambda: any("mine, looking" in t for t in browser.texts("[data-kind]")), "the note")
+    assert tocsin.get(path)["status"] == "acknowledged"
+    assert browser.script("return document.querySelector('#note').value") == ""
+
+    browser.click("[data-act=investigating]")
+    browser.find(".head[data-status=investigating]")
+
+    # One alert still fires: a slip of the finger must not end the incident.
+    browser.type("#note", "rolled back")
+    browser.click("[data-act=resolved]")
+    browser.find("#confirm-resolve")
+    assert tocsin.get(path)["status"] == "investigating"
+    browser.click("#confirm-resolve")
+    browser.find(".head[data-status=resolved]")
+    after = tocsin.get(path)
+    assert (after["status"], after["resolve_reason"]) == ("resolved", "manual")
+    assert any("rolled back" in entry["text"] for entry in after["timeline"])
+    assert browser.count(".buttons [aria-disabled=true]") == 3
+
+    browser.click(".back")
+    browser.wait_text("#summary", "No active incidents match")
+    browser.choose("#f-status", "resolved")
+    browser.find(f'.incident[data-id="{identity}"][data-status=resolved]')
+
+
+def test_filters_narrow_the_list_and_live_in_the_address(browser, tocsin, service):
+    wanted = f"Wanted{service[4:]}"
+    tocsin.post_alerts(
+        [firing(service, wanted, "critical"), firing(service, "Other", "info")]
+    )
+    watch(browser, tocsin, service)
+    browser.wait(lambda: browser.count(".incident") == 2, "both incidents")
+
+    browser.choose("#f-severity", "critical")
+    browser.wait(lambda: browser.count(".incident") == 1, "the critical one alone")
+    browser.find(".incident[data-severity=critical]")
+
+    browser.choose("#f-severity", "")
+    browser.wait(lambda: browser.count(".incident") == 2, "both again")
+    browser.type("#f-q", wanted)
+    browser.wait(lambda: browser.count(".incident") == 1, "the one with that text")
+    address = browser.script("return location.href")
+    assert f"q={wanted}" in address and f"service={service}" in address
+
+    browser.open("about:blank")
+    browser.open(address)
+    browser.find(".incident[data-severity=critical]")
+    assert browser.count(".incident") == 1
+    assert browser.script("return document.querySelector('#f-q').value") == wanted
+
+
+def test_older_pages_hold_every_incident_once(browser, tocsin, service):
+    tocsin.post_alerts([firing(service, f"Storm{n}") for n in range(60)])
+    watch(browser, tocsin, service)
+    browser.wait(lambda: browser.count(".incident") == 50, "a full page")
+    browser.wait_text("#summary", "older")
+    browser.wait(lambda: len(tocsin.incidents(service=service, limit=100)) == 60, "60 incidents")
+    # The link follows the live page; what it names is settled once the last incident is in.
+    newest = shown(browser, lambda ids: ids == api_ids(tocsin, service))
+
+    browser.click("#older")
+    older = shown(browser, lambda ids: len(ids) == 10)
+    assert len(newest | older) == 60
+
+    browser.click("#newest")
+    shown(browser, lambda ids: ids == newest)
+
+
+def shown(browser, settled):
+    """The ids on the page, once they are as they should be."""
+    source = "return [...document.querySelectorAll('.incident')].map(e => e.dataset.id)"
+
+    def ids():
+        found = set(browser.script(source))
+        return found if settled(found) else None
+
+    return browser.wait(ids, "the rows of this page")
+
+
+def api_ids(tocsin, service):
+    return {i["id"] for i in tocsin.incidents(service=service, status="active", limit=50)}
+
+
+def test_stale_data_is_called_stale(browser, tocsin, service):
+    tocsin.post_alerts([firing(service)])
+    watch(browser, tocsin, service)
+    browser.find(".incident")
+
+    browser.offline(True)
+    browser.wait_text("#feed-text", "Not live. The server does not answer")
+    browser.wait_text("#feed-text", "may be out of date")
+    assert browser.count(".incident") == 1
+
+    browser.find("#feed-retry")
+
+    browser.offline(False)
+    browser.wait(lambda: browser.text("#feed-text") == "Live", "the page live again")
+
+
+def test_rows_of_one_filter_never_stand_under_another(browser, tocsin, service):
+    tocsin.post_alerts([firing(service)])
+    watch(browser, tocsin, service)
+    browser.find(".incident")
+
+    browser.offline(True)
+    browser.choose("#f-severity", "info")
+    browser.wait_text("#feed-text", "Nothing could be loaded yet")
+    assert browser.count(".incident") == 0
+
+
+def test_an_act_without_an_answer_is_not_called_done(browser, tocsin, service):
+    identity = opened(browser, tocsin, service)
+    browser.offline(True)
+    browser.type("#note", "keep this")
+    browser.click("[data-act=acknowledged]")
+    browser.wait_text("#act-error", "not known whether")
+    assert browser.script("return document.querySelector('#note').value") == "keep this"
+    assert tocsin.get(f"/api/v1/incidents/{identity}")["status"] == "open"
+
+
+def test_an_unknown_incident_says_so(browser, tocsin):
+    browser.open(f"{tocsin.console}/#/incidents/00000000-0000-0000-0000-000000000000")
+    browser.wait_text("#feed-text", "HTTP 404")
+
+
+def test_keyboard_alone_opens_an_incident_and_comes_back(browser, tocsin, service):
+    tocsin.post_alerts([firing(service)])
+    watch(browser, tocsin, service)
+    browser.find(".incident")
+
+    def tab_to(css):
+        for _ in range(40):
+            browser.press("Tab")
+            if browser.script("return document.activeElement.matches(arguments[0])", css):
+                return
+        raise AssertionError(f"Tab does not reach {css}")
+
+    tab_to(".incident .title")
+    browser.press("Enter")
+    browser.find(".head")
+    browser.wait(lambda: browser.script("return document.activeElement.tagName") == "H1", "focus")
+    tab_to("[data-act=acknowledged]")
+    browser.press("Enter")
+    browser.find(".head[data-status=acknowledged]")
+    browser.script("history.back()")
+    browser.wait(
+        lambda: browser.script("return document.activeElement.matches('.incident .title')"),
+        "focus on the row again",
+    )
+
+
+def test_focus_survives_live_updates(browser, tocsin, service):
+    tocsin.post_alerts([firing(service, "First")])
+    watch(browser, tocsin, service)
+    browser.find(".incident")
+    browser.script("document.querySelector('.incident .title').focus()")
+    first = browser.script("return document.activeElement.href")
+
+    # The row is rendered anew when its incident changes, and moves when newer ones come.
+    tocsin.post_alerts([firing(service, "First", labels={"pod": "two"}), firing(service, "Second")])
+    browser.wait(lambda: browser.count(".incident") == 2, "the second incident")
+    browser.wait(lambda: "2 alerts" in " ".join(browser.texts(".incident")), "the second alert")
+    assert browser.script("return document.activeElement.href") == first
+
+
+def test_phone_width_needs_no_sideways_scrolling(browser, tocsin, service):
+    long = "A" + "VeryLongNameWithoutSpaces" * 8
+    browser.cdp(
+        "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True
+    )
+    width = "return document.documentElement.scrollWidth"
+    opened(browser, tocsin, service, name=long, annotations={"description": "x" * 400})
+    browser.find(".alert")
+    assert browser.script(width) <= 360
+    browser.click(".back")
+    browser.find(".incident")
+    assert browser.script(width) <= 360
+
+
+def test_light_and_dark_are_readable(browser, tocsin, service):
+    opened(browser, tocsin, service, severity="critical")
+    browser.find(".alert")
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.cdp("Emulation.setEmulatedMedia", features=[feature])
+        poor = browser.script(CONTRAST)
+        assert not poor, f"{scheme}: {poor}"
+
+
+# WCAG's contrast ratio of every piece of text against what lies behind it; returns those under 4.5.
+CONTRAST = """
+const rgb = c => c.match(/[\\d.]+/g).map(Number);
+const lum = c => rgb(c).slice(0, 3).map(v => v / 255)
+  .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = e => {
+  for (; e; e = e.parentElement) {
+    const c = getComputedStyle(e).backgroundColor;
+    if ((rgb(c)[3] ?? 1) > 0) return c;
+  }
+  return 'rgb(255, 255, 255)';
+};
+const poor = [];
+for (const e of document.querySelectorAll('body *')) {
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+  if (!own || !e.checkVisibility()) continue;
+  const [a, b] = [lum(getComputedStyle(e).color), lum(behind(e))].sort((x, y) => y - x);
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < 4.5) poor.push([e.outerHTML.slice(0, 120), ratio]);
+}
+return poor;
+"""
+
+
+def test_policy_is_strict_and_nothing_offends_it(browser, tocsin, service):
+    headers, html = tocsin.fetch("/")
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+
+    opened(browser, tocsin, service)
+    browser.find(".alert")
+    assert [entry for entry in browser.console_log() if entry["level"] == "SEVERE"] == []
+
+    scripts = re.findall(r'src="(/assets/[^"]+\.js)"', html.decode())
+    assert scripts
+    assert sum(len(gzip.compress(tocsin.fetch(path)[1])) for path in scripts) < 30_000
