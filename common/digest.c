@@ -104,7 +104,8 @@ bool hex_decode(struct slice s, void *out, size_t len)
         if (hex_value(s.p[i]) < 0)
             return false;
     for (size_t i = 0; i < len; i++)
-        to[i] = (unsigned char)(hex_value(s.p[2 * i]) << 4 | hex_value(s.p[2 * i + 1]));
+        to[i] = (unsigned char)((unsigned)hex_value(s.p[2 * i]) << 4 |
+                                (unsigned)hex_value(s.p[2 * i + 1]));
     return true;
 }
 
