@@ -9,9 +9,9 @@
 
 #include "common/arena.h"
 
+#define JSON_DEPTH_MAX 1024 /* no setting goes past it */
 struct json_limits {
-    uint32_t max_depth; /* nesting of objects and arrays, 32 by default */
-    size_t max_items;   /* 0: no limit. Elements of the array that `count` names */
+    uint32_t max_depth; /* nesting of objects and arrays */
 };
 
 /*
@@ -34,12 +34,16 @@ size_t json_count(struct slice text, const char *path);
 bool json_next(struct slice array, size_t *pos, struct slice *ret);
 /* Iterate over an object's members: key is the raw string with quotes. */
 bool json_next_member(struct slice object, size_t *pos, struct slice *key, struct slice *value);
-/* A raw JSON string (with quotes) decoded into the arena; numbers and literals as their text;
- * {NULL,0} when absent, null or past the cap. */
+/* A raw JSON string (with quotes) decoded into the arena, \u0000 and lone surrogates as U+FFFD;
+ * numbers and true/false as their text, not copied; {NULL,0} when absent, null, an object, an
+ * array, or past the cap. */
 struct slice json_text(struct slice raw, struct arena *a);
 
-/* Tree owned by the arena (json_decref deferred). NULL with a reason; duplicate keys and depth are
- * refused. Text must be scanned first. */
+/*
+ * Tree owned by the arena (json_decref deferred). NULL with a reason; duplicate keys are refused.
+ * Text must be scanned first. \u0000 and lone surrogates, which RFC 8259 lets through and no
+ * database takes, become U+FFFD; an integer past 64 bits makes every number a real.
+ */
 json_t *json_tree(struct slice text, struct arena *a, struct err *e) MUST_CHECK;
 /* Strings of a tree: "" never NULL. Not a string: numbers and booleans as their text, in the arena;
  * else "". */
