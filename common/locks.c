@@ -24,8 +24,9 @@ int lock_anomalies(struct pg *pg, struct arena *a, const struct lock_keys *k, PG
     pg_byteas(p, k->keys, k->n);
     return pg_query(
         pg,
-        LOCKING("t.tenant, t.key, first_seen, last_seen, occurrences, frequency, incident_id",
-                "anomalies", "key", "$1::text[], $2::bytea[]"),
+        LOCKING(
+            "t.tenant, t.key, first_seen, last_seen, occurrences, frequency, incident_id, version",
+            "anomalies", "key", "$1::text[], $2::bytea[]"),
         p, ret, e);
 }
 

@@ -20,7 +20,16 @@ struct lock_keys {
 };
 
 /* Column numbers of the results. */
-enum { AN_TENANT, AN_KEY, AN_FIRST_SEEN, AN_LAST_SEEN, AN_OCCURRENCES, AN_FREQUENCY, AN_INCIDENT };
+enum {
+    AN_TENANT,
+    AN_KEY,
+    AN_FIRST_SEEN,
+    AN_LAST_SEEN,
+    AN_OCCURRENCES,
+    AN_FREQUENCY,
+    AN_INCIDENT,
+    AN_VERSION
+};
 enum {
     IN_TENANT,
     IN_ID,
@@ -75,7 +84,7 @@ enum {
     GR_ROUTE,
     GR_LABELS,
     GR_INCIDENT,
-    GR_MOVED,
+    GR_ROUTED_BY,
     GR_SINCE,
     GR_FLUSHED_AT,
     GR_SEQ,

@@ -150,7 +150,7 @@ int change_run(struct facts *facts, const struct report *reports, size_t n, bool
 int change_silence(struct facts *facts, int64_t at_ms, const struct merge_limits *lim,
                    struct arena *a, struct change_list *ret)
 {
-    const struct order order = order_of_expiry(at_ms);
+    const struct order order = {.at = at_ms};
     struct run r;
 
     if (run_start(&r, facts, 1, true, lim, a, ret) < 0)

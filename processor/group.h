@@ -44,7 +44,8 @@ struct said {
 /* What is, read under the group's lock. */
 struct standing {
     enum group_kind kind;
-    bool moved;
+    bool moved; /* kind incident: with the incident's severity, `routed_by` no longer leads to this
+                   route */
     int64_t since_ms, flushed_ms; /* flushed 0: never */
     /* kind incident */
     enum incident_status status;

@@ -21,16 +21,6 @@ static bool before(const struct order *a, const struct order *b)
     return order_cmp(a, b) < 0;
 }
 
-/* After every record of that millisecond: what was promised until then could still be renewed then.
- */
-struct order order_of_expiry(int64_t at_ms)
-{
-    struct order o = {.at = at_ms, .index = UINT32_MAX};
-
-    memset(o.request.b, 0xff, sizeof(o.request.b));
-    return o;
-}
-
 void facts_init(struct facts *f)
 {
     memset(f, 0, sizeof(*f));
@@ -59,7 +49,7 @@ static const struct fact_end *end_of(const struct facts *f, int64_t start, const
 
     for (uint32_t i = 0; i < f->end_n; i++) {
         const struct fact_end *e = &f->ends[i];
-        if (e->end < start || !before(last, &e->last))
+        if (e->end < start || !before(last, &e->last) || (e->silence && f->promise > e->end))
             continue;
         if (!found || before(&e->last, &found->last))
             found = e;
@@ -186,10 +176,9 @@ void facts_add(struct facts *f, const struct report *r, const struct merge_limit
 
 void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim)
 {
-    const struct order o = order_of_expiry(at_ms);
+    struct order o = f->newest;
 
-    if (before(&f->newest, &o))
-        f->newest = o;
+    o.index = UINT32_MAX;
     add_end(f, at_ms, &o, true, cap_of(lim->starts));
 }
 
@@ -300,7 +289,10 @@ static void derive_end(const struct facts *f, struct alert_state *ret)
         const struct order *last =
             i < f->start_n ? &f->starts[i].last : &f->marks[f->mark_n - 1].order;
         const struct fact_end *e = end_of(f, i < f->start_n ? f->starts[i].start : last->at, last);
-        const int64_t at = !e ? 0 : before(last, &e->first) ? e->first.at : e->last.at;
+        const int64_t at = !e                        ? 0
+                           : e->silence              ? e->end
+                           : before(last, &e->first) ? e->first.at
+                                                     : e->last.at;
         if (at > ret->ended_at) {
             ret->ended_at = at;
             ret->by_silence = e->silence;

@@ -40,9 +40,6 @@ struct report {
     int64_t starts_at, ends_at; /* ms; 0: absent */
     struct slice event_id;
 };
-/* An end by silence is an input with a time of its own: no request, the moment the promise ran out.
- */
-struct order order_of_expiry(int64_t at_ms);
 
 struct fact_start {
     int64_t start;
@@ -93,6 +90,8 @@ struct alert_state {
 void facts_init(struct facts *f);
 /* Add one report (NOTE adds nothing). Idempotent. */
 void facts_add(struct facts *f, const struct report *r, const struct merge_limits *lim);
+/* An end by silence: nothing was heard after the newest report, and `at_ms` is when that became an
+ * end. Any report later than the newest, or a longer promise that comes to light, undoes it. */
 void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim);
 void facts_derive(const struct facts *f, const struct merge_limits *lim, struct alert_state *ret);
 /* Forget what is older than a window and says nothing about now. After the caller has compared
