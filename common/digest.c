@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 
 CLEANUP_DEFINE(EVP_MAC_CTX *, EVP_MAC_CTX_free);
+CLEANUP_DEFINE(EVP_MD_CTX *, EVP_MD_CTX_free);
 
 /* Only a broken or memory-starved libcrypto gets here, and no answer is better than a wrong one. */
 static void require(int ok, const char *what)
@@ -33,6 +34,17 @@ uint64_t fnv1a(uint64_t h, const void *p, size_t len)
 void sha256(const void *p, size_t len, unsigned char out[SHA256_LEN])
 {
     require(EVP_Digest(p, len, out, NULL, EVP_sha256(), NULL), "SHA-256");
+}
+
+void sha256_v(const struct slice *text, size_t n, unsigned char out[SHA256_LEN])
+{
+    CLEANUP(EVP_MD_CTX_free) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    require(ctx != NULL, "SHA-256 context");
+    require(EVP_DigestInit_ex(ctx, EVP_sha256(), NULL), "SHA-256 init");
+    for (size_t i = 0; i < n; i++)
+        if (text[i].len > 0)
+            require(EVP_DigestUpdate(ctx, text[i].p, text[i].len), "SHA-256 update");
+    require(EVP_DigestFinal_ex(ctx, out, NULL), "SHA-256 final");
 }
 
 /* Fetching an algorithm searches the providers; a keyed context per call is cheap beside it. */
