@@ -29,7 +29,8 @@ const char *rfc3339_format(int64_t ms, char out[RFC3339_MAX]);
  */
 bool rfc3339_parse(struct slice s, int64_t *ret);
 
-/* "90s", "1h30m", "2d", "500ms" as Prometheus and Alertmanager write it, and "0"; false when malformed or over 100 years. */
+/* "90s", "1h30m", "2d", "500ms" as Prometheus and Alertmanager write it, and "0"; false when
+ * malformed or over 100 years. */
 bool duration_parse(struct slice s, int64_t *ret_ms);
 /* The shortest such form: "1h30m". Returns out. */
 const char *duration_format(int64_t ms, char out[RFC3339_MAX]);

@@ -1,11 +1,13 @@
 /*
- * Configuration: one YAML file, and one table per section that says how each key is parsed, where it goes, what it defaults to and
- * whether it may be printed. The loader, the environment, --check-config and --print-config all read the tables.
+ * Configuration: one YAML file, and one table per section that says how each key is parsed, where
+ * it goes, what it defaults to and whether it may be printed. The loader, the environment,
+ * --check-config and --print-config all read the tables.
  *
- * Precedence: table default < file < TOCSIN__SECTION__KEY < --set section.key=value. Every CONF_SECRET key has a `<key>_file` twin
- * (file content without its trailing newline); naming a file that cannot be read is an error. Scalars stay text until the table's
- * type parses them. Unknown and duplicate keys are errors with file:line:column. Anchors and aliases are expanded, with a cap.
- * The file is the operator's and trusted; a peer's YAML never comes here.
+ * Precedence: table default < file < TOCSIN__SECTION__KEY < --set section.key=value. Every
+ * CONF_SECRET key has a `<key>_file` twin (file content without its trailing newline); naming a
+ * file that cannot be read is an error. Scalars stay text until the table's type parses them.
+ * Unknown and duplicate keys are errors with file:line:column. Anchors and aliases are expanded,
+ * with a cap. The file is the operator's and trusted; a peer's YAML never comes here.
  *
  * Everything handed out belongs to the struct conf and lives as long as it.
  */
@@ -77,29 +79,38 @@ struct conf_key {
 struct yaml;
 enum yaml_kind { YAML_ABSENT = 0, YAML_SCALAR, YAML_SEQ, YAML_MAP };
 enum yaml_kind yaml_kind(const struct yaml *n);
-const char *yaml_scalar(const struct yaml *n);                        /* NULL unless a scalar */
-size_t yaml_count(const struct yaml *n);                              /* elements or members */
-const struct yaml *yaml_at(const struct yaml *n, size_t i);           /* element or member value */
-const char *yaml_key(const struct yaml *n, size_t i);                 /* member name */
-const struct yaml *yaml_get(const struct yaml *n, const char *key);   /* member by name, NULL when absent */
+const char *yaml_scalar(const struct yaml *n);              /* NULL unless a scalar */
+size_t yaml_count(const struct yaml *n);                    /* elements or members */
+const struct yaml *yaml_at(const struct yaml *n, size_t i); /* element or member value */
+const char *yaml_key(const struct yaml *n, size_t i);       /* member name */
+const struct yaml *yaml_get(const struct yaml *n,
+                            const char *key); /* member by name, NULL when absent */
 /* "file:line:column: " + message into `e`; -EINVAL. */
 int yaml_err(const struct yaml *n, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* -EINVAL naming the first member of map `n` (its own position) that is not in the NULL-terminated list. */
+/* -EINVAL naming the first member of map `n` (its own position) that is not in the NULL-terminated
+ * list. */
 int yaml_only(const struct yaml *n, const char *const *known, struct err *e) MUST_CHECK;
 
-/* `file` NULL: defaults and environment only. `sets`: "section.key=value" strings of --set, NULL-terminated, may be NULL. */
-int conf_open(const char *file, const char *const *sets, struct conf **ret, struct err *e) MUST_CHECK;
+/* `file` NULL: defaults and environment only. `sets`: "section.key=value" strings of --set,
+ * NULL-terminated, may be NULL. */
+int conf_open(const char *file, const char *const *sets, struct conf **ret,
+              struct err *e) MUST_CHECK;
 /* The same from memory, named `name` in errors: tests and fuzzing. The environment is not read. */
-int conf_parse(const char *name, const char *text, const char *const *sets, struct conf **ret, struct err *e) MUST_CHECK;
+int conf_parse(const char *name, const char *text, const char *const *sets, struct conf **ret,
+               struct err *e) MUST_CHECK;
 void conf_free(struct conf *c);
 CLEANUP_DEFINE(struct conf *, conf_free);
 
-/* Fill *out (already allocated, any content) from the top-level section `section` ("" is the root's own scalars; other root keys are
- * then left to their sections). An absent section gives defaults. */
-int conf_section(struct conf *c, const char *section, const struct conf_key *keys, void *out, struct err *e) MUST_CHECK;
-/* The same for a map node at `path` ("receivers.0.slack_configs.1"); NULL node: defaults. `extra`: further keys that are fine, NULL-terminated, may be NULL. */
-int conf_node(struct conf *c, const struct yaml *node, const char *path, const struct conf_key *keys,
-              const char *const *extra, void *out, struct err *e) MUST_CHECK;
+/* Fill *out (already allocated, any content) from the top-level section `section` ("" is the root's
+ * own scalars; other root keys are then left to their sections). An absent section gives defaults.
+ */
+int conf_section(struct conf *c, const char *section, const struct conf_key *keys, void *out,
+                 struct err *e) MUST_CHECK;
+/* The same for a map node at `path` ("receivers.0.slack_configs.1"); NULL node: defaults. `extra`:
+ * further keys that are fine, NULL-terminated, may be NULL. */
+int conf_node(struct conf *c, const struct yaml *node, const char *path,
+              const struct conf_key *keys, const char *const *extra, void *out,
+              struct err *e) MUST_CHECK;
 /* The raw subtree of a top-level key, marked as known. */
 const struct yaml *conf_yaml(struct conf *c, const char *section);
 /* An error about a value that was loaded ("ingest.listen"), with the place it came from: file:line:column, variable or flag; -EINVAL. */
@@ -112,7 +123,8 @@ int conf_finish(struct conf *c, struct err *e) MUST_CHECK;
 void *conf_alloc(struct conf *c, size_t n, size_t size) MUST_CHECK;
 char *conf_strdup(struct conf *c, const char *s) MUST_CHECK;
 
-/* Every key that was loaded: `section.key: value  # origin (default | file:line | environment | --set)`; secrets as "<secret>". */
+/* Every key that was loaded: `section.key: value  # origin (default | file:line | environment |
+ * --set)`; secrets as "<secret>". */
 void conf_print(const struct conf *c, FILE *out);
 /* Warnings of the load (keys of Alertmanager that have no effect here): NULL past the end. */
 const char *conf_warning(const struct conf *c, size_t i);

@@ -13,7 +13,8 @@ struct err {
     char msg[400]; /* one line, no trailing newline, no secrets; cut when longer */
 };
 
-/* Record and return `code`, so that `return err_set(e, -EPROTO, ...)` reads as one step. NULL `e` is fine. */
+/* Record and return `code`, so that `return err_set(e, -EPROTO, ...)` reads as one step. NULL `e`
+ * is fine. */
 int err_set(struct err *e, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Prefix the message on the way up: err_wrap(e, "kafka") makes "kafka: ..."; returns e->code. */

@@ -1,9 +1,11 @@
 /*
  * How often an anomaly occurs: 1 h, 24 h, 7 d and 30 d, from counters that never grow. Pure.
  *
- * 60 one-minute, 96 quarter-hour, 168 one-hour and 120 six-hour buckets by record time, so that late and replayed occurrences land in their own
- * slot; the oldest bucket of a window is interpolated. The newest 128 occurrence times are kept beside them: while they cover a window its count is
- * exact, and thresholds (3, 5, 10) always are.
+ * 60 one-minute, 96 quarter-hour, 168 one-hour and 120 six-hour buckets (and one more of each, for
+ * the part of the oldest that a window still covers) by record time, so that late and replayed
+ * occurrences land in their own slot; the oldest bucket of a window is interpolated. The newest 128
+ * occurrence times are kept beside them: while they cover a window its count is exact, and
+ * thresholds (3, 5, 10) always are.
  */
 #pragma once
 
@@ -17,7 +19,7 @@
 
 struct frequency {
     int64_t minute0, quarter0, hour0, six0; /* slot number of each ring's newest bucket */
-    uint32_t minutes[60], quarters[96], hours[168], sixes[120];
+    uint32_t minutes[61], quarters[97], hours[169], sixes[121];
     int64_t recent[FREQUENCY_RECENT]; /* ascending occurrence times */
     uint32_t recent_n;
     int64_t forgotten; /* newest occurrence time that fell out of `recent`; 0: none */

@@ -1,7 +1,8 @@
 /*
  * Names and numbers of an incident's life, shared by everyone who reads or writes the tables.
  *
- *     open → acknowledged → investigating → resolved; any earlier state may resolve, resolved may re-open.
+ *     open → acknowledged → investigating → resolved; any earlier state may resolve, resolved may
+ * re-open.
  */
 #pragma once
 
@@ -12,23 +13,32 @@
 #include "common/pg.h"
 #include "common/uuid7.h"
 
-enum incident_status { INCIDENT_OPEN = 1, INCIDENT_ACKNOWLEDGED, INCIDENT_INVESTIGATING, INCIDENT_RESOLVED };
+enum incident_status {
+    INCIDENT_OPEN = 1,
+    INCIDENT_ACKNOWLEDGED,
+    INCIDENT_INVESTIGATING,
+    INCIDENT_RESOLVED
+};
 enum resolved_by { RESOLVED_BY_ALERTS = 1, RESOLVED_BY_PERSON, RESOLVED_BY_SILENCE };
 enum alert_status { ALERT_NEVER = 0, ALERT_FIRING, ALERT_RESOLVED };
 enum escalation_level { LEVEL_NONE = 0, LEVEL_REPEAT, LEVEL_ESCALATE, LEVEL_PERMANENT_FIX };
 enum group_kind { GROUP_INCIDENT = 1, GROUP_ALERTS, GROUP_DIGEST };
 enum timer_kind { TIMER_GROUP = 1, TIMER_ALERT, TIMER_HOUSEKEEPING };
 
-const char *incident_status_name(enum incident_status s);      /* "open" ... */
+const char *incident_status_name(enum incident_status s); /* "open" ... */
 bool incident_status_parse(struct slice s, enum incident_status *ret);
-const char *resolved_by_name(enum resolved_by r);              /* "alerts", "manual", "expired" */
-const char *escalation_level_name(enum escalation_level l);    /* "none", "REPEAT" ... */
-/* Is this change allowed? -EINVAL with a reason a person understands. To the same status: allowed, changes nothing. */
-int incident_may_become(enum incident_status from, enum incident_status to, struct err *e) MUST_CHECK;
+const char *resolved_by_name(enum resolved_by r);           /* "alerts", "manual", "expired" */
+const char *escalation_level_name(enum escalation_level l); /* "none", "REPEAT" ... */
+/* Is this change allowed? -EINVAL with a reason a person understands. To the same status: allowed,
+ * changes nothing. */
+int incident_may_become(enum incident_status from, enum incident_status to,
+                        struct err *e) MUST_CHECK;
 
 /*
- * A person's act: under the locks of anomaly and incident, set the status, write the timeline and wake every group of the incident by a timer.
- * One transaction of its own on `pg`. -ENOENT: no such incident. -EINVAL: not allowed. `actor` and `note` may be empty.
+ * A person's act: under the locks of anomaly and incident, set the status, write the timeline and
+ * wake every group of the incident by a timer. One transaction of its own on `pg`. -ENOENT: no such
+ * incident. -EINVAL: not allowed. `actor` and `note` may be empty.
  */
-int incident_set_status(struct pg *pg, struct slice tenant, const struct uuid *id, enum incident_status to,
-                        struct slice actor, struct slice note, int64_t now_ms, struct err *e) MUST_CHECK;
+int incident_set_status(struct pg *pg, struct slice tenant, const struct uuid *id,
+                        enum incident_status to, struct slice actor, struct slice note,
+                        int64_t now_ms, struct err *e) MUST_CHECK;

@@ -20,20 +20,23 @@ struct kafka_header {
 
 struct kafka_producer;
 
-/* The broker's word on one record: err_code 0 is safe. Anything else says nothing about whether it was written: it may have been.
- * Called on the producer's own poll thread; must not block. */
+/* The broker's word on one record: err_code 0 is safe. Anything else says nothing about whether it
+ * was written: it may have been. Called on the producer's own poll thread; must not block. */
 typedef void kafka_report_fn(void *ctx, void *record, int err_code, const char *err_text);
 
 /* After any fork(). Starts a poll thread. A fatal idempotence error rebuilds the handle inside. */
 int kafka_producer_new(const struct kafka_settings *s, kafka_report_fn *report, void *ctx,
                        struct kafka_producer **ret, struct err *e) MUST_CHECK;
-/* Copies key and value; `record` comes back in the report exactly once, on every path but a negative return.
- * key.p NULL: no key. -EAGAIN: the queue is at 80 % or more of `queue_messages`. */
+/* Copies key and value; `record` comes back in the report exactly once, on every path but a
+ * negative return. key.p NULL: no key. -EAGAIN: the queue is at 80 % or more of `queue_messages`.
+ */
 int kafka_produce(struct kafka_producer *p, const char *topic, struct slice key, struct slice value,
-                  const struct kafka_header *headers, size_t header_n, void *record, struct err *e) MUST_CHECK;
+                  const struct kafka_header *headers, size_t header_n, void *record,
+                  struct err *e) MUST_CHECK;
 /* Produce and wait for the report, at most timeout_ms: for outbox drains and tools. */
-int kafka_produce_wait(struct kafka_producer *p, const char *topic, struct slice key, struct slice value,
-                       const struct kafka_header *headers, size_t header_n, int64_t timeout_ms, struct err *e) MUST_CHECK;
+int kafka_produce_wait(struct kafka_producer *p, const char *topic, struct slice key,
+                       struct slice value, const struct kafka_header *headers, size_t header_n,
+                       int64_t timeout_ms, struct err *e) MUST_CHECK;
 /* Wait until every record has its report, at most timeout_ms. Number still out. */
 size_t kafka_flush(struct kafka_producer *p, int64_t timeout_ms);
 /* flush(0) → purge → reports of what was purged → destroy. NULL is a no-op. */
@@ -59,10 +62,11 @@ struct kafka_partition {
 };
 
 struct kafka_consumer_options {
-    const char *group;               /* without prefix */
-    const char *const *topics;       /* NULL-terminated */
-    /* Called inside kafka_poll() when partitions come or go. assigned() must set the offset to start from in each entry (>= 0; -1: the earliest);
-     * returning non-zero refuses: the consumer leaves and joins again later. revoked(): `lost` says that others may already own them. */
+    const char *group;         /* without prefix */
+    const char *const *topics; /* NULL-terminated */
+    /* Called inside kafka_poll() when partitions come or go. assigned() must set the offset to
+     * start from in each entry (>= 0; -1: the earliest); returning non-zero refuses: the consumer
+     * leaves and joins again later. revoked(): `lost` says that others may already own them. */
     int (*assigned)(void *ctx, struct kafka_partition *p, size_t n, struct err *e);
     void (*revoked)(void *ctx, const struct kafka_partition *p, size_t n, bool lost);
     void *ctx;
@@ -70,27 +74,35 @@ struct kafka_consumer_options {
 
 int kafka_consumer_new(const struct kafka_settings *s, const struct kafka_consumer_options *o,
                        struct kafka_consumer **ret, struct err *e) MUST_CHECK;
-/* Up to `max` messages into out[], waiting at most wait_ms for the first; the count, or negative with a reason for errors that a person must see.
- * Rebalance callbacks run here. Each message must be given back by kafka_message_free(). */
-int kafka_poll(struct kafka_consumer *c, struct kafka_message *out, size_t max, int64_t wait_ms, struct err *e) MUST_CHECK;
+/* Up to `max` messages into out[], waiting at most wait_ms for the first; the count, or negative
+ * with a reason for errors that a person must see. Rebalance callbacks run here. Each message must
+ * be given back by kafka_message_free(). */
+int kafka_poll(struct kafka_consumer *c, struct kafka_message *out, size_t max, int64_t wait_ms,
+               struct err *e) MUST_CHECK;
 void kafka_message_free(struct kafka_message *m);
 /* The value of a header, {NULL,0} when absent; lives with the message. */
 struct slice kafka_message_header(const struct kafka_message *m, const char *name);
-size_t kafka_message_headers(const struct kafka_message *m, struct arena *a, struct kafka_header **ret);
-int kafka_seek(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t offset, struct err *e) MUST_CHECK;
-int kafka_pause(struct kafka_consumer *c, const struct kafka_partition *p, size_t n, bool pause, struct err *e) MUST_CHECK;
+size_t kafka_message_headers(const struct kafka_message *m, struct arena *a,
+                             struct kafka_header **ret);
+int kafka_seek(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t offset,
+               struct err *e) MUST_CHECK;
+int kafka_pause(struct kafka_consumer *c, const struct kafka_partition *p, size_t n, bool pause,
+                struct err *e) MUST_CHECK;
 /* For lag and autoscaling only; asynchronous, failures are ignored. */
 void kafka_commit_hint(struct kafka_consumer *c, const struct kafka_partition *p, size_t n);
 /* From the client's cache of the last fetch (no request): -1 when unknown. */
-void kafka_watermarks(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high);
+void kafka_watermarks(struct kafka_consumer *c, const char *topic, int32_t partition,
+                      int64_t *ret_low, int64_t *ret_high);
 /* Asks the broker. */
-int kafka_query_watermarks(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t timeout_ms,
-                           int64_t *ret_low, int64_t *ret_high, struct err *e) MUST_CHECK;
+int kafka_query_watermarks(struct kafka_consumer *c, const char *topic, int32_t partition,
+                           int64_t timeout_ms, int64_t *ret_low, int64_t *ret_high,
+                           struct err *e) MUST_CHECK;
 /* Leaves the group and frees. Call from the polling thread. */
 void kafka_consumer_free(struct kafka_consumer *c);
 
 /* The broker's cluster id into out; -ETIMEDOUT. */
-int kafka_cluster_id(struct kafka_consumer *c, int64_t timeout_ms, char out[64], struct err *e) MUST_CHECK;
+int kafka_cluster_id(struct kafka_consumer *c, int64_t timeout_ms, char out[64],
+                     struct err *e) MUST_CHECK;
 
 /* ---- administration and health ---- */
 struct kafka_topic {
@@ -98,7 +110,9 @@ struct kafka_topic {
     int64_t retention_ms;
     bool compacted;
 };
-/* Create what is missing with the configured partitions and replication; existing topics are left alone. *ret_created counts. */
-int kafka_create_topics(const struct kafka_settings *s, const struct kafka_topic *t, size_t n, size_t *ret_created, struct err *e) MUST_CHECK;
+/* Create what is missing with the configured partitions and replication; existing topics are left
+ * alone. *ret_created counts. */
+int kafka_create_topics(const struct kafka_settings *s, const struct kafka_topic *t, size_t n,
+                        size_t *ret_created, struct err *e) MUST_CHECK;
 /* Metadata of the cluster within timeout, on a handle kept by the caller's process. */
 int kafka_ping(const struct kafka_settings *s, int64_t timeout_ms, struct err *e) MUST_CHECK;

@@ -14,8 +14,9 @@ struct counter;
 struct gauge;
 struct histogram;
 
-/* counter_new("tocsin_deliveries_total", "Attempts by outcome.", "channel=\"slack\",outcome=\"retry\"").
- * The same name and labels give the same series. Never NULL: out of memory at start ends the process. */
+/* counter_new("tocsin_deliveries_total", "Attempts by outcome.",
+ * "channel=\"slack\",outcome=\"retry\""). The same name and labels give the same series. Never
+ * NULL: out of memory at start ends the process. */
 struct counter *counter_new(const char *name, const char *help, const char *labels);
 void counter_add(struct counter *c, uint64_t n);
 uint64_t counter_value(const struct counter *c);

@@ -1,10 +1,12 @@
 /*
- * What every daemon does the same way: flags, configuration, logs, health, metrics, signals, two-step drain.
+ * What every daemon does the same way: flags, configuration, logs, health, metrics, signals,
+ * two-step drain.
  *
  *   --config FILE   --set section.key=value   --check-config   --print-config   --version   --help
  *
- * Signals are blocked before any thread starts and read from one signalfd. The first SIGTERM or SIGINT drains: /readyz turns 503,
- * drain() is called and finishes what is at hand; the second, or `drain_timeout`, ends at once by stop(). SIGHUP reloads (when offered).
+ * Signals are blocked before any thread starts and read from one signalfd. The first SIGTERM or
+ * SIGINT drains: /readyz turns 503, drain() is called and finishes what is at hand; the second, or
+ * `drain_timeout`, ends at once by stop(). SIGHUP reloads (when offered).
  */
 #pragma once
 
@@ -14,7 +16,8 @@
 #include "common/httpd.h"
 #include "common/settings.h"
 
-/* One dependency's state for /health/NAME: 0 is well, negative errno with a reason in `e` is not. Called from HTTP threads. */
+/* One dependency's state for /health/NAME: 0 is well, negative errno with a reason in `e` is not.
+ * Called from HTTP threads. */
 struct health_check {
     const char *name; /* "db", "redis", "kafka" */
     int (*check)(void *self, struct err *e);
@@ -24,24 +27,28 @@ struct health_check {
 struct service_type {
     const char *name, *summary; /* "tocsin-ingest" */
 
-    /* Load and check this service's own trees (route, receivers, sources ...); nothing is opened. May be NULL.
-     * *ret_own is handed to start(), owned by the configuration. */
+    /* Load and check this service's own trees (route, receivers, sources ...); nothing is opened.
+     * May be NULL. *ret_own is handed to start(), owned by the configuration. */
     int (*configure)(struct settings *s, void **ret_own, struct err *e);
     /* Open everything and start working on threads of its own; returns when it works. */
     int (*start)(const struct settings *s, void *own, void **ret_self, struct err *e);
-    /* Stop taking work, finish what is at hand; returns when done. Called on a thread of its own; stop() may come meanwhile. */
+    /* Stop taking work, finish what is at hand; returns when done. Called on a thread of its own;
+     * stop() may come meanwhile. */
     void (*drain)(void *self);
     /* End now, free everything. After it no thread of the service runs. */
     void (*stop)(void *self);
 
     const struct health_check *health; /* ended by name NULL */
-    const struct http_route *routes;   /* the service's own, ended by method NULL; NULL: only the common ones */
+    const struct http_route
+        *routes; /* the service's own, ended by method NULL; NULL: only the common ones */
     /* Where to listen and how, from the settings. */
     void (*listen)(const struct settings *s, struct httpd_options *ret, int64_t *ret_drain_timeout);
-    /* A running service that cannot go on says why and the process ends with 1: see service_fail(). */
+    /* A running service that cannot go on says why and the process ends with 1: see service_fail().
+     */
 };
 
-/* The whole of main(): returns its exit code. 0 after a drain or a good --check-config, 1 on failure. */
+/* The whole of main(): returns its exit code. 0 after a drain or a good --check-config, 1 on
+ * failure. */
 int service_main(const struct service_type *type, int argc, char **argv);
 
 /* From any thread: log `why` and end the process loudly (exit code 1) after stop(). */

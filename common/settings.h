@@ -1,7 +1,7 @@
 /*
- * Every setting of Tocsin that is a flat table, for all services: one file configures them all, and each
- * checks all of it. The trees have readers of their own: route (common/route.h), receivers (common/receivers.h),
- * sources (common/source.h), playbooks (learner). Times are ms.
+ * Every setting of Tocsin that is a flat table, for all services: one file configures them all, and
+ * each checks all of it. The trees have readers of their own: route (common/route.h), receivers
+ * (common/receivers.h), sources (common/source.h), playbooks (learner). Times are ms.
  */
 #pragma once
 
@@ -9,7 +9,8 @@
 
 struct kafka_settings {
     const char *brokers, *topic_prefix, *client_id;
-    const char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password, *ssl_ca_location;
+    const char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password,
+        *ssl_ca_location;
     uint32_t partitions, replication_factor, min_insync_replicas;
     int64_t ack_timeout, session_timeout, linger, fetch_wait;
     uint32_t queue_messages;
@@ -85,11 +86,11 @@ struct aggregation_settings {
 struct limits_settings {
     uint32_t labels, label_name, label_value; /* per alert; bytes */
     uint32_t annotations, annotation_value;
-    uint32_t open_incidents; /* per tenant; past it the overflow incident */
-    uint32_t starts, marks;  /* facts kept per alert */
+    uint32_t open_incidents;                  /* per tenant; past it the overflow incident */
+    uint32_t starts, marks;                   /* facts kept per alert */
     struct conf_strs allow_private_addresses; /* CIDRs the notifier may reach */
-    uint32_t message_alerts; /* alerts listed in one message */
-    size_t payload;          /* bytes of one rendered message */
+    uint32_t message_alerts;                  /* alerts listed in one message */
+    size_t payload;                           /* bytes of one rendered message */
 };
 
 struct repairs_settings {
@@ -98,8 +99,8 @@ struct repairs_settings {
 };
 
 struct settings {
-    const char *external_url; /* how people and vendors reach the console */
-    const char *tenant;       /* of what comes without one */
+    const char *external_url;       /* how people and vendors reach the console */
+    const char *tenant;             /* of what comes without one */
     const char *locale, *time_zone; /* of receivers that say nothing */
     int log_level;                  /* enum log_level - 1 */
     struct kafka_settings kafka;

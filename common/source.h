@@ -1,10 +1,10 @@
 /*
- * A source authenticates one HTTP request, says how to file and answer it, and later decodes the stored body into alert events.
- * It does no I/O, keeps no state, and trusts no length it did not check. The Kafka write, the spool and the metrics belong to ingest;
- * merging belongs to processor.
+ * A source authenticates one HTTP request, says how to file and answer it, and later decodes the
+ * stored body into alert events. It does no I/O, keeps no state, and trusts no length it did not
+ * check. The Kafka write, the spool and the metrics belong to ingest; merging belongs to processor.
  *
- * To add one: write common/sources/NAME.c ending in `const struct source source_NAME`, and add SOURCE(NAME) to common/sources.def.
- * Nothing else names it.
+ * To add one: write common/sources/NAME.c ending in `const struct source source_NAME`, and add
+ * SOURCE(NAME) to common/sources.def. Nothing else names it.
  *
  *   sources:                      # an entry per URL: POST /webhook/{entry}
  *     sentry: {client_secret: ...}          # type defaults to the entry's name
@@ -34,43 +34,53 @@ enum auth {
 }; /* 401 for the last two, told apart in metrics only */
 
 /*
- * Settings that every entry has; a type's own cfg struct begins with it (`struct source_common common;` first).
- * Without any secret an entry takes everything from everybody: the shipped file binds ingest to loopback for that reason.
+ * Settings that every entry has; a type's own cfg struct begins with it (`struct source_common
+ * common;` first). Without any secret an entry takes everything from everybody: the shipped file
+ * binds ingest to loopback for that reason.
  */
 struct source_common {
     const char *type;
-    const char *tenant;       /* empty: settings.tenant */
-    const char *bearer_token; /* secret; Authorization: Bearer or any scheme */
-    const char *path_token;   /* secret; last part of the URL */
+    const char *tenant;              /* empty: settings.tenant */
+    const char *bearer_token;        /* secret; Authorization: Bearer or any scheme */
+    const char *path_token;          /* secret; last part of the URL */
     const char *username, *password; /* secret; basic */
-    int64_t resolve_after;    /* ms; 0: off. End by silence for sources that never announce an end */
+    int64_t resolve_after; /* ms; 0: off. End by silence for sources that never announce an end */
 };
 #define SOURCE_COMMON_KEYS                                                                         \
-    CONF(struct source_common, type, CONF_STR, NULL, 0, "type of source; the entry's name by default"),               \
-        CONF(struct source_common, tenant, CONF_STR, NULL, 0, "tenant of what comes in here"),                        \
-        CONF(struct source_common, bearer_token, CONF_STR, NULL, CONF_SECRET, "expected Authorization token"),         \
-        CONF(struct source_common, path_token, CONF_STR, NULL, CONF_SECRET, "expected last part of the URL"),          \
-        CONF(struct source_common, username, CONF_STR, NULL, 0, "expected basic user"),                               \
-        CONF(struct source_common, password, CONF_STR, NULL, CONF_SECRET, "expected basic password"),                  \
-        CONF(struct source_common, resolve_after, CONF_DURATION, "0", 0,                                              \
-             "end an alert this long after its last report; for senders that never say when it is over")
+    CONF(struct source_common, type, CONF_STR, NULL, 0,                                            \
+         "type of source; the entry's name by default"),                                           \
+        CONF(struct source_common, tenant, CONF_STR, NULL, 0, "tenant of what comes in here"),     \
+        CONF(struct source_common, bearer_token, CONF_STR, NULL, CONF_SECRET,                      \
+             "expected Authorization token"),                                                      \
+        CONF(struct source_common, path_token, CONF_STR, NULL, CONF_SECRET,                        \
+             "expected last part of the URL"),                                                     \
+        CONF(struct source_common, username, CONF_STR, NULL, 0, "expected basic user"),            \
+        CONF(struct source_common, password, CONF_STR, NULL, CONF_SECRET,                          \
+             "expected basic password"),                                                           \
+        CONF(struct source_common, resolve_after, CONF_DURATION, "0", 0,                           \
+             "end an alert this long after its last report; for senders that never say when it "   \
+             "is over")
 
 /* How to file and answer an authentic request; slices in the arena or static. */
 struct filing {
     struct slice partition_key; /* the source's group identity; p NULL: none */
     size_t alerts;              /* how many the body holds, for metrics and the cap; 0: unknown */
-    unsigned status;            /* what this sender must hear once the record is safe: 200, 202 ... */
-    struct slice content_type, reply; /* empty reply with status 0 in content_type: {"status":"accepted","request_id":...} */
-    bool default_reply;         /* true: ingest writes that default body */
-    struct slice body;          /* what to store; p NULL: the request's body. Only for partial takes (the good alerts of a mixed batch) */
+    unsigned status; /* what this sender must hear once the record is safe: 200, 202 ... */
+    struct slice content_type, reply; /* empty reply with status 0 in content_type:
+                                         {"status":"accepted","request_id":...} */
+    bool default_reply;               /* true: ingest writes that default body */
+    struct slice body; /* what to store; p NULL: the request's body. Only for partial takes (the
+                          good alerts of a mixed batch) */
 };
 
 struct source {
     const char *name, *summary;
-    size_t cfg_size;               /* of a struct that begins with struct source_common */
-    const struct conf_key *keys;   /* SOURCE_COMMON_KEYS, then the type's own, CONF_END */
-    const char *const *keep_headers; /* request headers stored with the record; NULL-terminated; may be NULL */
-    bool stateful;                 /* a state source (distinct starts) rather than an event source; for metrics and docs */
+    size_t cfg_size;             /* of a struct that begins with struct source_common */
+    const struct conf_key *keys; /* SOURCE_COMMON_KEYS, then the type's own, CONF_END */
+    const char *const
+        *keep_headers; /* request headers stored with the record; NULL-terminated; may be NULL */
+    bool stateful; /* a state source (distinct starts) rather than an event source; for metrics and
+                      docs */
 
     /* Cross-field checks after load. May be NULL. */
     int (*check)(const void *cfg, struct err *e);
@@ -78,18 +88,20 @@ struct source {
     /* Over the raw body; constant time. NULL: source_verify_common(). */
     enum auth (*verify)(const void *cfg, const struct hook *h, int64_t now_ms);
 
-    /* Body passed json_scan() when its type is JSON. 0, or -EBADMSG (400 with the reason; `ret->status`, reply and content_type when this sender has an
-     * error form of its own), -E2BIG (413). now_ms decides "in the past" where the sender's answer depends on it. */
-    int (*accept)(const void *cfg, const struct hook *h, const struct limits_settings *lim, int64_t now_ms, struct arena *a,
-                  struct filing *ret, struct err *e);
+    /* Body passed json_scan() when its type is JSON. 0, or -EBADMSG (400 with the reason;
+     * `ret->status`, reply and content_type when this sender has an error form of its own), -E2BIG
+     * (413). now_ms decides "in the past" where the sender's answer depends on it. */
+    int (*accept)(const void *cfg, const struct hook *h, const struct limits_settings *lim,
+                  int64_t now_ms, struct arena *a, struct filing *ret, struct err *e);
 
-    /* Pure: same record, same events. Times relative to r->received_at. Never touches *ret on failure. -EBADMSG with a reason for a person:
-     * the record goes to tocsin.dead with it. */
-    int (*decode)(const void *cfg, const struct record *r, const struct limits_settings *lim, struct arena *a,
-                  struct alert_list *ret, struct err *e);
+    /* Pure: same record, same events. Times relative to r->received_at. Never touches *ret on
+     * failure. -EBADMSG with a reason for a person: the record goes to tocsin.dead with it. */
+    int (*decode)(const void *cfg, const struct record *r, const struct limits_settings *lim,
+                  struct arena *a, struct alert_list *ret, struct err *e);
 };
 
-/* Path token, bearer and basic as configured: every one that is configured is a way in; none configured: OK. */
+/* Path token, bearer and basic as configured: every one that is configured is a way in; none
+ * configured: OK. */
 enum auth source_verify_common(const struct source_common *c, const struct hook *h);
 
 const struct source *source_find(const char *type);
@@ -105,16 +117,20 @@ struct source_entries {
     const struct source_entry *v;
     size_t n;
 };
-/* Owned by the configuration. Types without an entry of their own name get one with defaults (an entry `NAME: {enabled: false}` removes it). */
+/* Owned by the configuration. Types without an entry of their own name get one with defaults (an
+ * entry `NAME: {enabled: false}` removes it). */
 int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e) MUST_CHECK;
 const struct source_entry *source_entry_find(const struct source_entries *all, struct slice name);
 
 /*
- * Helpers every decoder uses. Caps: a value past the limit is cut (on a UTF-8 boundary, ending in "…#" and 16 hex digits of its FNV-1a hash)
- * and sets *truncated; labels past the count cap are dropped by order of names, never alertname.
+ * Helpers every decoder uses. Caps: a value past the limit is cut (on a UTF-8 boundary, ending in
+ * "…#" and 16 hex digits of its FNV-1a hash) and sets *truncated; labels past the count cap are
+ * dropped by order of names, never alertname.
  */
-int source_labels(const json_t *object, const struct limits_settings *lim, struct arena *a, struct labels *ret, bool *truncated) MUST_CHECK;
-int source_annotations(const json_t *object, const struct limits_settings *lim, struct arena *a, struct labels *ret, bool *truncated) MUST_CHECK;
+int source_labels(const json_t *object, const struct limits_settings *lim, struct arena *a,
+                  struct labels *ret, bool *truncated) MUST_CHECK;
+int source_annotations(const json_t *object, const struct limits_settings *lim, struct arena *a,
+                       struct labels *ret, bool *truncated) MUST_CHECK;
 struct slice source_cut(struct slice s, size_t max, struct arena *a, bool *truncated);
 /* RFC 3339 at a key of an object; absent, zero or unparsable: 0. */
 int64_t source_time(const json_t *object, const char *key);

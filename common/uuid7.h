@@ -14,7 +14,8 @@ struct uuid {
 };
 
 #define UUID_STR 37
-struct uuid uuid7_new(int64_t now_ms); /* thread-safe, strictly increasing in this process even when the clock steps back */
+struct uuid uuid7_new(int64_t now_ms); /* thread-safe, strictly increasing in this process even when
+                                          the clock steps back */
 const char *uuid_format(const struct uuid *u, char out[UUID_STR]); /* lower case with dashes */
 bool uuid_parse(struct slice s, struct uuid *ret);                 /* with or without dashes */
 int uuid_cmp(const struct uuid *a, const struct uuid *b);

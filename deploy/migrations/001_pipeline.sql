@@ -27,6 +27,7 @@ CREATE TABLE anomalies (
     last_seen   bigint NOT NULL,
     occurrences bigint NOT NULL DEFAULT 0,
     frequency   bytea  NOT NULL DEFAULT '', -- packed counters, common/frequency.h
+    version     bigint NOT NULL DEFAULT 0,  -- raised by each change: copies elsewhere know their age by it
     incident_id uuid,                   -- the open incident, or the last one
     PRIMARY KEY (tenant, key)
 ) WITH (fillfactor = 70);
@@ -103,7 +104,6 @@ CREATE TABLE occurrences (
     fingerprint bigint NOT NULL,
     identity    text   NOT NULL,
     at          bigint NOT NULL,
-    incident_id uuid   NOT NULL,
     PRIMARY KEY (tenant, fingerprint, identity)
 ) PARTITION BY HASH (tenant, fingerprint);
 DO $$
@@ -169,7 +169,7 @@ CREATE TABLE groups (
     route       text     NOT NULL,      -- hash of the route's content, to find its timing again
     labels      jsonb    NOT NULL,      -- values of group_by
     incident_id uuid,                   -- kind 1
-    moved       boolean  NOT NULL DEFAULT false, -- no longer routed here: gets only the end
+    routed_by   jsonb    NOT NULL,      -- labels of the alert that made it: a raised severity may lead them elsewhere
     since       bigint   NOT NULL,      -- when it was made: group_wait runs from here
     flushed_at  bigint,                 -- last flush that made a notification
     seq         bigint   NOT NULL DEFAULT 0, -- of the newest notification
@@ -187,6 +187,7 @@ CREATE TABLE group_alerts (
     fingerprint bigint NOT NULL,
     PRIMARY KEY (tenant, group_id, fingerprint)
 );
+CREATE INDEX group_alerts_by_alert ON group_alerts (tenant, fingerprint);
 
 -- Kind 3: what the next digest will tell. Emptied by its flush.
 CREATE TABLE digest_items (
@@ -255,6 +256,7 @@ CREATE TABLE timers (
     subject bytea    NOT NULL           -- group id; fingerprint, big endian; empty
 );
 CREATE INDEX timers_due ON timers (due_at);
+CREATE INDEX timers_by_subject ON timers (tenant, subject);
 
 -- Every Kafka record that follows from a change here, whoever makes it.
 CREATE TABLE outbox (

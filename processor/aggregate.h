@@ -1,0 +1,95 @@
+/*
+ * How changes of alerts become incidents. Pure: rows as locked, changes in order, new rows and news
+ * out.
+ *
+ * While an incident of an anomaly is open every further occurrence joins it. Firing again within
+ * the aggregation window of its end re-opens it, later opens a new one. It is over when the last of
+ * its alerts is. A manual resolve holds until a new occurrence. Crossing a threshold of frequency
+ * raises the severity one step.
+ */
+#pragma once
+
+#include "common/frequency.h"
+#include "processor/change.h"
+
+struct incident {
+    struct uuid id;
+    enum incident_status status;
+    enum resolved_by resolved_by; /* 0 unless resolved */
+    enum severity severity;
+    enum escalation_level level, opened_level;
+    int32_t episode, alerts_firing, alerts_total;
+    int64_t occurrences, opened_at, updated_at, resolved_at, window_start, last_seen;
+    int64_t impact_users, impact_events;
+    struct slice title, description, source, alert_name, service, namespace, environment,
+        error_type, link, owner;
+    const struct anomaly_state *anomaly;
+    bool is_new, dirty;
+};
+
+struct anomaly_state {
+    struct slice tenant;
+    struct anomaly id;
+    struct frequency frequency;
+    int64_t first_seen, last_seen, occurrences;
+    struct incident *incident; /* the open one, or the last; NULL: none yet */
+    bool dirty;
+};
+
+/* One alert in this batch: its row as locked, and as it shall be. */
+struct alert_row {
+    struct slice tenant;
+    uint64_t fingerprint;
+    struct anomaly_state *anomaly;
+    struct incident *incident; /* of the row: it is or was part of it; NULL: none */
+    bool firing;               /* before the change at hand */
+};
+
+enum news_kind {
+    NEWS_OPENED = 1,
+    NEWS_REOPENED,
+    NEWS_RECURRED, /* a further occurrence or flap while open: of interest to digests and to groups
+                      of alerts */
+    NEWS_CROSSED,  /* `level` was reached */
+    NEWS_SEVERITY, /* raised by a more severe alert */
+    NEWS_ALERT_ENDED,
+    NEWS_RESOLVED,
+};
+const char *news_name(enum news_kind k); /* kind of the timeline entry: "opened" ... */
+
+struct news {
+    enum news_kind kind;
+    struct incident *incident;
+    const struct alert_row *alert;
+    const struct change *change;
+    enum severity
+        severity; /* to route by: of the occurrence, or the incident's for CROSSED and SEVERITY */
+    enum severity severity_before; /* CROSSED, SEVERITY */
+    enum escalation_level level;
+    bool counted;
+};
+
+struct news_list {
+    struct news *v;
+    size_t n, cap;
+    struct arena *a;
+    bool failed; /* arena full */
+};
+
+struct aggregate_rules {
+    int64_t window_ms;
+    const struct frequency_settings *frequency;
+};
+
+/* What the report that caused a change says of the incident, should it open one. */
+struct incident_words {
+    struct slice title, description, source, environment, link;
+    int64_t impact_users, impact_events;
+    enum severity severity, severity_again;
+};
+
+void aggregate_apply(struct alert_row *alert, const struct change *c,
+                     const struct incident_words *words, const struct aggregate_rules *rules,
+                     struct news_list *news);
+/* An occurrence at `at_ms` turned out to be part of another. */
+void aggregate_uncount(struct alert_row *alert, int64_t at_ms);

@@ -1,0 +1,102 @@
+/*
+ * Groups and what is due to be said about them. Pure.
+ *
+ * A group is (receiver, route content, values of group_by). Its row remembers per integration what
+ * was last said; a flush compares that with what is, and says the difference. A timer only says
+ * "look".
+ *
+ * `about` of a notification row (JSON, never secrets):
+ *   {"reason": KIND, "state": STATE, "group_key": "{}/{..}:{..}", "group_labels": {..},
+ * "route_labels": {}, "incident": "<uuid>",                                             kind
+ * incident "items": [{"incident","occurrences","first_at","last_at"}]}       kind digest STATE:
+ * {"seq","status":"firing|resolved","episode","level","severity","word":"open|acknowledged|investigating|resolved","at",
+ *         "alerts":["<fp>"...], "resolved_alerts":[...]}               the lists: kind alerts only
+ */
+#pragma once
+
+#include "common/incident.h"
+#include "common/route.h"
+
+struct group_identity {
+    struct uuid id;
+    enum group_kind kind;
+    struct labels labels; /* values of group_by */
+};
+/* Which group an alert belongs to under this route. `incident`: its incident. -ENOMEM. */
+int group_of(struct arena *a, const struct route *r, struct slice tenant,
+             struct labels routing_labels, const struct uuid *incident,
+             struct group_identity *ret) MUST_CHECK;
+/* Alertmanager's groupKey: route path ":" group labels. In the arena; NULL past its cap. */
+const char *group_key(struct arena *a, const struct route *r, struct labels group_labels);
+
+/* What was said. seq 0: nothing yet. */
+struct said {
+    int64_t seq, at;
+    bool resolved;
+    int32_t episode;
+    enum escalation_level level;
+    enum severity severity;
+    enum incident_status word;
+    const uint64_t *firing, *ended; /* kind alerts: fingerprints, ascending */
+    size_t firing_n, ended_n;
+};
+
+/* What is, read under the group's lock. */
+struct standing {
+    enum group_kind kind;
+    bool moved; /* kind incident: with the incident's severity, `routed_by` no longer leads to this
+                   route */
+    int64_t since_ms, flushed_ms; /* flushed 0: never */
+    /* kind incident */
+    enum incident_status status;
+    int32_t episode;
+    enum escalation_level level, opened_level;
+    enum severity severity;
+    /* kind alerts */
+    const uint64_t *firing, *ended;
+    size_t firing_n, ended_n;
+    /* kind digest */
+    size_t item_n;
+    int64_t item_first_ms; /* earliest first_at among the items */
+};
+
+enum due_kind {
+    DUE_OPENED = 1,
+    DUE_REOPENED,
+    DUE_CROSSING,
+    DUE_SEVERITY,
+    DUE_STATUS,
+    DUE_RESOLVED,
+    DUE_REPEAT,
+    DUE_ALERTS,
+    DUE_DIGEST
+};
+const char *due_name(enum due_kind k); /* the `kind` of a notification row */
+
+#define DUE_MAX 8
+struct due {
+    enum due_kind kind;
+    struct said state; /* what will have been said; seq is the caller's to fill */
+};
+
+/*
+ * What one integration shall be told now, in order, at most DUE_MAX; and when to look again (0:
+ * only on news).
+ *
+ * Kind incident: opening (after group_wait since `since`; a problem that was over before that was
+ * never worth a message), each level crossed beyond opened_level (one message each), raised
+ * severity without crossing, re-opening, a person's act (status word), the end when something was
+ * said or is still waiting to be, and repeat_interval while open (acknowledged stops repeats).
+ * `moved`: only the end. Between messages: group_interval. Kind alerts: Alertmanager's rule
+ * (notify/dedup: new firing member; a resolved member that was told as firing; repeat_interval).
+ * Kind digest: all items at the next flush time after the earliest of them.
+ */
+size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
+                 int64_t now_ms, int32_t utc_offset_minutes, struct due out[DUE_MAX],
+                 int64_t *ret_look_again_ms);
+/* The next flush time of a digest at or after `from_ms`. utc_offset of the zone at that time. */
+int64_t digest_next(const struct digest_when *d, int64_t from_ms, int32_t utc_offset_minutes);
+
+int said_to_json(struct buf *b, const struct said *s);
+/* From groups.told[integration].last; absent: seq 0. */
+int said_from_json(struct arena *a, struct slice json, struct said *ret, struct err *e) MUST_CHECK;

@@ -1,0 +1,110 @@
+/*
+ * What one alert's reports add up to. Pure: facts and reports in, state out; no clock, no order of
+ * arrival.
+ *
+ * The facts of an alert are a set: its starts (each with its first and last firing report), its
+ * ends, and the marks of reports without a start. Adding a report again changes nothing, and the
+ * state is derived from the set, so batches, repeats and permutations agree. Facts older than one
+ * window are forgotten, but never those that say what the alert is now.
+ *
+ * The rules:
+ *  - A start is over when an end at or after it was reported later than its last firing report.
+ * Anything else fires: a firing received after an end that is not before its start re-opens it at
+ * once.
+ *  - Each start covers [start, last firing report]. Covers that overlap, or lie at most one window
+ * apart with no end between, are one occurrence, known by its earliest start.
+ *  - Without starts, the first mark and the first after any end begin an occurrence.
+ *  - Event sources: OPENED counts only while no event counted since the last end; each event is an
+ * occurrence by its own id (the caller's table).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/alert.h"
+#include "common/incident.h"
+#include "common/uuid7.h"
+
+/* The order of everything: (received_at, request id, index of the alert in the body). */
+struct order {
+    int64_t at;
+    struct uuid request;
+    uint32_t index;
+};
+int order_cmp(const struct order *a, const struct order *b);
+
+struct report {
+    struct order order;
+    enum report_kind kind;
+    int64_t starts_at, ends_at; /* ms; 0: absent */
+    struct slice event_id;
+};
+
+struct fact_start {
+    int64_t start;
+    struct order first, last; /* firing reports of it */
+};
+struct fact_end {
+    int64_t end;              /* what began at or before this is over ... */
+    struct order first, last; /* ... and was reported before that */
+    bool silence;
+};
+struct fact_mark {
+    struct order order;
+    enum report_kind kind; /* FIRING without a start, OPENED, OCCURRED */
+};
+
+#define MERGE_MAX 64
+struct facts {
+    struct fact_start starts[MERGE_MAX]; /* ascending by start */
+    struct fact_end ends[MERGE_MAX];     /* ascending by end */
+    struct fact_mark marks[MERGE_MAX];   /* ascending by order */
+    uint32_t start_n, end_n, mark_n;
+    int64_t promise;     /* latest ends_at of a firing report; 0: none */
+    struct order newest; /* newest report */
+};
+
+struct merge_limits {
+    int64_t window_ms;
+    uint32_t starts, marks; /* at most MERGE_MAX each; ends share `starts` */
+};
+
+/* One time that the alert began, as derived from the facts. Events are not here: each is its own.
+ */
+struct occurrence {
+    enum { BY_START = 1, BY_MARK } by;
+    int64_t start;      /* BY_START: the earliest start; else the mark's receive time */
+    struct order order; /* its first report */
+};
+
+struct alert_state {
+    bool firing;
+    int64_t starts_at; /* of what fires now, or fired last; 0: never fired */
+    int64_t ended_at;  /* when the last end was reported (receive time); 0 while firing */
+    bool by_silence;   /* the end that ended it was one by silence */
+    uint32_t occurrence_n;
+    struct occurrence occurrences[2 * MERGE_MAX]; /* by start, then by mark */
+};
+
+void facts_init(struct facts *f);
+/* Add one report (NOTE adds nothing). Idempotent. */
+void facts_add(struct facts *f, const struct report *r, const struct merge_limits *lim);
+/* An end by silence: nothing was heard after the newest report, and `at_ms` is when that became an
+ * end. Any report later than the newest, or a longer promise that comes to light, undoes it. */
+void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim);
+void facts_derive(const struct facts *f, const struct merge_limits *lim, struct alert_state *ret);
+/* Forget what is older than a window and says nothing about now. After the caller has compared
+ * states. */
+void facts_prune(struct facts *f, const struct merge_limits *lim);
+
+/* "s:<ms>", "r:<at>:<request>:<index>", "e:<event id>": the key of the occurrences table. In the
+ * arena. */
+struct slice occurrence_identity(const struct occurrence *o, struct arena *a);
+/* Of an OCCURRED report. */
+struct slice event_identity(const struct report *r, struct arena *a);
+
+/* For the `facts` column. In the arena; {NULL,0} past its cap. */
+struct slice facts_pack(const struct facts *f, struct arena *a);
+/* Empty bytes give empty facts. -EBADMSG. */
+int facts_unpack(struct slice bytes, struct facts *ret, struct err *e) MUST_CHECK;
