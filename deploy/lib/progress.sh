@@ -26,9 +26,10 @@ is_one_of() {
   return 1
 }
 
-# step WHAT LOG COMMAND...: run it with its output in LOG; when it fails, show the end of LOG and give up.
+# step WHAT LOG COMMAND...: run it with its output in LOG; when it fails, show the end of LOG and give up. COMMAND keeps
+# our locks: should we be killed, the next deploy/dev waits for its end.
 step() {
-  local what=$1 log=$2 rc heart
+  local what=$1 log=$2 rc
   shift 2
   say "$what"
   heartbeat "$log" &
@@ -38,22 +39,31 @@ step() {
   (
     set -e
     "$@"
-  ) >"$log" 2>&1 </dev/null 8>&- 9>&-
+  ) >"$log" 2>&1 </dev/null
   rc=$?
   set -e
-  kill "$heart"
-  wait "$heart" 2>/dev/null || true
+  stop_heartbeat
   ((rc == 0)) || fail_with_log "$what: failed with status $rc" "$log"
 }
 
 heartbeat() {
-  local pause
+  local pause=''
   exec 8>&- 9>&-
-  trap 'kill "$pause" 2>/dev/null; exit' TERM
-  while kill -0 "$$"; do
+  trap 'kill $pause 2>/dev/null; exit' TERM
+  while true; do
     sleep 10 &
     pause=$!
     wait "$pause"
-    printf '[%4ss]   still at it: %s\n' "$SECONDS" "$(tail -n 1 "$1" | tr -d '\r\033' | cut -c1-100)"
-  done 2>/dev/null
+    kill -0 "$$" 2>/dev/null || exit 0
+    printf '[%4ss]   still at it: %s\n' "$SECONDS" "$(tail -n 1 "$1" 2>/dev/null | tr -d '\r\033' | cut -c1-100)"
+  done
 }
+
+heart=''
+stop_heartbeat() {
+  [[ -n $heart ]] || return 0
+  kill "$heart" 2>/dev/null || true
+  wait "$heart" 2>/dev/null || true
+  heart=''
+}
+trap stop_heartbeat EXIT

@@ -87,8 +87,8 @@ kafka_properties() {
 
 # Sets `jars`: a cache that all checkouts share, checked each time before it is run.
 fetch_kafka() {
-  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/tocsin
-  ((EUID != 0)) || cache=/var/cache/tocsin # where the services' user can read
+  local cache=/var/cache/tocsin # of root: where the services' user can read
+  ((EUID == 0)) || cache=${XDG_CACHE_HOME:-$HOME/.cache}/tocsin
   jars=$cache/kafka-$(sha256sum <"$tree/deploy/kafka/jars.sha256" | cut -c1-12)
   if ! check_jars "$jars" >/dev/null 2>&1; then
     mkdir -p "$cache"

@@ -39,7 +39,6 @@ start_services() {
       fi
     done
   done
-  check_configs "$@"
   migrate
   step "creating topics" "$home/log/topics.log" create_topics
   if ((${#surplus[@]})); then say "stopping ${surplus[*]}" && stop_all "${surplus[@]}"; fi

@@ -96,7 +96,6 @@ settle_stack() {
   settle_server postgres "${DATABASE_URL:-}" "$(own_database_url)"
   settle_server redis "${REDIS_URL:-}" "$(own_redis_url)"
   [[ $BROKER == kafka || -z ${external[kafka]} ]] || die "--broker embedded and KAFKA_BROKERS: one of them"
-  save_stack
 }
 
 # settle_server NAME GIVEN OWN: GIVEN is our own where the caller's shell has evaluated `deploy/dev env`.
@@ -106,7 +105,7 @@ settle_server() {
   external[$1]=$2
 }
 
-# It may hold a password.
+# Once it is known to be good, and before anything starts. It may hold a password.
 save_stack() {
   touch "$home/run/stack.new"
   chmod 600 "$home/run/stack.new"
