@@ -40,6 +40,11 @@ class Faults:
                     return _next(queue)
         return "ok"
 
+    def waiting(self, channel, key):
+        """How many queued answers of this endpoint nobody has asked for yet."""
+        with self._lock:
+            return len(self._queues.get((channel, key), ()))
+
     def clear(self):
         with self._lock:
             self._queues.clear()
