@@ -119,7 +119,7 @@ create_topics() {
 schema() {
   if [[ -x $bin/tocsin-processor ]]; then
     (export_settings '' && "$bin/tocsin-processor" --config "$CONFIG" --print-config) |
-      sed -n 's/^postgres\.schema: \([^ ]*\).*/\1/p'
+      sed -n 's/^postgres\.schema: "\{0,1\}\([^" ]*\).*/\1/p'
   else
     echo "${SCHEMA:-tocsin}"
   fi

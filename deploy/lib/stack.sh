@@ -91,6 +91,7 @@ settle_stack() {
   else
     PORT_BASE=${TOCSIN_PORT_BASE:-} BROKER=${1:-kafka} CONFIG=$tree/deploy/examples/tocsin.yml
   fi
+  [[ $PORT_BASE =~ ^[0-9]*$ ]] || die "TOCSIN_PORT_BASE wants a number"
   CONFIG=$(realpath -m "${TOCSIN_CONFIG:-$CONFIG}")
   settle_server kafka "${KAFKA_BROKERS:-}" "$(own_kafka_brokers)"
   settle_server postgres "${DATABASE_URL:-}" "$(own_database_url)"
