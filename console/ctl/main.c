@@ -1,0 +1,30 @@
+/* tocsinctl VERB: what an operator does by hand or a deployment does once. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+
+static const struct verb *const verbs[] = {&topics_verb};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+static void usage(FILE *out)
+{
+    fputs("usage: tocsinctl VERB [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < VERBS; i++)
+        fprintf(out, "  %s %s\n      %s\n", verbs[i]->name, verbs[i]->arguments, verbs[i]->summary);
+    fputs("\nEvery verb takes --config FILE and --set section.key=value.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; argc > 1 && i < VERBS; i++) {
+        if (strcmp(argv[1], verbs[i]->name) == 0)
+            return verbs[i]->run(argc - 1, argv + 1);
+    }
+    usage(stderr);
+    return 2;
+}
