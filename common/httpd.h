@@ -27,8 +27,8 @@ struct http_request;
  */
 struct http_route {
     const char *method; /* "GET" also serves HEAD; NULL ends a table */
-    const char
-        *pattern; /* "/webhook/{source}/{token}", or a prefix "/assets/" followed by a star */
+    /* "/webhook/{source}/{token}", or a prefix "/assets/" and a star: the rest is parameter "*" */
+    const char *pattern;
     void (*admit)(void *ctx, struct http_request *r);
     void (*handle)(void *ctx, struct http_request *r);
 };
@@ -38,6 +38,8 @@ struct httpd_options {
     uint32_t threads, connections;
     size_t max_body;
     int64_t request_deadline_ms;
+    int64_t idle_ms;     /* a kept-alive connection without request; 0: 75 s */
+    size_t max_buffered; /* bytes of all bodies at a time, 503 past it; 0: 256 MiB */
 };
 
 /* Tables are tried in order; `routes` and the second table (may be NULL) must outlive the server.
@@ -47,7 +49,12 @@ int httpd_start(const struct httpd_options *o, const struct http_route *routes, 
                 struct err *e) MUST_CHECK;
 /* Stop accepting; connections at work go on. */
 void httpd_quiesce(struct httpd *h);
-/* Waits for nothing: deferred requests must have been answered before. NULL is a no-op. */
+/* Answer new requests with 503 and run no handler from now on; returns when none runs, and when
+ * every request at work was answered and written or `timeout_ms` has passed. False: some are left.
+ * After it what the handlers used may be freed. */
+bool httpd_finish(struct httpd *h, int64_t timeout_ms);
+/* Waits for nothing; a deferred request that is left gets 503, so nobody may answer any more. NULL
+ * is a no-op. */
 void httpd_stop(struct httpd *h);
 uint16_t httpd_port(const struct httpd *h); /* the real one when listen said port 0 */
 
