@@ -135,8 +135,11 @@ int labels_from_json(struct arena *a, struct slice json, struct labels *ret, str
     if (!pairs)
         return err_set(e, -ENOMEM, "labels: too large");
     at = 0;
-    for (size_t i = 0; i < n && json_next_member(json, &at, &key, &value); i++)
+    for (size_t i = 0; i < n && json_next_member(json, &at, &key, &value); i++) {
         pairs[i] = (struct label){json_text(key, a), json_text(value, a)};
+        if (!pairs[i].name.p || (!pairs[i].value.p && value.p[0] == '"'))
+            return err_set(e, -ENOMEM, "labels: too large");
+    }
     if (labels_make(a, pairs, n, ret) < 0)
         return err_set(e, -ENOMEM, "labels: too large");
     return 0;
@@ -153,7 +156,10 @@ int labels_from_tree(struct arena *a, const json_t *object, struct labels *ret)
     json_t *tree = (json_t *)(uintptr_t)object;
     for (void *i = json_object_iter(tree); i && at < n; i = json_object_iter_next(tree, i)) {
         const char *name = json_object_iter_key(i);
-        pairs[at++] = (struct label){slice_of(name), json_str(object, name, a)};
+        struct slice value = json_str(object, name, a);
+        if (value.len == 0 && json_is_number(json_object_iter_value(i)))
+            return -ENOMEM; /* its text did not fit: a label must not vanish for that */
+        pairs[at++] = (struct label){slice_of(name), value};
     }
     return labels_make(a, pairs, at, ret);
 }

@@ -64,11 +64,16 @@ struct source_common {
 /* How to file and answer an authentic request; slices in the arena or static. */
 struct filing {
     struct slice partition_key; /* the source's group identity; p NULL: none */
-    size_t alerts;              /* how many the body holds, for metrics and the cap; 0: unknown */
+    size_t alerts;              /* how many are stored, for metrics and the cap; 0: unknown */
+    size_t invalid;             /* how many were left out of `body` */
     unsigned status; /* what this sender must hear once the record is safe: 200, 202 ... */
-    struct slice content_type, reply; /* empty reply with status 0 in content_type:
-                                         {"status":"accepted","request_id":...} */
-    bool default_reply;               /* true: ingest writes that default body */
+
+    /* default_reply: {"status":"accepted","<id_name>":"<the request's id>",<members>}. */
+    bool default_reply;
+    const char *id_name;       /* NULL: "request_id" */
+    struct slice members;      /* JSON members to append, may be empty */
+    struct slice content_type; /* otherwise these bytes; empty type: application/json */
+    struct slice reply;
     struct slice body; /* what to store; p NULL: the request's body. Only for partial takes (the
                           good alerts of a mixed batch) */
 };
@@ -88,11 +93,14 @@ struct source {
     /* Over the raw body; constant time. NULL: source_verify_common(). */
     enum auth (*verify)(const void *cfg, const struct hook *h, int64_t now_ms);
 
-    /* Body passed json_scan() when its type is JSON. 0, or -EBADMSG (400 with the reason;
-     * `ret->status`, reply and content_type when this sender has an error form of its own), -E2BIG
-     * (413). now_ms decides "in the past" where the sender's answer depends on it. */
+    /* The body, which passed json_scan(). 0, or -EBADMSG (400 with the reason, or `ret->status`),
+     * -E2BIG (413). now_ms decides "in the past" where the sender's answer depends on it. */
     int (*accept)(const void *cfg, const struct hook *h, const struct limits_settings *lim,
                   int64_t now_ms, struct arena *a, struct filing *ret, struct err *e);
+
+    /* The words of this sender's API for a refusal: `reply` and `content_type` for a status and a
+     * reason. NULL, or false: ours. */
+    bool (*refuse)(unsigned status, const char *why, struct arena *a, struct filing *ret);
 
     /* Pure: same record, same events. Times relative to r->received_at. Never touches *ret on
      * failure. -EBADMSG with a reason for a person: the record goes to tocsin.dead with it. */
@@ -134,3 +142,6 @@ int source_annotations(const json_t *object, const struct limits_settings *lim, 
 struct slice source_cut(struct slice s, size_t max, struct arena *a, bool *truncated);
 /* RFC 3339 at a key of an object; absent, zero or unparsable: 0. */
 int64_t source_time(const json_t *object, const char *key);
+/* Does `given_hex` spell HMAC-SHA256(secret, text[0] text[1] ...)? Constant time. */
+bool source_hmac_hex_eq(const char *given_hex, const char *secret, const struct slice *text,
+                        size_t n);

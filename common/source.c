@@ -1,0 +1,273 @@
+#include "common/source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+
+/* ---- registry ---- */
+
+#define SOURCE(name) extern const struct source source_##name;
+#include "common/sources.def"
+#undef SOURCE
+
+static const struct source *const registry[] = {
+#define SOURCE(name) &source_##name,
+#include "common/sources.def"
+#undef SOURCE
+};
+#define REGISTRY_N (sizeof(registry) / sizeof(registry[0]))
+
+const struct source *source_at(size_t i)
+{
+    return i < REGISTRY_N ? registry[i] : NULL;
+}
+
+const struct source *source_find(const char *type)
+{
+    for (size_t i = 0; i < REGISTRY_N; i++)
+        if (strcmp(registry[i]->name, type) == 0)
+            return registry[i];
+    return NULL;
+}
+
+/* ---- entries ---- */
+
+#define NAME_LEN_MAX 64
+
+/* A name is part of URLs, metrics and Kafka headers. */
+static bool good_name(const char *name)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    size_t n = strlen(name);
+    return n > 0 && n <= NAME_LEN_MAX && strspn(name, allowed) == n;
+}
+
+static int load_entry(struct settings *s, const char *name, const struct yaml *node,
+                      const struct source *type, struct source_entry *ret, struct err *e)
+{
+    static const char *const extra[] = {"enabled", NULL};
+    char path[NAME_LEN_MAX + sizeof("sources.")];
+    (void)snprintf(path, sizeof(path), "sources.%s", name);
+    void *cfg = conf_alloc(s->conf, 1, type->cfg_size);
+    if (!cfg)
+        return err_set(e, -ENOMEM, "%s: out of memory", path);
+    int rc = conf_node(s->conf, node, path, type->keys, extra, cfg, e);
+    if (rc < 0)
+        return rc;
+    struct source_common *common = cfg;
+    common->type = type->name;
+    if (!common->tenant || !*common->tenant)
+        common->tenant = s->tenant;
+    struct err why = {0};
+    if (type->check && type->check(cfg, &why) < 0)
+        return yaml_err(node, e, "%s: %s", path, why.msg);
+    *ret = (struct source_entry){name, type, cfg};
+    return 0;
+}
+
+/* "enabled: false". */
+static int is_removed(const struct yaml *node, bool *ret, struct err *e)
+{
+    const struct yaml *enabled = yaml_get(node, "enabled");
+    const char *word = yaml_scalar(enabled);
+    *ret = word && strcmp(word, "false") == 0;
+    if (enabled && !*ret && (!word || strcmp(word, "true") != 0))
+        return yaml_err(enabled, e, "enabled: expected true or false");
+    return 0;
+}
+
+static int load_named(struct settings *s, const struct yaml *all, size_t i,
+                      struct source_entry *ret, bool *ret_removed, struct err *e)
+{
+    const struct yaml *node = yaml_at(all, i);
+    const char *name = yaml_key(all, i);
+    if (!good_name(name))
+        return yaml_err(node, e, "a source's name is 1 to %d letters, digits, _ or -",
+                        NAME_LEN_MAX);
+    const char *type_name = yaml_scalar(yaml_get(node, "type"));
+    const struct source *type = source_find(type_name ? type_name : name);
+    if (!type)
+        return yaml_err(node, e, "source %s: there is no type %s", name,
+                        type_name ? type_name : name);
+    int rc = is_removed(node, ret_removed, e);
+    return rc < 0 ? rc : load_entry(s, name, node, type, ret, e);
+}
+
+int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e)
+{
+    const struct yaml *all = conf_yaml(s->conf, "sources");
+    if (all && yaml_kind(all) != YAML_MAP && yaml_count(all) > 0)
+        return yaml_err(all, e, "sources: expected a map of names");
+    size_t named = yaml_count(all), n = 0;
+    struct source_entry *v = conf_alloc(s->conf, named + REGISTRY_N, sizeof(*v));
+    if (!v)
+        return err_set(e, -ENOMEM, "sources: out of memory");
+    for (size_t i = 0; i < named; i++) {
+        bool removed = false;
+        int rc = load_named(s, all, i, &v[n], &removed, e);
+        if (rc < 0)
+            return rc;
+        n += !removed;
+    }
+    for (size_t i = 0; i < REGISTRY_N; i++) {
+        if (yaml_get(all, registry[i]->name))
+            continue;
+        int rc = load_entry(s, registry[i]->name, NULL, registry[i], &v[n], e);
+        if (rc < 0)
+            return rc;
+        n++;
+    }
+    *ret = (struct source_entries){v, n};
+    return 0;
+}
+
+const struct source_entry *source_entry_find(const struct source_entries *all, struct slice name)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (slice_is(name, all->v[i].name))
+            return &all->v[i];
+    return NULL;
+}
+
+/* ---- authentication ---- */
+
+static bool is_set(const char *secret)
+{
+    return secret && *secret;
+}
+
+/* "Bearer TOKEN", "GenieKey TOKEN", "TOKEN". */
+static bool token_matches(const char *authorization, const char *token)
+{
+    const char *space = strchr(authorization, ' ');
+    const char *given = space ? space + 1 : authorization;
+    return secret_eq(slice_of(given), slice_of(token));
+}
+
+enum auth source_verify_common(const struct source_common *c, const struct hook *h)
+{
+    bool basic = is_set(c->username) || is_set(c->password);
+    if (!is_set(c->bearer_token) && !is_set(c->path_token) && !basic)
+        return AUTH_OK;
+    const char *authorization = h->header(h, "Authorization");
+    bool ok = false;
+    if (is_set(c->path_token) && h->path_token)
+        ok |= secret_eq(slice_of(h->path_token), slice_of(c->path_token));
+    if (is_set(c->bearer_token) && authorization)
+        ok |= token_matches(authorization, c->bearer_token);
+    if (basic && authorization)
+        ok |= basic_auth_eq(slice_of(authorization), slice_of(c->username), slice_of(c->password));
+    if (ok)
+        return AUTH_OK;
+    return h->path_token || authorization ? AUTH_BAD : AUTH_MISSING;
+}
+
+bool source_hmac_hex_eq(const char *given_hex, const char *secret, const struct slice *text,
+                        size_t n)
+{
+    unsigned char expected[SHA256_LEN], given[SHA256_LEN];
+    if (!hex_decode(slice_of(given_hex), given, sizeof(given)))
+        return false;
+    hmac_sha256_v(slice_of(secret), text, n, expected);
+    return secret_eq((struct slice){(const char *)given, sizeof(given)},
+                     (struct slice){(const char *)expected, sizeof(expected)});
+}
+
+/* ---- caps ---- */
+
+#define MARK "\xe2\x80\xa6#" /* an ellipsis */
+#define MARK_LEN (sizeof(MARK) - 1 + 16)
+
+/* The longest prefix of at most `max` bytes that ends between two characters. */
+static size_t boundary(struct slice s, size_t max)
+{
+    size_t n = s.len < max ? s.len : max;
+    while (n > 0 && n < s.len && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
+struct slice source_cut(struct slice s, size_t max, struct arena *a, bool *truncated)
+{
+    if (s.len <= max)
+        return s;
+    *truncated = true;
+    if (max < MARK_LEN)
+        return (struct slice){s.p, boundary(s, max)};
+    size_t keep = boundary(s, max - MARK_LEN);
+    char *cut = arena_alloc(a, keep + MARK_LEN + 1, 1);
+    if (!cut)
+        return (struct slice){0};
+    memcpy(cut, s.p, keep);
+    (void)snprintf(cut + keep, MARK_LEN + 1, MARK "%016" PRIx64, fnv1a(FNV1A_INIT, s.p, s.len));
+    return (struct slice){cut, keep + MARK_LEN};
+}
+
+static bool is_alertname(struct label l)
+{
+    return slice_is(l.name, "alertname");
+}
+
+/* Past `max`, drop by order of names; alertname takes the last place if it would go. */
+static size_t cap_count(struct label *v, size_t n, size_t max, bool *truncated)
+{
+    if (n <= max)
+        return n;
+    *truncated = true;
+    for (size_t i = max; i < n; i++)
+        if (is_alertname(v[i]) && max > 0)
+            v[max - 1] = v[i];
+    return max;
+}
+
+struct labels_caps {
+    size_t count, name, value;
+};
+
+static int capped(const json_t *object, const struct labels_caps *caps, struct arena *a,
+                  struct labels *ret, bool *truncated)
+{
+    struct labels all;
+    int rc = labels_from_tree(a, object, &all);
+    if (rc < 0)
+        return rc;
+    struct label *v = arena_array(a, all.n + 1, struct label);
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < all.n; i++) {
+        v[i].name = source_cut(all.v[i].name, caps->name, a, truncated);
+        v[i].value = source_cut(all.v[i].value, caps->value, a, truncated);
+        if (!v[i].name.p || !v[i].value.p)
+            return -ENOMEM;
+    }
+    size_t n = cap_count(v, all.n, caps->count, truncated);
+    return labels_make(a, v, n, ret);
+}
+
+int source_labels(const json_t *object, const struct limits_settings *lim, struct arena *a,
+                  struct labels *ret, bool *truncated)
+{
+    const struct labels_caps caps = {lim->labels, lim->label_name, lim->label_value};
+    return capped(object, &caps, a, ret, truncated);
+}
+
+int source_annotations(const json_t *object, const struct limits_settings *lim, struct arena *a,
+                       struct labels *ret, bool *truncated)
+{
+    const struct labels_caps caps = {lim->annotations, lim->label_name, lim->annotation_value};
+    return capped(object, &caps, a, ret, truncated);
+}
+
+int64_t source_time(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    int64_t ms = 0;
+    if (!json_is_string(v) ||
+        !rfc3339_parse((struct slice){json_string_value(v), json_string_length(v)}, &ms))
+        return 0;
+    return ms;
+}

@@ -1,0 +1,167 @@
+#include "common/source_decode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/json.h"
+
+static const struct slice none = {"", 0};
+
+struct slice decode_str(struct decoder *d, const json_t *object, const char *key)
+{
+    struct slice s = json_str(object, key, d->a);
+    if (s.len == 0 && json_is_number(json_object_get(object, key)))
+        d->failed = true;
+    s = source_cut(s, d->lim->annotation_value, d->a, &d->truncated);
+    d->failed |= !s.p;
+    return s.p ? s : none;
+}
+
+struct slice decode_first(struct decoder *d, const json_t *object, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        struct slice s = decode_str(d, object, *keys);
+        if (s.len > 0)
+            return s;
+    }
+    return none;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct slice decode_line(struct slice s)
+{
+    while (s.len > 0 && is_space(s.p[0])) {
+        s.p++;
+        s.len--;
+    }
+    const char *end = s.len > 0 ? memchr(s.p, '\n', s.len) : NULL;
+    if (end)
+        s.len = (size_t)(end - s.p);
+    while (s.len > 0 && is_space(s.p[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+int64_t decode_count(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    if (json_is_integer(v))
+        return json_integer_value(v) > 0 ? json_integer_value(v) : 0;
+    const char *text = json_string_value(v);
+    if (!text || *text < '0' || *text > '9')
+        return 0;
+    char *end = NULL;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    return errno == 0 && *end == '\0' ? n : 0;
+}
+
+struct slice decode_format(struct decoder *d, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    const char *s = arena_vprintf(d->a, fmt, ap);
+    va_end(ap);
+    d->failed |= !s;
+    return s ? slice_of(s) : none;
+}
+
+void pairs_add(struct pairs *p, const char *name, struct slice value)
+{
+    if (value.len > 0 && p->n < PAIRS_MAX)
+        p->v[p->n++] = (struct label){slice_of(name), value};
+}
+
+struct labels decode_merge(struct decoder *d, struct labels base, const struct pairs *p, size_t max)
+{
+    struct labels ret = {0};
+    struct label *v = arena_array(d->a, base.n + p->n + 1, struct label);
+    if (!v) {
+        d->failed = true;
+        return ret;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        v[n] = (struct label){p->v[i].name, source_cut(p->v[i].value, max, d->a, &d->truncated)};
+        d->failed |= !v[n].value.p;
+        n++;
+    }
+    for (size_t i = 0; i < base.n; i++) /* of equal names the last wins */
+        v[n++] = base.v[i];
+    if (labels_make(d->a, v, n, &ret) < 0)
+        d->failed = true;
+    return ret;
+}
+
+struct labels decode_pairs(struct decoder *d, const struct pairs *p, size_t max)
+{
+    return decode_merge(d, (struct labels){0}, p, max);
+}
+
+static struct slice first_label(struct labels l, const char *const *names)
+{
+    for (; *names; names++) {
+        struct slice s = labels_get(l, *names);
+        if (s.len > 0)
+            return s;
+    }
+    return none;
+}
+
+static enum report_kind kind_of(const struct decoder *d, struct slice status, int64_t ends_at)
+{
+    if (slice_is(status, "resolved"))
+        return REPORT_RESOLVED;
+    if (status.len > 0)
+        return REPORT_FIRING;
+    return ends_at > 0 && ends_at <= d->received_at ? REPORT_RESOLVED : REPORT_FIRING;
+}
+
+void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
+                  struct alert_event *ret)
+{
+    static const char *const titles[] = {"summary", "title", "message", NULL};
+    static const char *const texts[] = {"description", "message", NULL};
+    struct alert_event ev = {.starts_at = source_time(alert, "startsAt"),
+                             .ends_at = source_time(alert, "endsAt")};
+    d->truncated = false;
+    if (source_labels(json_object_get(alert, "labels"), d->lim, d->a, &ev.labels, &d->truncated) <
+            0 ||
+        source_annotations(json_object_get(alert, "annotations"), d->lim, d->a, &ev.annotations,
+                           &d->truncated) < 0)
+        d->failed = true;
+    ev.fingerprint = labels_fingerprint(ev.labels);
+    ev.severity = severity_parse(labels_get(ev.labels, "severity"), SEVERITY_WARNING);
+    ev.severity_again = ev.severity;
+    ev.title = decode_line(first_label(ev.annotations, titles));
+    if (ev.title.len == 0)
+        ev.title = decode_line(labels_get(ev.labels, "alertname"));
+    if (ev.title.len == 0)
+        ev.title = SLICE_LIT("alert without a name");
+    ev.description = first_label(ev.annotations, texts);
+    ev.link = decode_str(d, alert, "generatorURL");
+    struct slice status = decode_str(d, alert, "status");
+    ev.kind = kind_of(d, status.len > 0 ? status : group_status, ev.ends_at);
+    ev.truncated = d->truncated;
+    *ret = ev;
+}
+
+json_t *decode_body(const struct record *r, const struct limits_settings *lim, struct arena *a,
+                    struct decoder *ret, struct err *e)
+{
+    /* A record may have come from elsewhere than our door: look again before building a tree. */
+    const struct json_limits limits = {.max_depth = JSON_DEPTH_MAX};
+    if (json_scan(r->body, &limits, e) < 0)
+        return NULL;
+    *ret = (struct decoder){.lim = lim, .a = a, .received_at = r->received_at};
+    return json_tree(r->body, a, e);
+}
+
+int decode_end(const struct decoder *d, struct err *e)
+{
+    return d->failed ? err_set(e, -ENOMEM, "the record needs more memory than one may") : 0;
+}

@@ -1,0 +1,55 @@
+/*
+ * What decoders of sources share: text and numbers of any type, capped; a label set under
+ * construction; the alert form of the Alertmanager family (Alertmanager, Prometheus, Grafana).
+ */
+#pragma once
+
+#include "common/source.h"
+
+/* One decode at work. `failed` is set by whatever did not fit into the arena and is looked at once,
+ * at the end. */
+struct decoder {
+    const struct limits_settings *lim;
+    struct arena *a;
+    int64_t received_at;
+    bool truncated; /* of the alert at hand */
+    bool failed;
+};
+
+/* Text at a key, cut to the annotation cap; "" when absent. */
+struct slice decode_str(struct decoder *d, const json_t *object, const char *key);
+/* The first of several keys (NULL-terminated) that has text. */
+struct slice decode_first(struct decoder *d, const json_t *object, const char *const *keys);
+/* Its first line, without surrounding space: for titles. */
+struct slice decode_line(struct slice s);
+/* A number, or its text; 0 when absent, not whole, or negative. */
+int64_t decode_count(const json_t *object, const char *key);
+/* arena_printf that sets `failed`; {"",0} then. */
+struct slice decode_format(struct decoder *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#define PAIRS_MAX 24
+struct pairs {
+    struct label v[PAIRS_MAX];
+    size_t n;
+};
+/* Nothing when `value` is empty. */
+void pairs_add(struct pairs *p, const char *name, struct slice value);
+/* The label set, values cut to `max` bytes. */
+struct labels decode_pairs(struct decoder *d, const struct pairs *p, size_t max);
+/* `base` and, where it has no such name, the pairs. */
+struct labels decode_merge(struct decoder *d, struct labels base, const struct pairs *p,
+                           size_t max);
+
+/*
+ * {status, labels, annotations, startsAt, endsAt, generatorURL}: labels, annotations, fingerprint,
+ * times as they are, severity by its label, title, description, link. kind is FIRING or RESOLVED by
+ * `status`, then by `group_status`, then by endsAt.
+ */
+void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
+                  struct alert_event *ret);
+
+/* The tree of a record's body. NULL with a reason. */
+json_t *decode_body(const struct record *r, const struct limits_settings *lim, struct arena *a,
+                    struct decoder *ret, struct err *e) MUST_CHECK;
+/* 0, or -ENOMEM with a reason when something did not fit. */
+int decode_end(const struct decoder *d, struct err *e) MUST_CHECK;

@@ -1,0 +1,93 @@
+/* Alertmanager's webhook, versions 3 and 4. */
+#include <errno.h>
+
+#include "common/json.h"
+#include "common/source_decode.h"
+
+struct alertmanager_cfg {
+    struct source_common common;
+};
+
+static const struct conf_key keys[] = {SOURCE_COMMON_KEYS, CONF_END};
+
+/* Nothing well-formed is refused: a 4xx would make Alertmanager drop the group, a stored record can
+ * be looked at. */
+static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
+                  int64_t now_ms, struct arena *a, struct filing *ret, struct err *e)
+{
+    (void)cfg;
+    (void)lim;
+    (void)now_ms;
+    (void)e;
+    struct slice group = json_text(json_at(h->body, "groupKey"), a); /* version 3: a number */
+    *ret = (struct filing){.partition_key = group.len > 0 ? group : (struct slice){0},
+                           .alerts = json_count(h->body, "alerts"),
+                           .status = 200,
+                           .default_reply = true};
+    return 0;
+}
+
+static void decode_one(struct decoder *d, const json_t *body, const json_t *alert,
+                       struct alert_event *ret)
+{
+    decode_alert(d, alert, decode_str(d, body, "status"), ret);
+    if (ret->link.len == 0)
+        ret->link = decode_str(d, body, "externalURL");
+    if (ret->kind == REPORT_FIRING)
+        ret->ends_at =
+            0; /* Alertmanager will say when it is over; what stands here promises nothing */
+    ret->ends_announced = true;
+}
+
+/* max_alerts cut the group: say so where people look. */
+static void note_truncated(struct decoder *d, int64_t missing, const struct alert_event *of,
+                           struct alert_event *ret)
+{
+    *ret = *of;
+    ret->kind = REPORT_NOTE;
+    ret->note =
+        decode_format(d, "%lld more alerts of this group were cut off by Alertmanager's max_alerts",
+                      (long long)missing);
+}
+
+static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
+                  struct arena *a, struct alert_list *ret, struct err *e)
+{
+    (void)cfg;
+    struct decoder d;
+    json_t *body = decode_body(r, lim, a, &d, e);
+    if (!body)
+        return e->code;
+    const json_t *alerts = json_object_get(body, "alerts");
+    if (!json_is_array(alerts))
+        return err_set(e, -EBADMSG, "alertmanager: no array `alerts`; a templated payload?");
+    size_t n = json_array_size(alerts);
+    int64_t missing = decode_count(body, "truncatedAlerts");
+    struct alert_event *v = arena_array(a, n + 1, struct alert_event);
+    if (!v)
+        return err_set(e, -ENOMEM, "alertmanager: %zu alerts are too many", n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *alert = json_array_get(alerts, i);
+        if (json_object_size(json_object_get(alert, "labels")) == 0)
+            return err_set(e, -EBADMSG, "alertmanager: alerts[%zu] has no labels", i);
+        decode_one(&d, body, alert, &v[i]);
+    }
+    if (missing > 0 && n > 0) {
+        note_truncated(&d, missing, &v[0], &v[n]);
+        n++;
+    }
+    int rc = decode_end(&d, e);
+    if (rc == 0)
+        *ret = (struct alert_list){.v = v, .n = n};
+    return rc;
+}
+
+const struct source source_alertmanager = {
+    .name = "alertmanager",
+    .summary = "Alertmanager webhook, versions 3 and 4",
+    .cfg_size = sizeof(struct alertmanager_cfg),
+    .keys = keys,
+    .stateful = true,
+    .accept = accept,
+    .decode = decode,
+};

@@ -1,0 +1,469 @@
+/*
+ * Sentry: the integration platform's webhooks (issue, event_alert, error, metric_alert, comment,
+ * installation) and the legacy plugin.
+ *
+ * One issue is one alert, whichever resource speaks of it. Its fingerprint is of (source, issue)
+ * alone: an issue's id is unique in its Sentry, while events name their project by number, by slug
+ * or only inside a URL. The exception's type is the alert's name and its error type, the project
+ * its service.
+ */
+#include <errno.h>
+
+#include "common/json.h"
+#include "common/source_decode.h"
+
+struct sentry_cfg {
+    struct source_common common;
+    const char *client_secret;
+};
+
+static const struct conf_key keys[] = {
+    SOURCE_COMMON_KEYS,
+    CONF(struct sentry_cfg, client_secret, CONF_STR, NULL, CONF_SECRET,
+         "require the integration's signature; the legacy plugin has none"),
+    CONF_END,
+};
+
+static const char *const keep_headers[] = {"Request-ID", "Sentry-Hook-Resource",
+                                           "Sentry-Hook-Timestamp", NULL};
+
+/* The signed text is the body alone, so an old request stays valid for ever; the merge makes
+ * repeats harmless. */
+static enum auth verify(const void *cfg, const struct hook *h, int64_t now_ms)
+{
+    (void)now_ms;
+    const struct sentry_cfg *c = cfg;
+    if (!c->client_secret || !*c->client_secret)
+        return source_verify_common(&c->common, h);
+    const char *signature = h->header(h, "Sentry-Hook-Signature");
+    if (!signature)
+        return AUTH_MISSING;
+    return source_hmac_hex_eq(signature, c->client_secret, &h->body, 1) ? AUTH_OK : AUTH_BAD;
+}
+
+/* Sentry gives one second and may never try again: nothing well-formed is refused. */
+static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
+                  int64_t now_ms, struct arena *a, struct filing *ret, struct err *e)
+{
+    static const char *const paths[] = {"data.issue.id",
+                                        "data.event.issue_id",
+                                        "data.error.issue_id",
+                                        "data.issue_id",
+                                        "data.metric_alert.id",
+                                        "id",
+                                        NULL};
+    (void)cfg;
+    (void)lim;
+    (void)now_ms;
+    (void)e;
+    struct slice id = {0};
+    for (const char *const *path = paths; *path && id.len == 0; path++)
+        id = json_text(json_at(h->body, *path), a);
+    *ret = (struct filing){.partition_key = id.len > 0 ? id : (struct slice){0},
+                           .alerts = 1,
+                           .status = 200,
+                           .default_reply = true};
+    return 0;
+}
+
+/* ---- what the resources have in common ---- */
+
+/* One delivery at work. */
+struct delivery {
+    struct decoder d;
+    const struct record *r;
+    const json_t *body, *data;
+    struct slice action, actor;
+    bool by_application; /* not Sentry itself, not a person */
+};
+
+/* The project's slug inside ".../projects/ORG/SLUG/...". */
+static struct slice slug_in_url(struct slice url)
+{
+    static const char mark[] = "/projects/";
+    const char *at = url.len > 0 ? memmem(url.p, url.len, mark, sizeof(mark) - 1) : NULL;
+    if (!at)
+        return (struct slice){0};
+    const char *end = url.p + url.len;
+    const char *org = at + sizeof(mark) - 1;
+    const char *slash = memchr(org, '/', (size_t)(end - org));
+    if (!slash)
+        return (struct slice){0};
+    const char *slug = slash + 1;
+    const char *stop = memchr(slug, '/', (size_t)(end - slug));
+    return (struct slice){slug, (size_t)((stop ? stop : end) - slug)};
+}
+
+static struct slice project_of(struct decoder *d, const json_t *thing)
+{
+    static const char *const names[] = {"slug", "name", "id", NULL};
+    static const char *const flat[] = {"project_slug", "project_name", "project", NULL};
+    const json_t *project = json_object_get(thing, "project");
+    if (json_is_object(project))
+        return decode_first(d, project, names);
+    struct slice slug = slug_in_url(decode_str(d, thing, "url"));
+    return slug.len > 0 ? slug : decode_first(d, thing, flat);
+}
+
+/* "ValueError" of {metadata: {type}}, of the exception that was raised last, or of "ValueError: no
+ * such user". */
+static struct slice type_of(struct decoder *d, const json_t *thing)
+{
+    struct slice type = decode_str(d, json_object_get(thing, "metadata"), "type");
+    if (type.len > 0)
+        return decode_line(type);
+    const json_t *values = json_object_get(json_object_get(thing, "exception"), "values");
+    if (json_array_size(values) > 0)
+        type = decode_str(d, json_array_get(values, json_array_size(values) - 1), "type");
+    if (type.len > 0)
+        return decode_line(type);
+    struct slice title = decode_line(decode_str(d, thing, "title"));
+    const char *colon = title.len > 0 ? memchr(title.p, ':', title.len) : NULL;
+    if (colon && colon > title.p)
+        title.len = (size_t)(colon - title.p);
+    return title;
+}
+
+/* A tag among [[key, value], ...] or [{key, value}, ...]. */
+static struct slice tag_of(struct decoder *d, const json_t *thing, const char *name)
+{
+    const json_t *tags = json_object_get(thing, "tags");
+    for (size_t i = 0; i < json_array_size(tags); i++) {
+        const json_t *tag = json_array_get(tags, i);
+        const char *key = json_string_value(json_array_get(tag, 0));
+        const char *value = json_string_value(json_array_get(tag, 1));
+        if (json_is_object(tag)) {
+            key = json_string_value(json_object_get(tag, "key"));
+            value = json_string_value(json_object_get(tag, "value"));
+        }
+        if (key && value && strcmp(key, name) == 0)
+            return slice_of(value);
+    }
+    return decode_str(d, thing, name);
+}
+
+/* Issues about slowness, by the old category, the new ones, or the number of an occurrence's type
+ * (1000 to 1999). */
+static bool is_performance(struct decoder *d, const json_t *thing)
+{
+    static const char *const categories[] = {"performance", "db_query", "http_client",
+                                             "frontend",    "mobile",   NULL};
+    struct slice category = decode_str(d, thing, "issueCategory");
+    for (const char *const *c = categories; *c; c++)
+        if (slice_is(category, *c))
+            return true;
+    struct slice type = decode_str(d, thing, "issueType");
+    if (type.len >= 11 && memcmp(type.p, "performance", 11) == 0)
+        return true;
+    int64_t occurrence = decode_count(json_object_get(thing, "occurrence"), "type");
+    return (occurrence >= 1000 && occurrence < 2000) ||
+           slice_is(decode_str(d, thing, "type"), "transaction");
+}
+
+static uint64_t fingerprint_of(struct delivery *w, const char *name, struct slice id)
+{
+    struct pairs p = {0};
+    pairs_add(&p, "source", w->r->source);
+    pairs_add(&p, name, id);
+    return labels_fingerprint(decode_pairs(&w->d, &p, w->d.lim->label_value));
+}
+
+/* An issue or event as an alert of issue `id`; kind and note are the caller's. */
+static void describe(struct delivery *w, const json_t *thing, struct slice id,
+                     struct alert_event *ev)
+{
+    static const char *const links[] = {"web_url", "permalink", "url", NULL};
+    struct decoder *d = &w->d;
+    struct pairs l = {0}, notes = {0};
+    struct slice type = type_of(d, thing), project = project_of(d, thing);
+    pairs_add(&l, "alertname", type);
+    pairs_add(&l, "error_type", type);
+    pairs_add(&l, "service", project);
+    pairs_add(&l, "source", w->r->source);
+    pairs_add(&l, "sentry_project", project);
+    pairs_add(&l, "sentry_issue", id);
+    pairs_add(&l, "environment", tag_of(d, thing, "environment"));
+    pairs_add(&l, "level", decode_str(d, thing, "level"));
+    ev->labels = decode_pairs(d, &l, d->lim->label_value);
+    ev->fingerprint = fingerprint_of(w, "sentry_issue", id);
+
+    pairs_add(&notes, "culprit", decode_str(d, thing, "culprit"));
+    pairs_add(&notes, "short_id", decode_str(d, thing, "shortId"));
+    pairs_add(&notes, "release", tag_of(d, thing, "release"));
+    pairs_add(&notes, "substatus", decode_str(d, thing, "substatus"));
+    pairs_add(&notes, "rule", decode_str(d, w->data, "triggered_rule"));
+    ev->annotations = decode_pairs(d, &notes, d->lim->annotation_value);
+
+    bool slow = is_performance(d, thing);
+    ev->severity = slow ? SEVERITY_INFO : SEVERITY_CRITICAL;
+    ev->severity_again = slow ? SEVERITY_INFO : SEVERITY_WARNING;
+    ev->title = decode_line(decode_str(d, thing, "title"));
+    if (ev->title.len == 0)
+        ev->title = type.len > 0 ? type : SLICE_LIT("Sentry issue");
+    ev->description = decode_str(d, json_object_get(thing, "metadata"), "value");
+    ev->link = decode_first(d, thing, links);
+    ev->impact_users = decode_count(thing, "userCount");
+    ev->impact_events = decode_count(thing, "count"); /* a string, in Sentry's words */
+    ev->actor = w->actor;
+}
+
+/* ---- resources ---- */
+
+static struct slice name_or(struct decoder *d, const json_t *who, const char *otherwise)
+{
+    static const char *const names[] = {"name", "email", "id", NULL};
+    struct slice s = decode_first(d, who, names);
+    return s.len > 0 ? s : slice_of(otherwise);
+}
+
+static void resolved(struct delivery *w, const json_t *issue, struct alert_event *ev)
+{
+    struct slice how = decode_str(&w->d, w->data, "resolution_type");
+    if (how.len == 0)
+        how = decode_str(&w->d, json_object_get(issue, "statusDetails"), "type");
+    ev->kind = REPORT_RESOLVED;
+    ev->note = how.len > 0 ? decode_format(&w->d, "resolved in Sentry (%.*s)", SLICE_FMT(how))
+                           : SLICE_LIT("resolved in Sentry");
+}
+
+static int issue(struct delivery *w, struct alert_event *ev, struct err *e)
+{
+    const json_t *issue = json_object_get(w->data, "issue");
+    struct slice id = decode_str(&w->d, issue, "id");
+    if (id.len == 0)
+        return err_set(e, -EBADMSG, "sentry: issue without data.issue.id");
+    describe(w, issue, id, ev);
+    if (slice_is(w->action, "created")) {
+        ev->kind = REPORT_OPENED;
+        ev->starts_at = source_time(issue, "firstSeen");
+    } else if (slice_is(w->action, "unresolved")) {
+        ev->kind = REPORT_OPENED;
+        ev->note = SLICE_LIT("unresolved in Sentry");
+    } else if (slice_is(w->action, "resolved")) {
+        resolved(w, issue, ev);
+    } else if (slice_is(w->action, "assigned")) {
+        const json_t *to = json_object_get(w->data, "assignee");
+        if (!to)
+            to = json_object_get(issue, "assignedTo");
+        ev->note = decode_format(&w->d, "assigned to %.*s in Sentry",
+                                 SLICE_FMT(name_or(&w->d, to, "nobody")));
+    } else if (slice_is(w->action, "archived") || slice_is(w->action, "ignored")) {
+        ev->note = SLICE_LIT("archived in Sentry");
+    } else {
+        ev->note = decode_format(&w->d, "%.*s in Sentry", SLICE_FMT(w->action));
+    }
+    /* What another program did there, ours included, is told and not obeyed: our own write-back
+     * would come round. */
+    if (w->by_application && ev->kind != REPORT_NOTE) {
+        ev->kind = REPORT_NOTE;
+        ev->starts_at = 0;
+        if (ev->note.len == 0)
+            ev->note = SLICE_LIT("created in Sentry");
+    }
+    return 0;
+}
+
+static int event(struct delivery *w, const json_t *event, struct alert_event *ev, struct err *e)
+{
+    static const char *const ids[] = {"issue_id", "groupID", "group_id", NULL};
+    struct slice id = decode_first(&w->d, event, ids);
+    if (id.len == 0)
+        return err_set(e, -EBADMSG, "sentry: event without issue_id");
+    describe(w, event, id, ev);
+    ev->kind = REPORT_OCCURRED;
+    ev->event_id = decode_str(&w->d, event, "event_id");
+    ev->starts_at = source_time(event, "datetime");
+    return 0;
+}
+
+static int comment(struct delivery *w, struct alert_event *ev, struct err *e)
+{
+    struct slice id = decode_str(&w->d, w->data, "issue_id");
+    if (id.len == 0)
+        return err_set(e, -EBADMSG, "sentry: comment without data.issue_id");
+    describe(w, w->data, id, ev);
+    struct slice text = decode_line(decode_str(&w->d, w->data, "comment"));
+    bool deleted = slice_is(w->action, "deleted");
+    ev->note =
+        decode_format(&w->d, "comment %s in Sentry%s%.*s", deleted ? "deleted" : "written",
+                      deleted || text.len == 0 ? "" : ": ", deleted ? 0 : (int)text.len, text.p);
+    return 0;
+}
+
+static struct slice metric_project(struct decoder *d, const json_t *alert)
+{
+    const json_t *projects = json_object_get(alert, "projects");
+    const json_t *first = json_array_get(projects, 0);
+    return json_is_string(first) ? slice_of(json_string_value(first))
+                                 : decode_str(d, first, "slug");
+}
+
+/* A metric alert has a state of its own: one incident of it, by id, fires once and resolves. */
+static int metric_alert(struct delivery *w, struct alert_event *ev, struct err *e)
+{
+    const json_t *alert = json_object_get(w->data, "metric_alert");
+    const json_t *rule = json_object_get(alert, "alert_rule");
+    struct decoder *d = &w->d;
+    struct slice id = decode_str(d, alert, "id");
+    if (id.len == 0)
+        return err_set(e, -EBADMSG, "sentry: metric_alert without an id");
+    struct pairs l = {0}, notes = {0};
+    struct slice name = decode_str(d, rule, "name"), project = metric_project(d, alert);
+    if (name.len == 0)
+        name = decode_str(d, alert, "title");
+    pairs_add(&l, "alertname", decode_line(name));
+    pairs_add(&l, "service", project);
+    pairs_add(&l, "source", w->r->source);
+    pairs_add(&l, "sentry_project", project);
+    pairs_add(&l, "sentry_metric_alert", id);
+    ev->labels = decode_pairs(d, &l, d->lim->label_value);
+    ev->fingerprint = fingerprint_of(w, "sentry_metric_alert", id);
+    pairs_add(&notes, "query", decode_str(d, rule, "query"));
+    pairs_add(&notes, "aggregate", decode_str(d, rule, "aggregate"));
+    ev->annotations = decode_pairs(d, &notes, d->lim->annotation_value);
+
+    bool over = slice_is(w->action, "resolved");
+    ev->kind = over ? REPORT_RESOLVED : REPORT_FIRING;
+    ev->starts_at = source_time(alert, "date_started");
+    ev->ends_at = over ? source_time(alert, "date_closed") : 0;
+    ev->severity = severity_parse(w->action, SEVERITY_WARNING);
+    ev->severity_again = ev->severity;
+    ev->title = decode_line(decode_str(d, w->data, "description_title"));
+    if (ev->title.len == 0)
+        ev->title = name.len > 0 ? decode_line(name) : SLICE_LIT("Sentry metric alert");
+    ev->description = decode_str(d, w->data, "description_text");
+    ev->link = decode_str(d, w->data, "web_url");
+    ev->actor = w->actor;
+    ev->ends_announced = true;
+    return 0;
+}
+
+/* {id: the issue, project, message, event{...}}: the plugin from before there were integrations. */
+static int legacy(struct delivery *w, struct alert_event *ev, struct err *e)
+{
+    const json_t *inner = json_object_get(w->body, "event");
+    struct slice id = decode_str(&w->d, w->body, "id");
+    if (id.len == 0)
+        return err_set(e, -EBADMSG,
+                       "sentry: neither a webhook of an integration nor of the plugin");
+    describe(w, inner, id, ev);
+    struct pairs l = {0};
+    struct slice project = project_of(&w->d, w->body);
+    pairs_add(&l, "service", project);
+    pairs_add(&l, "sentry_project", project);
+    pairs_add(&l, "level", decode_str(&w->d, w->body, "level"));
+    if (labels_get(ev->labels, "alertname").len == 0)
+        pairs_add(&l, "alertname", decode_line(decode_str(&w->d, w->body, "message")));
+    /* The envelope knows the project by its slug; the event inside only by number. */
+    struct pairs event_labels = {0};
+    for (size_t i = 0; i < ev->labels.n && i < PAIRS_MAX; i++)
+        event_labels.v[event_labels.n++] = ev->labels.v[i];
+    ev->labels = decode_merge(&w->d, decode_pairs(&w->d, &l, w->d.lim->label_value), &event_labels,
+                              w->d.lim->label_value);
+    struct slice url = decode_str(&w->d, w->body, "url");
+    if (url.len > 0)
+        ev->link = url;
+    if (ev->description.len == 0)
+        ev->description = decode_str(&w->d, w->body, "message");
+    ev->kind = REPORT_OCCURRED;
+    ev->event_id = decode_str(&w->d, inner, "event_id");
+    ev->starts_at = source_time(inner, "datetime");
+    return 0;
+}
+
+static struct slice resource_of(const struct delivery *w)
+{
+    static const char *const by_data[][2] = {
+        {"issue", "issue"},     {"event", "event_alert"},
+        {"error", "error"},     {"metric_alert", "metric_alert"},
+        {"comment", "comment"}, {"installation", "installation"}};
+    struct slice named = record_header(w->r, "Sentry-Hook-Resource");
+    if (named.len > 0)
+        return named;
+    for (size_t i = 0; i < sizeof(by_data) / sizeof(by_data[0]); i++)
+        if (json_object_get(w->data, by_data[i][0]))
+            return slice_of(by_data[i][1]);
+    return (struct slice){0};
+}
+
+/* *ret_n stays 0 for what is about no alert. */
+static int decode_resource(struct delivery *w, struct alert_event *ev, size_t *ret_n, struct err *e)
+{
+    struct slice resource = resource_of(w);
+    *ret_n = 1;
+    ev->kind = REPORT_NOTE;
+    if (slice_is(resource, "issue"))
+        return issue(w, ev, e);
+    if (slice_is(resource, "event_alert"))
+        return event(w, json_object_get(w->data, "event"), ev, e);
+    if (slice_is(resource, "error"))
+        return event(w, json_object_get(w->data, "error"), ev, e);
+    if (slice_is(resource, "metric_alert"))
+        return metric_alert(w, ev, e);
+    if (slice_is(resource, "comment"))
+        return comment(w, ev, e);
+    if (resource.len == 0)
+        return legacy(w, ev, e);
+    *ret_n = 0;
+    if (slice_is(resource, "installation") || slice_is(resource, "seer") ||
+        slice_is(resource, "preprod_artifact") || slice_is(resource, "activity_alert"))
+        return 0;
+    return err_set(e, -EBADMSG, "sentry: unknown resource %.*s",
+                   (int)(resource.len < 40 ? resource.len : 40), resource.p);
+}
+
+/*
+ * Request-ID; but archiving is told twice, as `archived` and as `ignored`, each with an id of its
+ * own: one act by what it is about.
+ */
+static struct slice delivery_id(struct delivery *w)
+{
+    if (!slice_is(w->action, "archived") && !slice_is(w->action, "ignored"))
+        return record_header(w->r, "Request-ID");
+    struct slice data = json_at(w->r->body, "data");
+    return decode_format(&w->d, "archived-%016llx",
+                         (unsigned long long)fnv1a(FNV1A_INIT, data.p, data.len));
+}
+
+static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
+                  struct arena *a, struct alert_list *ret, struct err *e)
+{
+    (void)cfg;
+    struct delivery w = {.r = r};
+    w.body = decode_body(r, lim, a, &w.d, e);
+    if (!w.body)
+        return e->code;
+    if (!json_is_object(w.body))
+        return err_set(e, -EBADMSG, "sentry: expected an object");
+    const json_t *actor = json_object_get(w.body, "actor");
+    w.data = json_object_get(w.body, "data");
+    w.action = decode_str(&w.d, w.body, "action");
+    w.actor = decode_str(&w.d, actor, "name");
+    w.by_application = slice_is(decode_str(&w.d, actor, "type"), "application") &&
+                       !slice_is(decode_str(&w.d, actor, "id"), "sentry");
+
+    struct alert_event *ev = arena_new_of(a, struct alert_event);
+    if (!ev)
+        return err_set(e, -ENOMEM, "sentry: out of memory");
+    size_t n = 0;
+    int rc = decode_resource(&w, ev, &n, e);
+    if (rc < 0)
+        return rc;
+    ev->truncated = w.d.truncated;
+    struct slice id = delivery_id(&w);
+    rc = decode_end(&w.d, e);
+    if (rc == 0)
+        *ret = (struct alert_list){.v = ev, .n = n, .delivery_id = id};
+    return rc;
+}
+
+const struct source source_sentry = {
+    .name = "sentry",
+    .summary = "Sentry issues, events, metric alerts and comments",
+    .cfg_size = sizeof(struct sentry_cfg),
+    .keys = keys,
+    .keep_headers = keep_headers,
+    .verify = verify,
+    .accept = accept,
+    .decode = decode,
+};
