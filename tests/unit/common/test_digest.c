@@ -40,6 +40,11 @@ static void sha256_vectors(void **state)
     const char *two = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
     sha256(two, strlen(two), d);
     assert_hex(d, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    const struct slice parts[] = {SLICE_LIT("a"), {NULL, 0}, SLICE_LIT("bc")};
+    sha256_v(parts, 3, d);
+    assert_hex(d, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    sha256_v(NULL, 0, d);
+    assert_hex(d, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
 static struct slice repeat(char *out, int c, size_t n)
