@@ -1,6 +1,7 @@
 /*
  * Redis as a cache: every call may fail, none may matter. After a failure calls return -ENOTCONN at
  * once until a back-off passes, so that a Redis that hangs costs nobody more than one timeout.
+ * hiredis writes with write(2), so the process must ignore SIGPIPE.
  */
 #pragma once
 
@@ -18,7 +19,7 @@ CLEANUP_DEFINE(redisReply *, redis_reply_free);
 
 struct redis;
 
-/* Connects lazily. url: redis://[:password@]host:port[/db] or unix:///path. Empty: every call gives
+/* Connects lazily. url: redis://[[user]:password@]host[:port][/db] (%XX undone) or unix:///path. Empty: every call gives
  * -ENOTCONN. Not thread-safe. */
 int redis_open(const struct redis_settings *s, struct redis **ret, struct err *e) MUST_CHECK;
 void redis_close(struct redis *r);
