@@ -157,7 +157,7 @@ static int add_integrations(struct conf *c, const struct yaml *node, size_t inde
                             struct receiver *ret, struct err *e)
 {
     struct integration *v = NULL;
-    size_t n, used = 0;
+    size_t n = 0, used = 0;
     int r = check_members(node, &n, e);
 
     if (r < 0)

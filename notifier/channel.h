@@ -1,0 +1,165 @@
+/*
+ * A channel turns one notification into requests and reads the verdict in the answers. It is pure:
+ * the wire (curl), retries, rates, metrics and the ledger are written once, elsewhere, for all
+ * channels.
+ *
+ * A channel of one request has render() and, where the status alone does not tell, classify(). One
+ * that needs several (a token first, search then create, update in place) has step() instead: it
+ * gets the exchanges so far and what it asked to remember about the group's message, and says what
+ * to send next or how it ended.
+ *
+ * To add one: write channels/NAME.c ending in `const struct channel channel_NAME` and add
+ * CHANNEL(NAME) to common/channels.def. Nothing else names it.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/conf.h"
+#include "common/receivers.h"
+#include "common/template.h"
+
+/* What is to be told; texts are rendered and escaped for this channel, and no longer than its
+ * max_text. */
+struct notification {
+    const char *id;     /* uuid, stable across retries: the idempotency key */
+    const char *group;  /* uuid of the group: what makes a thread */
+    const char *title;  /* one line, not escaped */
+    const char *text;   /* the unified message in the channel's format, title line included */
+    const char *html;   /* formats with a second body only; else NULL */
+    int64_t created_at; /* ms; stable across retries */
+    const json_t *data; /* the data model, docs/templates.md */
+};
+
+struct header {
+    const char *name, *value;
+};
+
+/* Everything points into the arena or the configuration. */
+struct request {
+    const char *url; /* http, https or smtp */
+    const char *method;
+    const struct header *headers;
+    size_t header_n;
+    struct slice body;
+    /* smtp only */
+    const char *mail_from;
+    const char *const *mail_to;
+    size_t mail_to_n;
+    const char *username, *password, *identity; /* NULL or "": none */
+    bool require_tls;
+};
+
+struct response {
+    int status;            /* HTTP or the last SMTP code; 0: no answer, `transport` says why */
+    const char *transport; /* "" when there was an answer */
+    struct slice body;
+    int64_t retry_after_ms; /* from Retry-After; -1 when absent */
+    bool forbidden;         /* the address may not be reached from here */
+    const char *refused;    /* smtp: the recipient that the last answer refused; NULL: none */
+};
+
+/* Three outcomes, no fourth. */
+enum verdict {
+    VERDICT_DELIVERED = 1,
+    VERDICT_RETRY,  /* the same bytes may succeed later */
+    VERDICT_REJECT, /* they never will */
+};
+
+struct outcome {
+    enum verdict verdict;
+    int64_t wait_ms;     /* RETRY: not before this; 0: the caller's back-off alone */
+    bool limited;        /* the whole destination is over its rate until then */
+    const char *words;   /* the channel's own, for the ledger; never a secret */
+    const char *refused; /* DELIVERED to some only: who was refused; NULL: nobody */
+    const json_t *keep;  /* reference to remember for this group and integration; NULL: as it was */
+};
+
+struct exchange {
+    struct request request;
+    struct response response;
+};
+
+struct step_input {
+    const void *cfg;
+    const struct notification *notification;
+    const json_t *reference; /* what an earlier outcome kept; NULL: nothing */
+    const struct exchange *past;
+    size_t past_n;
+};
+
+struct step {
+    bool done; /* outcome holds; else request */
+    struct request request;
+    struct outcome outcome;
+};
+
+/* Where a configuration stands, for check(). */
+struct check_input {
+    const struct global_settings *global;
+    struct conf *conf;
+    const struct yaml *node;
+    const char *path; /* of the node, for conf_node() */
+};
+
+/* How the unified message is laid out. */
+enum format { FORMAT_PLAIN = 1, FORMAT_SLACK, FORMAT_WECOM, FORMAT_MAIL, FORMAT_DATA };
+
+struct channel {
+    const char *name, *summary;
+    size_t cfg_size;
+    const struct conf_key *keys; /* its own; those that every channel has are in outlets.h */
+    const char *const *foreign;  /* Alertmanager's keys without effect here: warned about.
+                                    NULL-terminated; may be NULL */
+    enum format format; /* FORMAT_DATA: for programs; rate used up makes it queue, never merge */
+    size_t max_text;    /* bytes of `text`; 0: limits.payload alone */
+    bool send_resolved; /* unless configured */
+    const char *locale; /* of receivers that say nothing; NULL: the global one */
+    uint32_t max_per_minute, burst; /* the vendor's; 0: none */
+
+    const char *const
+        *trees; /* keys that are maps, left to check(). NULL-terminated; may be NULL */
+
+    /* Fill from `global:`, read the trees, check across fields. May be NULL. */
+    int (*check)(void *cfg, const struct check_input *in, struct err *e);
+    /* What makes two configurations the same destination: canonical URL and credential, appended.
+     * Hashed, never stored. */
+    void (*destination)(const void *cfg, struct buf *out);
+
+    /* Same input, same bytes. -ENOMEM past the arena's cap, -EINVAL with a reason. */
+    int (*render)(const void *cfg, const struct notification *n, struct arena *a,
+                  struct request *ret, struct err *e);
+    /* NULL: classify_http(). */
+    struct outcome (*classify)(const void *cfg, const struct response *r, struct arena *a);
+    /* Instead of both. */
+    int (*step)(const struct step_input *in, struct arena *a, struct step *ret, struct err *e);
+};
+
+/* The next step of any channel. */
+int channel_step(const struct channel *ch, const struct step_input *in, struct arena *a,
+                 struct step *ret, struct err *e) MUST_CHECK;
+
+/* 2xx delivered; 408, 425, 429, 5xx and no answer retry; anything else reject. */
+struct outcome classify_http(const struct response *r, struct arena *a);
+/* What a person reads about an answer: its body in one line, cut; else the transport's words or the
+ * status. */
+const char *answer_words(const struct response *r, struct arena *a);
+
+const struct channel *channel_find(const char *name);
+const struct channel *channel_at(size_t i); /* NULL past the end */
+
+/* Compact JSON of `doc` in the arena, taking the reference; {NULL,0} when `doc` is NULL or does not
+ * fit. */
+struct slice json_bytes(json_t *doc, struct arena *a);
+/* "http(s)://host..." with a host and nothing a header could break. */
+int check_http_url(const char *channel, const char *url, struct err *e) MUST_CHECK;
+/* Warns of each of `foreign` that stands in `node`. NULL-terminated list, or NULL. */
+int warn_foreign(struct conf *c, const struct yaml *node, const char *path,
+                 const char *const *foreign) MUST_CHECK;
+/* Scheme and host in lower case, default port and empty path made explicit: one destination, one
+ * text. */
+void canonical_url(const char *url, struct buf *out);

@@ -1,0 +1,218 @@
+/* Any program that takes Alertmanager's webhook, version 4. What only we know stands under one key
+ * of our own, `tocsin`. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/digest.h"
+#include "notifier/channel.h"
+
+struct webhook_cfg {
+    const char *url;
+    uint32_t max_alerts;
+    const char *username, *password;     /* http_config.basic_auth */
+    const char *auth_type, *credentials; /* http_config.authorization */
+};
+
+#define T struct webhook_cfg
+#define KEY(name_, field, def_, flags_, help_)                                                     \
+    {                                                                                              \
+        .name = (name_), .type = CONF_STR, .offset = offsetof(T, field), .def = (def_),            \
+        .flags = (enum conf_flags)(flags_), .help = (help_)                                        \
+    }
+static const struct conf_key keys[] = {
+    CONF(T, url, CONF_STR, NULL, CONF_SECRET, "where to post"),
+    CONF(T, max_alerts, CONF_U32, "0", 0, "alerts in one message; 0: limits.message_alerts alone"),
+    CONF_END,
+};
+static const struct conf_key basic_keys[] = {
+    KEY("username", username, NULL, 0, "of HTTP basic authentication"),
+    KEY("password", password, NULL, CONF_SECRET, "of HTTP basic authentication"),
+    CONF_END,
+};
+static const struct conf_key authorization_keys[] = {
+    KEY("type", auth_type, "Bearer", 0, "scheme of the Authorization header"),
+    KEY("credentials", credentials, NULL, CONF_SECRET, "of the Authorization header"),
+    CONF_END,
+};
+#undef T
+
+static const char *const trees[] = {"http_config", NULL};
+static const char *const foreign[] = {"timeout", "payload", NULL};
+static const char *const http_foreign[] = {
+    "enable_http2", "follow_redirects",     "http_headers",           "no_proxy",
+    "oauth2",       "proxy_connect_header", "proxy_from_environment", "proxy_url",
+    "tls_config",   "bearer_token",         "bearer_token_file",      NULL,
+};
+static const char *const http_known[] = {
+    "authorization",          "basic_auth", "enable_http2", "follow_redirects",
+    "http_headers",           "no_proxy",   "oauth2",       "proxy_connect_header",
+    "proxy_from_environment", "proxy_url",  "tls_config",   "bearer_token",
+    "bearer_token_file",      NULL,
+};
+
+static bool given(const char *s)
+{
+    return s && *s;
+}
+
+static int part(struct webhook_cfg *w, const struct check_input *in, const char *name,
+                const struct conf_key *table, struct err *e)
+{
+    const struct yaml *http = yaml_get(in->node, "http_config");
+    CLEANUP(buf_release) struct buf path = BUF_INIT(512);
+
+    buf_printf(&path, "%s.http_config.%s", in->path, name);
+    return conf_node(in->conf, yaml_get(http, name), buf_str(&path), table, NULL, w, e);
+}
+
+static int check(void *cfg, const struct check_input *in, struct err *e)
+{
+    struct webhook_cfg *w = cfg;
+    const struct yaml *http = yaml_get(in->node, "http_config");
+    int r;
+
+    if (http && (r = yaml_only(http, http_known, e)) < 0)
+        return r;
+    if ((r = part(w, in, "basic_auth", basic_keys, e)) < 0 ||
+        (r = part(w, in, "authorization", authorization_keys, e)) < 0 ||
+        (r = warn_foreign(in->conf, http, "http_config", http_foreign)) < 0)
+        return r;
+    if (!given(w->url))
+        return err_set(e, -EINVAL, "webhook: url is missing");
+    if (given(w->username) && given(w->credentials))
+        return err_set(e, -EINVAL, "webhook: basic_auth and authorization exclude each other");
+    return check_http_url("webhook: url", w->url, e);
+}
+
+static void destination(const void *cfg, struct buf *out)
+{
+    const struct webhook_cfg *w = cfg;
+
+    canonical_url(w->url, out);
+    buf_printf(out, " %s %s", given(w->username) ? w->username : "",
+               given(w->credentials) ? w->credentials : "");
+}
+
+static const char *authorization(const struct webhook_cfg *w, struct arena *a)
+{
+    if (given(w->credentials))
+        return arena_printf(a, "%s %s", w->auth_type, w->credentials);
+    const char *pair = arena_printf(a, "%s:%s", w->username, given(w->password) ? w->password : "");
+    size_t len = pair ? strlen(pair) : 0;
+    char *encoded = pair ? arena_alloc(a, 1, 4 * ((len + 2) / 3) + 1) : NULL;
+    if (!encoded)
+        return NULL;
+    (void)base64_encode(pair, len, encoded);
+    return arena_printf(a, "Basic %s", encoded);
+}
+
+static void set(json_t *doc, const char *key, const json_t *from, const char *name)
+{
+    json_t *value = json_object_get(from, name);
+
+    (void)json_object_set_new(doc, key, value ? json_incref(value) : json_string(""));
+}
+
+static json_t *one_alert(const json_t *alert)
+{
+    static const char *const maps[] = {"labels", "annotations", NULL};
+    json_t *out = json_object();
+
+    set(out, "status", alert, "status");
+    for (size_t i = 0; maps[i]; i++) {
+        json_t *map = json_object_get(alert, maps[i]);
+        (void)json_object_set_new(out, maps[i], map ? json_incref(map) : json_object());
+    }
+    set(out, "startsAt", alert, "starts_at");
+    set(out, "endsAt", alert, "ends_at");
+    set(out, "generatorURL", alert, "generator_url");
+    set(out, "fingerprint", alert, "fingerprint");
+    return out;
+}
+
+/* What Alertmanager's payload has no place for. */
+static json_t *own_members(const json_t *data)
+{
+    static const char *const names[] = {
+        "reason",  "severity", "frequency", "repair", "incident",           "sequence",
+        "late_ms", "lines",    "more_n",    "notes",  "possible_duplicate", "firing_since",
+        NULL};
+    json_t *out = json_object();
+
+    set(out, "notification_id", data, "id");
+    for (size_t i = 0; names[i]; i++) {
+        json_t *value = json_object_get(data, names[i]);
+        const char *name = strcmp(names[i], "frequency") == 0 ? "frequency_stats"
+                           : strcmp(names[i], "repair") == 0  ? "repair_stats"
+                                                              : names[i];
+        if (value)
+            (void)json_object_set(out, name, value);
+    }
+    return out;
+}
+
+static json_t *payload(const struct webhook_cfg *w, const struct notification *n)
+{
+    static const char *const maps[][2] = {{"groupLabels", NULL},
+                                          {"commonLabels", "common_labels"},
+                                          {"commonAnnotations", "common_annotations"}};
+    json_t *doc = json_object(), *alerts = json_array(), *alert;
+    const json_t *group = json_object_get(n->data, "group");
+    json_int_t cut = json_integer_value(json_object_get(n->data, "truncated_alerts"));
+    size_t i;
+
+    json_array_foreach(json_object_get(n->data, "alerts"), i, alert)
+    {
+        if (w->max_alerts && i >= w->max_alerts)
+            cut++;
+        else
+            (void)json_array_append_new(alerts, one_alert(alert));
+    }
+    set(doc, "receiver", n->data, "receiver");
+    set(doc, "status", n->data, "status");
+    (void)json_object_set_new(doc, "alerts", alerts);
+    for (i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+        json_t *map =
+            maps[i][1] ? json_object_get(n->data, maps[i][1]) : json_object_get(group, "labels");
+        (void)json_object_set_new(doc, maps[i][0], map ? json_incref(map) : json_object());
+    }
+    set(doc, "externalURL", n->data, "external_url");
+    (void)json_object_set_new(doc, "version", json_string("4"));
+    set(doc, "groupKey", group, "key");
+    (void)json_object_set_new(doc, "truncatedAlerts", json_integer(cut));
+    (void)json_object_set_new(doc, "tocsin", own_members(n->data));
+    return doc;
+}
+
+static int render(const void *cfg, const struct notification *n, struct arena *a,
+                  struct request *ret, struct err *e)
+{
+    const struct webhook_cfg *w = cfg;
+    bool auth = given(w->username) || given(w->credentials);
+    struct header *headers = arena_array(a, 3, struct header);
+    const char *value = auth ? authorization(w, a) : "";
+
+    *ret = (struct request){
+        .url = w->url, .method = "POST", .headers = headers, .header_n = auth ? 3 : 2};
+    ret->body = json_bytes(payload(w, n), a);
+    if (!headers || !value || !ret->body.len)
+        return err_set(e, -ENOMEM, "webhook: the message does not fit in its memory");
+    headers[0] = (struct header){"Content-Type", "application/json"};
+    headers[1] = (struct header){"Idempotency-Key", n->id};
+    headers[2] = (struct header){"Authorization", value};
+    return 0;
+}
+
+const struct channel channel_webhook = {
+    .name = "webhook",
+    .summary = "HTTP POST of Alertmanager's webhook payload, version 4",
+    .cfg_size = sizeof(struct webhook_cfg),
+    .keys = keys,
+    .foreign = foreign,
+    .trees = trees,
+    .format = FORMAT_DATA,
+    .send_resolved = true,
+    .check = check,
+    .destination = destination,
+    .render = render,
+};

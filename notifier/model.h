@@ -1,0 +1,33 @@
+/*
+ * The data model that messages are rendered from, documented in docs/templates.md. Pure: facts as
+ * they were read from Postgres go in, names for templates come out, in the receiver's language and
+ * zone.
+ *
+ * Facts is one JSON object: `notification` (the row), `group` (the row), `incident` (the row,
+ * absent for groups of alerts and for digests), `frequency` {count_1h … last_seen}, `stats`,
+ * `repairs` and `playbook` (rows of those tables), `alerts` (rows, those of about.state first by
+ * about's order), `items` (of a digest, each with its incident), `members` (of a merge: about,
+ * group, incident of each), `missed` {firing_since} of older messages that never arrived.
+ * Everything but `notification` may be absent.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "common/arena.h"
+#include "notifier/words.h"
+#include "notifier/zone.h"
+
+struct style {
+    const struct words *words;
+    const struct zone *zone;
+    const char *external_url;
+    int64_t now_ms;
+    bool send_resolved; /* false: resolved alerts are left out, as in Alertmanager */
+    uint32_t max_alerts;
+};
+
+/* Owned by the arena. NULL past its cap. */
+json_t *model_build(const json_t *facts, const struct style *s, struct arena *a) MUST_CHECK;
+/* Keep the first `n` of the model's `lines`; `more` counts the others. */
+void model_cut_lines(json_t *model, size_t n, const struct words *w, struct arena *a);

@@ -1,0 +1,81 @@
+/* Sentences under the message: why it was sent, how late it is, what happened meanwhile. */
+#include <string.h>
+
+#include "common/clock.h"
+#include "notifier/model_internal.h"
+
+#define LATE_AFTER (2 * MS_MINUTE)
+
+static const char *fill(const struct model *m, const char *pattern, const char *v0, const char *v1)
+{
+    return words_fill(m->a, pattern, v0, v1, NULL, NULL);
+}
+
+static const char *reason_note(const struct model *m)
+{
+    const char *reason = get_str(m->row, "kind");
+    const char *owner = get_str(m->incident, "owner");
+    enum escalation_level level = (enum escalation_level)get_int(m->state, "level");
+
+    if (strcmp(reason, "reopened") == 0)
+        return fill(m, m->w->note_reopened, model_number(m, get_int(m->incident, "episode")), NULL);
+    if (strcmp(reason, "severity") == 0)
+        return fill(m, m->w->note_severity, severity_word(m->w, get_int(m->state, "severity")),
+                    NULL);
+    if (strcmp(reason, "repeat") == 0)
+        return fill(m, m->w->note_repeat,
+                    model_duration(m, m->s->now_ms - get_int(m->incident, "opened_at")), NULL);
+    if (strcmp(reason, "status") == 0 && get_int(m->incident, "status") == INCIDENT_ACKNOWLEDGED)
+        return fill(m, m->w->note_acknowledged, *owner ? owner : "?", NULL);
+    if (strcmp(reason, "status") == 0 && get_int(m->incident, "status") == INCIDENT_INVESTIGATING)
+        return fill(m, m->w->note_investigating, *owner ? owner : "?", NULL);
+    if ((strcmp(reason, "crossing") == 0 || strcmp(reason, "opened") == 0) && level != LEVEL_NONE)
+        return fill(m, m->w->note_crossing,
+                    model_number(m, get_int(json_object_get(m->facts, "frequency"), "count_24h")),
+                    escalation_level_name(level));
+    return NULL;
+}
+
+static const char *end_note(const struct model *m)
+{
+    bool over = get_int(m->incident, "status") == INCIDENT_RESOLVED;
+
+    if (!m->incident)
+        return NULL;
+    if (over && !m->resolved)
+        return fill(m, m->w->note_meanwhile, model_time(m, get_int(m->incident, "resolved_at")),
+                    NULL);
+    if (over && get_int(m->incident, "resolved_by") == RESOLVED_BY_PERSON)
+        return m->w->note_by_person;
+    if (over && get_int(m->incident, "resolved_by") == RESOLVED_BY_SILENCE)
+        return m->w->note_expired;
+    return NULL;
+}
+
+static void add(json_t *notes, const char *text)
+{
+    if (text && *text)
+        (void)json_array_append_new(notes, json_string(text));
+}
+
+void model_notes(struct model *m)
+{
+    json_t *notes = json_array();
+    int64_t late = m->s->now_ms - get_int(m->row, "created_at");
+    int64_t since = get_int(json_object_get(m->facts, "missed"), "firing_since");
+
+    add(notes, reason_note(m));
+    if (m->resolved && since) {
+        put_str(m->root, "firing_since", model_time(m, since));
+        add(notes, fill(m, m->w->note_missed, model_time(m, since), NULL));
+    }
+    add(notes, end_note(m));
+    if (late > LATE_AFTER) {
+        put_str(m->root, "late", model_duration(m, late));
+        put_int(m->root, "late_ms", late);
+        add(notes, fill(m, m->w->note_late, model_duration(m, late), NULL));
+    }
+    if (json_object_get(m->root, "possible_duplicate"))
+        add(notes, m->w->note_duplicate);
+    (void)json_object_set_new(m->root, "notes", notes);
+}

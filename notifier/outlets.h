@@ -1,0 +1,57 @@
+/*
+ * Every integration of every receiver, ready to send: its channel's configuration, template,
+ * language, zone and rate. Built once from the configuration; what changes while running (requests
+ * under way, answers that did not come) is the desk's alone.
+ *
+ * Keys that every channel's entry has, beside its own: send_resolved, template (or template_file),
+ * max_per_minute, burst.
+ */
+#pragma once
+
+#include "common/digest.h"
+#include "notifier/channel.h"
+#include "notifier/message.h"
+#include "notifier/zone.h"
+
+/* Where messages end up: shared by all integrations with the same address and credential. */
+struct destination {
+    unsigned char id[SHA256_LEN]; /* hash of both; the key of its row */
+    uint32_t per_minute, burst;   /* the strictest of its integrations; 0: no limit */
+    uint32_t under_way;           /* requests */
+    uint32_t silent;              /* in a row without an answer */
+};
+
+struct outlet {
+    const struct receiver *receiver;
+    int32_t integration;
+    const struct channel *channel;
+    const void *cfg;
+    bool send_resolved;
+    const struct words *words;
+    const struct zone *zone;
+    const struct template *own; /* NULL: the built-in layout */
+    struct destination *destination;
+};
+
+struct outlets {
+    struct outlet *v;
+    size_t n;
+    struct destination *destinations;
+    size_t destination_n;
+    struct receivers receivers;
+    struct messages *messages;
+    /* Owned: */
+    struct zone **zones;
+    size_t zone_n;
+    struct template **templates;
+    size_t template_n;
+};
+
+/* Loads receivers and global too. -EINVAL with file:line:column. */
+int outlets_load(struct settings *s, struct outlets **ret, struct err *e) MUST_CHECK;
+void outlets_free(struct outlets *o);
+CLEANUP_DEFINE(struct outlets *, outlets_free);
+
+/* NULL: the configuration has none, or one of another channel. */
+struct outlet *outlet_find(const struct outlets *o, struct slice receiver, int64_t integration,
+                           struct slice channel);

@@ -1,0 +1,172 @@
+#include "notifier/words.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "common/buf.h"
+
+#define FILL_MAX 4096
+
+static const struct words all[] = {
+    {
+        .locale = "en",
+        .colon = ": ",
+        .source = "Source",
+        .environment = "Environment",
+        .service = "Service",
+        .time = "Time",
+        .level = "Severity",
+        .error = "Error",
+        .impact = "Impact",
+        .frequency = "Frequency",
+        .repair = "Proposed",
+        .details = "Details",
+        .group = "Group",
+        .owner = "Owner",
+        .application_error = "Application error",
+        .monitoring = "Monitoring",
+        .alert = "Alert",
+        .digest = "Digest",
+        .merged = "Merged",
+        .info = "info",
+        .warning = "warning",
+        .severe = "error",
+        .critical = "critical",
+        .resolved = "resolved",
+        .resolved_title = "Resolved: {0}",
+        .firing_n = "{0} firing",
+        .resolved_n = "{0} resolved",
+        .users_n = "{0} users",
+        .events_n = "{0} occurrences",
+        .comma = ", ",
+        .counts = "1h {0} · 24h {1} · 7d {2} · 30d {3}",
+        .counts_level = "{0} ({1})",
+        .step = "{0} (worked {1} of {2} times)",
+        .step_new = "{0} (not tried yet)",
+        .tier = "{0}; tier {1}",
+        .last_repair = "{0}; last tried: {1} ({2})",
+        .note_reopened = "It is back: episode {0}.",
+        .note_crossing = "{0} occurrences within 24 hours: {1}.",
+        .note_severity = "Severity was raised to {0}.",
+        .note_acknowledged = "Acknowledged by {0}.",
+        .note_investigating = "Under investigation by {0}.",
+        .note_by_person = "Resolved by a person.",
+        .note_expired =
+            "Ended by silence: nothing more was heard of it. Whether it is well, nobody said.",
+        .note_repeat = "Still open after {0}.",
+        .note_meanwhile = "It was resolved meanwhile, at {0}.",
+        .note_missed =
+            "It was firing since {0} and resolved meanwhile; the message of its start could not be "
+            "delivered.",
+        .note_late = "This message is {0} late.",
+        .note_duplicate = "This message may have reached you before.",
+        .digest_title = "{0} incidents, {1} occurrences",
+        .merge_title = "{0} messages in one, the rate of this channel is used up",
+        .line_digest = "{0} ×{1}",
+        .more = "and {0} more",
+        .more_cut = "… cut",
+    },
+    {
+        .locale = "zh-CN",
+        .colon = "：",
+        .source = "来源",
+        .environment = "环境",
+        .service = "服务",
+        .time = "时间",
+        .level = "级别",
+        .error = "错误",
+        .impact = "影响",
+        .frequency = "频率",
+        .repair = "建议",
+        .details = "详情",
+        .group = "分组",
+        .owner = "负责人",
+        .application_error = "应用错误",
+        .monitoring = "监控告警",
+        .alert = "告警",
+        .digest = "汇总",
+        .merged = "合并",
+        .info = "提示",
+        .warning = "警告",
+        .severe = "错误",
+        .critical = "严重",
+        .resolved = "已恢复",
+        .resolved_title = "已恢复：{0}",
+        .firing_n = "{0} 条告警中",
+        .resolved_n = "{0} 条已恢复",
+        .users_n = "{0} 位用户",
+        .events_n = "{0} 次",
+        .comma = "，",
+        .counts = "1 小时 {0} 次 · 24 小时 {1} 次 · 7 天 {2} 次 · 30 天 {3} 次",
+        .counts_level = "{0}（{1}）",
+        .step = "{0}（{2} 次中成功 {1} 次）",
+        .step_new = "{0}（尚未尝试）",
+        .tier = "{0}；处理等级 {1}",
+        .last_repair = "{0}；上次：{1}（{2}）",
+        .note_reopened = "问题再次出现：第 {0} 轮。",
+        .note_crossing = "24 小时内发生 {0} 次：{1}。",
+        .note_severity = "级别已升为{0}。",
+        .note_acknowledged = "{0} 已确认。",
+        .note_investigating = "{0} 正在调查。",
+        .note_by_person = "由人工标记为已恢复。",
+        .note_expired = "长时间没有新消息，按超时结束；是否真正恢复未经确认。",
+        .note_repeat = "已持续 {0}，仍未恢复。",
+        .note_meanwhile = "期间已于 {0} 恢复。",
+        .note_missed = "自 {0} 起告警，期间已恢复；开始时的消息未能送达。",
+        .note_late = "本消息延迟了 {0}。",
+        .note_duplicate = "本消息可能重复。",
+        .digest_title = "{0} 个事件，共 {1} 次",
+        .merge_title = "{0} 条消息合并发送（已达本渠道的频率上限）",
+        .line_digest = "{0} ×{1}",
+        .more = "以及另外 {0} 条",
+        .more_cut = "……已截断",
+    },
+};
+
+const struct words *words_at(size_t i)
+{
+    return i < sizeof(all) / sizeof(*all) ? &all[i] : NULL;
+}
+
+static int plain(char c)
+{
+    return c == '_' ? '-' : tolower((unsigned char)c);
+}
+
+/* The number of characters that agree, and whether what is left begins a region. */
+static bool same(const char *asked, const char *have, bool language_only)
+{
+    while (*asked && *have && plain(*asked) == plain(*have)) {
+        asked++;
+        have++;
+    }
+    if (!*asked && !*have)
+        return true;
+    return language_only && (!*asked || plain(*asked) == '-') && (!*have || *have == '-');
+}
+
+const struct words *words_find(const char *locale)
+{
+    for (int language_only = 0; language_only < 2; language_only++)
+        for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+            if (same(locale, all[i].locale, language_only))
+                return &all[i];
+    return NULL;
+}
+
+const char *words_fill(struct arena *a, const char *pattern, const char *v0, const char *v1,
+                       const char *v2, const char *v3)
+{
+    const char *v[] = {v0, v1, v2, v3};
+    CLEANUP(buf_release) struct buf out = BUF_INIT(FILL_MAX);
+
+    for (const char *p = pattern; *p; p++) {
+        if (p[0] == '{' && p[1] >= '0' && p[1] <= '3' && p[2] == '}') {
+            buf_puts(&out, v[p[1] - '0'] ? v[p[1] - '0'] : "");
+            p += 2;
+        } else {
+            buf_putc(&out, *p);
+        }
+    }
+    return out.failed ? NULL : arena_strndup(a, buf_str(&out), out.len);
+}

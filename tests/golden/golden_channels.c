@@ -1,0 +1,114 @@
+/* Every case under channels/<channel>/: facts and configuration in, the exact request out. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "golden/channel_case.h"
+
+#define DIR_NAME SOURCE_DIR "/tests/golden/channels"
+#define FILE_MAX ((size_t)1 << 20)
+
+static int failed, run;
+
+/* JSON bodies are compared as they are but shown indented; what a person reads is shown beside. */
+static void write_request(struct buf *out, const struct request *r, const struct notification *n)
+{
+    json_t *body = json_loadb(r->body.p, r->body.len, 0, NULL);
+
+    buf_printf(out, "%s %s\n", r->method ? r->method : "MAIL", r->url);
+    for (size_t i = 0; i < r->header_n; i++)
+        buf_printf(out, "%s: %s\n", r->headers[i].name, r->headers[i].value);
+    if (r->mail_from)
+        buf_printf(out, "MAIL FROM:<%s>\n", r->mail_from);
+    for (size_t i = 0; i < r->mail_to_n; i++)
+        buf_printf(out, "RCPT TO:<%s>\n", r->mail_to[i]);
+    buf_printf(out, "\n");
+    if (body) {
+        char *text = json_dumps(body, JSON_INDENT(2));
+        buf_puts(out, text);
+        free(text);
+    } else {
+        for (size_t i = 0; i < r->body.len; i++)
+            if (r->body.p[i] != '\r')
+                buf_putc(out, r->body.p[i]);
+    }
+    buf_printf(out, "\n--- as a person reads it\n%s\n%s", n->title, n->text);
+    if (n->html)
+        buf_printf(out, "---\n%s", n->html);
+    json_decref(body);
+}
+
+static int produce(const char *file, const char *channel, struct buf *out)
+{
+    struct channel_case c;
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
+    struct notification n;
+    struct step step;
+    struct err e = {0};
+    int r = channel_case_load(file, channel, &c);
+
+    if (r == 0 && (r = channel_case_render(&c, a, &n, &e)) == 0) {
+        struct step_input in = {.cfg = c.outlet->cfg, .notification = &n};
+        r = channel_step(c.outlet->channel, &in, a, &step, &e);
+    }
+    if (r == 0)
+        write_request(out, &step.request, &n);
+    else
+        (void)fprintf(stderr, "%s: %s\n", file, e.msg);
+    channel_case_free(&c);
+    return r;
+}
+
+static void compare(const char *expected_file, const struct buf *got)
+{
+    CLEANUP(buf_release) struct buf want = BUF_INIT(FILE_MAX);
+    char chunk[4096];
+    size_t n;
+    FILE *f = fopen(expected_file, getenv("UPDATE_GOLDEN") ? "w+e" : "re");
+
+    if (f && getenv("UPDATE_GOLDEN")) {
+        (void)fwrite(got->p, 1, got->len, f);
+        rewind(f);
+    }
+    while (f && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+        buf_add(&want, chunk, n);
+    if (f)
+        (void)fclose(f);
+    if (want.len == got->len && got->len > 0 && memcmp(want.p, got->p, got->len) == 0)
+        return;
+    failed++;
+    (void)fprintf(stderr, "%s differs; this came out:\n%s\n", expected_file, buf_str(got));
+}
+
+static void run_case(const char *channel, const char *name)
+{
+    CLEANUP(buf_release)
+    struct buf in = BUF_INIT(1024),
+               expected = BUF_INIT(1024), got = BUF_INIT(FILE_MAX);
+    size_t stem = strlen(name) - strlen(".json");
+
+    run++;
+    buf_printf(&in, DIR_NAME "/%s/%s", channel, name);
+    buf_printf(&expected, DIR_NAME "/%s/%.*s.request", channel, (int)stem, name);
+    if (produce(buf_str(&in), channel, &got) < 0)
+        failed++;
+    else
+        compare(buf_str(&expected), &got);
+}
+
+int main(void)
+{
+    for (size_t i = 0; channel_at(i); i++) {
+        CLEANUP(buf_release) struct buf path = BUF_INIT(1024);
+        buf_printf(&path, DIR_NAME "/%s", channel_at(i)->name);
+        DIR *dir = opendir(buf_str(&path));
+        for (struct dirent *d; dir && (d = readdir(dir));)
+            if (strlen(d->d_name) > 5 && strcmp(d->d_name + strlen(d->d_name) - 5, ".json") == 0)
+                run_case(channel_at(i)->name, d->d_name);
+        if (dir)
+            (void)closedir(dir);
+    }
+    (void)printf("%d cases, %d failed\n", run, failed);
+    return failed || run == 0;
+}
