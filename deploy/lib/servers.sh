@@ -123,7 +123,7 @@ start_embedded_broker() {
   local program
   say "starting the embedded broker on port $(port_of kafka): nothing outlives it, and it keeps 5 MiB a partition"
   visible program "$bin/tests/broker/tocsin-mock-broker"
-  SCHEMA=embedded_$(date +%Y%m%d_%H%M%S)
+  SCHEMA=embedded_$(date +%Y%m%d_%H%M%S_%3N)
   save_stack
   launch kafka "$(port_of kafka)" - "$program" --port "$(port_of kafka)"
 }

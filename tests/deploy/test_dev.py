@@ -152,6 +152,18 @@ def test_a_half_made_data_directory_is_made_again(other):
     assert other.status()["postgres"]["ready"]
 
 
+def test_each_embedded_broker_has_a_schema_of_its_own(other):
+    up = ("up", "kafka", "--broker", "embedded")
+    assert "nothing outlives it" in other.run(*up)
+    first = other.env()["TOCSIN_SCHEMA"]
+    other.run(*up)
+    assert other.env()["TOCSIN_SCHEMA"] == first
+    os.kill(other.pids()["kafka"], signal.SIGKILL)
+    other.run(*up)
+    assert other.status()["kafka"]["ready"]
+    assert other.env()["TOCSIN_SCHEMA"] not in (first, "tocsin")
+
+
 def test_servers_of_others_are_used_and_not_started(dev, other):
     given = {name: dev.env()[name] for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS")}
     other.run("up", *SERVERS, **given)
