@@ -78,6 +78,7 @@ static void recent_insert(struct frequency *f, int64_t at_ms)
 void frequency_add(struct frequency *f, int64_t at_ms)
 {
     struct ring rings[RINGS];
+    bool kept = false;
 
     rings_of(f, rings);
     for (size_t i = 0; i < RINGS; i++) {
@@ -85,8 +86,10 @@ void frequency_add(struct frequency *f, int64_t at_ms)
         uint32_t *b = ring_bucket(&rings[i], at_ms);
         if (b && *b < UINT32_MAX)
             ++*b;
+        kept |= b != NULL;
     }
-    recent_insert(f, at_ms);
+    if (kept)
+        recent_insert(f, at_ms);
 }
 
 void frequency_remove(struct frequency *f, int64_t at_ms)
