@@ -78,6 +78,11 @@ char *conf_strdup(struct conf *c, const char *s)
     return arena_strndup(c->a, s, strlen(s));
 }
 
+int conf_defer(struct conf *c, void (*fn)(void *), void *obj)
+{
+    return arena_defer(c->a, fn, obj);
+}
+
 static int out_of_memory(struct err *e)
 {
     return err_set(e, -ENOMEM, "the configuration is too large");

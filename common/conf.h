@@ -122,6 +122,9 @@ int conf_finish(struct conf *c, struct err *e) MUST_CHECK;
 /* Memory that lives as long as the configuration; NULL when out of memory. */
 void *conf_alloc(struct conf *c, size_t n, size_t size) MUST_CHECK;
 char *conf_strdup(struct conf *c, const char *s) MUST_CHECK;
+/* Destroy `obj` with `fn` when the configuration is freed. -ENOMEM, and then `obj` is destroyed at
+ * once. */
+int conf_defer(struct conf *c, void (*fn)(void *), void *obj) MUST_CHECK;
 
 /* Every key that was loaded: `section.key: value  # origin (default | file:line | environment |
  * --set)`; secrets as "<secret>". */

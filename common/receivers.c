@@ -164,7 +164,7 @@ static int add_integrations(struct conf *c, const struct yaml *node, size_t inde
         return r;
     if (n && !(v = conf_alloc(c, n, sizeof(*v))))
         return out_of_memory(e);
-    for (size_t i = 0; i < CHANNELS; i++) {
+    for (size_t i = 0; n > 0 && i < CHANNELS; i++) {
         char key[PATH_MAX_LEN];
 
         (void)snprintf(key, sizeof(key), "%s" SUFFIX, channel_names[i]);
