@@ -6,7 +6,11 @@
  *
  * Signals are blocked before any thread starts and read from one signalfd. The first SIGTERM or
  * SIGINT drains: /readyz turns 503, drain() is called and finishes what is at hand; the second, or
- * `drain_timeout`, ends at once by stop(). SIGHUP reloads (when offered).
+ * `drain_timeout`, ends at once by stop() and exits with 1. SIGHUP reads the configuration again
+ * and logs whether a restart would take it; what runs is not changed.
+ *
+ * Every service has GET /healthz (the process lives), /readyz (required checks, not draining),
+ * /health (all checks; 503 when a required one fails), /health/NAME and /metrics.
  */
 #pragma once
 
@@ -28,14 +32,16 @@ struct service_type {
     const char *name, *summary; /* "tocsin-ingest" */
 
     /* Load and check this service's own trees (route, receivers, sources ...); nothing is opened.
-     * May be NULL. *ret_own is handed to start(), owned by the configuration. */
+     * May be NULL. Runs again, on another configuration, at every SIGHUP. *ret_own is handed to
+     * start(), owned by the configuration. */
     int (*configure)(struct settings *s, void **ret_own, struct err *e);
     /* Open everything and start working on threads of its own; returns when it works. */
     int (*start)(const struct settings *s, void *own, void **ret_self, struct err *e);
     /* Stop taking work, finish what is at hand; returns when done. Called on a thread of its own;
      * stop() may come meanwhile. */
     void (*drain)(void *self);
-    /* End now, free everything. After it no thread of the service runs. */
+    /* End now, free everything. After it no thread of the service runs. No handler or check runs
+     * any more; deferred requests that it leaves unanswered get 503. */
     void (*stop)(void *self);
 
     const struct health_check *health; /* ended by name NULL */
