@@ -47,13 +47,13 @@ static int check_map(const json_t *post, const char *key, size_t i, struct err *
     return 0;
 }
 
-static int check_post(const json_t *post, size_t i, struct arena *a, struct err *e)
+static int check_post(struct decoder *d, const json_t *post, size_t i, struct err *e)
 {
     if (!json_is_object(post))
         return err_set(e, -EBADMSG, "alert %zu: expected an object", i);
-    if (decode_line(json_str(post, "title", a)).len == 0)
+    if (decode_line(decode_str(d, post, "title")).len == 0)
         return err_set(e, -EBADMSG, "alert %zu: title is missing", i);
-    struct slice status = json_str(post, "status", a);
+    struct slice status = decode_str(d, post, "status");
     if (status.len > 0 && !slice_is(status, "firing") && !slice_is(status, "resolved"))
         return err_set(e, -EBADMSG, "alert %zu: status is firing or resolved", i);
     const json_t *tags = json_object_get(post, "tags");
@@ -191,9 +191,9 @@ static int decode_posts(struct decoder *d, const json_t *body, struct alert_list
         return err_set(e, -ENOMEM, "generic: %zu alerts are too many", n);
     for (size_t i = 0; i < n; i++) {
         const json_t *post = many ? json_array_get(body, i) : body;
-        int rc = check_post(post, i, d->a, e);
-        if (rc < 0)
-            return rc;
+        int rc = check_post(d, post, i, e);
+        if (rc < 0) /* what is missing may only not have fitted */
+            return d->failed ? decode_end(d, e) : rc;
         decode_one(d, post, &v[i]);
     }
     int rc = decode_end(d, e);
@@ -228,6 +228,25 @@ static struct slice reply_members(const struct alert_list *list, struct arena *a
     return b.failed ? (struct slice){0} : arena_slice(a, (struct slice){b.p, b.len});
 }
 
+/* One alert alone goes by its anomaly; with an id by its identity, since its title, and so its
+ * anomaly, may change between firing and end. */
+static struct slice partition_key(const struct generic_cfg *c, struct slice body,
+                                  const struct alert_event *ev, struct arena *a)
+{
+    struct slice post = json_at(body, "");
+    size_t pos = 0;
+    if (post.len > 0 && post.p[0] == '[')
+        (void)json_next(post, &pos, &post);
+    if (json_at(post, "id").p || json_at(post, "dedup_key").p) {
+        char hex[FINGERPRINT_STR];
+        return arena_slice(a, slice_of(fingerprint_format(ev->fingerprint, hex)));
+    }
+    struct anomaly an;
+    char hex[2 * ANOMALY_KEY_LEN + 1];
+    anomaly_of(slice_of(c->common.tenant), ev->labels, &an);
+    return arena_slice(a, slice_of(hex_encode(an.key, sizeof(an.key), hex)));
+}
+
 static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
                   int64_t now_ms, struct arena *a, struct filing *ret, struct err *e)
 {
@@ -244,12 +263,8 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
                            .members = reply_members(&list, a)};
     if (!ret->members.p)
         return err_set(e, -E2BIG, "the post needs more memory than one may");
-    if (list.n == 1) {
-        struct anomaly an;
-        char hex[2 * ANOMALY_KEY_LEN + 1];
-        anomaly_of(slice_of(c->common.tenant), list.v[0].labels, &an);
-        ret->partition_key = arena_slice(a, slice_of(hex_encode(an.key, sizeof(an.key), hex)));
-    }
+    if (list.n == 1)
+        ret->partition_key = partition_key(c, h->body, &list.v[0], a);
     return 0;
 }
 

@@ -447,8 +447,8 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
         return err_set(e, -ENOMEM, "sentry: out of memory");
     size_t n = 0;
     int rc = decode_resource(&w, ev, &n, e);
-    if (rc < 0)
-        return rc;
+    if (rc < 0) /* what is missing may only not have fitted */
+        return w.d.failed ? decode_end(&w.d, e) : rc;
     ev->truncated = w.d.truncated;
     struct slice id = delivery_id(&w);
     rc = decode_end(&w.d, e);

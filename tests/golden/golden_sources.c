@@ -1,0 +1,239 @@
+/* sources/NAME/CASE.json (and CASE.headers, "Name: value" lines) against CASE.expected.json. */
+#include <errno.h>
+#include <glob.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "golden/source_case.h"
+#include "testing.h"
+
+#define AT_LEAST 6 /* cases per source */
+
+static struct conf *conf;
+static struct settings settings;
+static struct source_entries entries;
+
+static json_t *text(struct slice s)
+{
+    return json_stringn(s.p ? s.p : "", s.len);
+}
+
+static json_t *time_text(int64_t ms)
+{
+    char out[RFC3339_MAX];
+    return ms == 0 ? json_null() : json_string(rfc3339_format(ms, out));
+}
+
+static json_t *labels_tree(struct labels l)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < l.n; i++)
+        json_object_setn_new(o, l.v[i].name.p, l.v[i].name.len, text(l.v[i].value));
+    return o;
+}
+
+static void set_text(json_t *o, const char *key, struct slice s)
+{
+    if (s.len > 0)
+        json_object_set_new(o, key, text(s));
+}
+
+static json_t *event_tree(const struct alert_event *ev, struct slice tenant)
+{
+    static const char *const kinds[] = {"", "firing", "resolved", "opened", "occurred", "note"};
+    char hex[FINGERPRINT_STR], key[2 * ANOMALY_KEY_LEN + 1];
+    struct anomaly an;
+    anomaly_of(tenant, ev->labels, &an);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:o}", "kind", kinds[ev->kind],
+                  "fingerprint", fingerprint_format(ev->fingerprint, hex), "anomaly",
+                  hex_encode(an.key, sizeof(an.key), key), "labels", labels_tree(ev->labels),
+                  "annotations", labels_tree(ev->annotations), "severity",
+                  severity_name(ev->severity), "severity_again", severity_name(ev->severity_again),
+                  "starts_at", time_text(ev->starts_at), "ends_at", time_text(ev->ends_at));
+    assert_non_null(o);
+    set_text(o, "event_id", ev->event_id);
+    set_text(o, "title", ev->title);
+    set_text(o, "description", ev->description);
+    set_text(o, "link", ev->link);
+    set_text(o, "note", ev->note);
+    set_text(o, "actor", ev->actor);
+    if (ev->impact_users > 0)
+        json_object_set_new(o, "impact_users", json_integer(ev->impact_users));
+    if (ev->impact_events > 0)
+        json_object_set_new(o, "impact_events", json_integer(ev->impact_events));
+    if (ev->ends_announced)
+        json_object_set_new(o, "ends_announced", json_true());
+    if (ev->truncated)
+        json_object_set_new(o, "truncated", json_true());
+    return o;
+}
+
+static json_t *failure(int rc, const struct err *e)
+{
+    assert_int_equal(rc, e->code);
+    return json_pack("{s:s, s:s}", "error",
+                     rc == -EBADMSG ? "bad"
+                     : rc == -E2BIG ? "big"
+                                    : "other",
+                     "why", e->msg);
+}
+
+static json_t *filing_tree(const struct filing *f)
+{
+    json_t *o = json_pack("{s:i, s:I, s:b}", "status", f->status, "alerts", (json_int_t)f->alerts,
+                          "default_reply", f->default_reply);
+    if (f->partition_key.p)
+        json_object_set_new(o, "key", text(f->partition_key));
+    if (f->invalid > 0)
+        json_object_set_new(o, "invalid", json_integer((json_int_t)f->invalid));
+    set_text(o, "members", f->members);
+    set_text(o, "reply", f->reply);
+    set_text(o, "stored", f->body);
+    return o;
+}
+
+static json_t *decoded(const struct source_entry *entry, const struct source_case *c,
+                       struct slice body, struct arena *a)
+{
+    struct kafka_header kept[16];
+    const struct record r = case_record(entry, c, body, kept);
+    struct alert_list list = {0};
+    struct err e = {0};
+    int rc = entry->type->decode(entry->cfg, &r, &settings.limits, a, &list, &e);
+    if (rc < 0)
+        return failure(rc, &e);
+    json_t *events = json_array();
+    for (size_t i = 0; i < list.n; i++)
+        json_array_append_new(events, event_tree(&list.v[i], r.tenant));
+    json_t *o = json_pack("{s:o}", "events", events);
+    set_text(o, "delivery_id", list.delivery_id);
+    return o;
+}
+
+/* The door, then the core. */
+static json_t *taken(const struct source_entry *entry, const struct source_case *c, struct arena *a)
+{
+    const struct json_limits depth = {.max_depth = settings.ingest.max_depth};
+    struct err e = {0};
+    int rc = json_scan(c->body, &depth, &e);
+    if (rc < 0)
+        return json_pack("{s:o}", "scan", failure(rc, &e));
+    const struct hook h = case_hook(c);
+    struct filing f = {0};
+    rc = entry->type->accept(entry->cfg, &h, &settings.limits, CASE_NOW, a, &f, &e);
+    if (rc < 0) {
+        json_t *o = failure(rc, &e);
+        if (f.status)
+            json_object_set_new(o, "filing", filing_tree(&f));
+        return json_pack("{s:o}", "refused", o);
+    }
+    return json_pack("{s:o, s:o}", "filing", filing_tree(&f), "record",
+                     decoded(entry, c, f.body.p ? f.body : c->body, a));
+}
+
+static void parse_headers(char *lines, struct source_case *c)
+{
+    size_t n = 0;
+    char *save = NULL;
+    for (char *line = strtok_r(lines, "\n", &save); line && n < 15;
+         line = strtok_r(NULL, "\n", &save)) {
+        char *colon = strchr(line, ':');
+        assert_non_null(colon);
+        *colon = '\0';
+        c->headers[n++] = (struct case_header){line, colon + 1 + strspn(colon + 1, " ")};
+    }
+}
+
+static void compare(const char *path, const char *got)
+{
+    if (getenv("UPDATE_GOLDEN")) {
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        assert_true(fputs(got, f) >= 0 && fputc('\n', f) == '\n');
+        assert_int_equal(fclose(f), 0);
+        return;
+    }
+    struct slice expected = case_read(path);
+    if (!expected.p)
+        fail_msg("%s is missing; UPDATE_GOLDEN=1 writes it", path);
+    bool same = expected.len == strlen(got) + 1 && memcmp(expected.p, got, strlen(got)) == 0;
+    free((void *)(uintptr_t)expected.p);
+    if (!same)
+        fail_msg("%s differs; got:\n%s", path, got);
+}
+
+static void run_case(const struct source_entry *entry, const char *file)
+{
+    char base[512], path[600];
+    (void)snprintf(base, sizeof(base), "%.*s", (int)(strlen(file) - 5), file);
+    CLEANUP(arena_free) struct arena *a = arena_new(CASE_ARENA);
+    struct source_case c = {.body = case_read(file)};
+    (void)snprintf(path, sizeof(path), "%s.headers", base);
+    struct slice headers = case_read(path);
+    if (headers.p)
+        parse_headers((char *)(uintptr_t)headers.p, &c);
+    json_t *got = taken(entry, &c, a);
+    assert_non_null(got);
+    char *out = json_dumps(got, JSON_INDENT(2) | JSON_SORT_KEYS);
+    json_decref(got);
+    (void)snprintf(path, sizeof(path), "%s.expected.json", base);
+    compare(path, out);
+    free(out);
+    free((void *)(uintptr_t)c.body.p);
+    free((void *)(uintptr_t)headers.p);
+}
+
+static bool is_input(const char *file)
+{
+    return !strstr(file, ".expected.json");
+}
+
+static void test_every_case_of_every_source(void **state)
+{
+    (void)state;
+    for (size_t i = 0; source_at(i); i++) {
+        const char *name = source_at(i)->name;
+        const struct source_entry *entry = source_entry_find(&entries, slice_of(name));
+        assert_non_null(entry);
+        char pattern[512];
+        glob_t files;
+        size_t n = 0;
+        (void)snprintf(pattern, sizeof(pattern), "%s/tests/golden/sources/%s/*.json", SOURCE_DIR,
+                       name);
+        assert_int_equal(glob(pattern, 0, NULL, &files), 0);
+        for (size_t k = 0; k < files.gl_pathc; k++) {
+            if (!is_input(files.gl_pathv[k]))
+                continue;
+            run_case(entry, files.gl_pathv[k]);
+            n++;
+        }
+        globfree(&files);
+        if (n < AT_LEAST)
+            fail_msg("%s has %zu cases, %d are the least", name, n, AT_LEAST);
+    }
+}
+
+static int load(void **state)
+{
+    (void)state;
+    case_settings("limits: {labels: 24, label_value: 128, annotation_value: 256}\n", &conf,
+                  &settings, &entries);
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    conf_free(conf);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_case_of_every_source)};
+    return cmocka_run_group_tests(tests, load, unload);
+}

@@ -1,0 +1,112 @@
+/* One body of one sender, taken through a source as ingest and processor take it. For the tests of
+ * every source. */
+#pragma once
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "common/source.h"
+
+#define CASE_NOW INT64_C(1767323045000) /* 2026-01-02T03:04:05Z */
+#define CASE_ARENA ((size_t)16 << 20)
+
+struct case_header {
+    const char *name, *value;
+};
+struct source_case {
+    struct slice body;
+    struct case_header headers[16]; /* ended by a NULL name */
+    const char *path_token;
+};
+
+static void require(int rc, const struct err *e)
+{
+    if (rc == 0)
+        return;
+    (void)fprintf(stderr, "%s\n", e->msg);
+    abort();
+}
+
+/* Settings and entries from a YAML text; both live as long as *ret_conf. */
+__attribute__((unused)) static void case_settings(const char *yaml, struct conf **ret_conf,
+                                                  struct settings *ret,
+                                                  struct source_entries *ret_entries)
+{
+    struct err e = {0};
+    require(conf_parse("test", yaml, NULL, ret_conf, &e), &e);
+    require(settings_load(*ret_conf, ret, &e), &e);
+    require(source_entries_load(ret, ret_entries, &e), &e);
+}
+
+static const char *header(const struct hook *h, const char *name)
+{
+    const struct source_case *c = h->transport;
+    for (const struct case_header *at = c->headers; at->name; at++)
+        if (strcasecmp(at->name, name) == 0)
+            return at->value;
+    return NULL;
+}
+
+static const char *query(const struct hook *h, const char *name)
+{
+    (void)h;
+    (void)name;
+    return NULL;
+}
+
+__attribute__((unused)) static struct hook case_hook(const struct source_case *c)
+{
+    return (struct hook){.path_token = c->path_token,
+                         .header = header,
+                         .query = query,
+                         .body = c->body,
+                         .transport = (void *)(uintptr_t)c};
+}
+
+/* The record that ingest would write of it; `body` as accept() said. */
+__attribute__((unused)) static struct record case_record(const struct source_entry *entry,
+                                                         const struct source_case *c,
+                                                         struct slice body,
+                                                         struct kafka_header kept[16])
+{
+    const struct source_common *common = entry->cfg;
+    const struct hook h = case_hook(c);
+    struct record r = {.tenant = slice_of(common->tenant),
+                       .source = slice_of(entry->name),
+                       .content_type = SLICE_LIT("application/json"),
+                       .received_at = CASE_NOW,
+                       .body = body,
+                       .headers = kept};
+    for (const char *const *name = entry->type->keep_headers; name && *name; name++) {
+        const char *value = header(&h, *name);
+        if (value && r.header_n < 16)
+            kept[r.header_n++] = (struct kafka_header){*name, slice_of(value)};
+    }
+    return r;
+}
+
+/* The whole of a file, malloc'ed and NUL-terminated; {NULL,0} when there is none. */
+__attribute__((unused)) static struct slice case_read(const char *file)
+{
+    FILE *f = fopen(file, "rb");
+    if (!f)
+        return (struct slice){0};
+    char *text = NULL;
+    size_t len = 0, size = 0;
+    for (;;) {
+        if (len + 65536 > size) {
+            size = size * 2 + 131072;
+            text = realloc(text, size);
+            if (!text)
+                abort();
+        }
+        size_t n = fread(text + len, 1, 65536 - 1, f);
+        if (n == 0)
+            break;
+        len += n;
+    }
+    (void)fclose(f);
+    text[len] = '\0';
+    return (struct slice){text, len};
+}

@@ -1,0 +1,231 @@
+#include "common/source.h"
+
+#include <errno.h>
+#include <strings.h>
+
+#include "testing.h"
+
+struct request {
+    struct {
+        const char *name, *value;
+    } headers[6];
+};
+
+static const char *header(const struct hook *h, const char *name)
+{
+    const struct request *r = h->transport;
+    for (size_t i = 0; i < 6 && r->headers[i].name; i++)
+        if (strcasecmp(r->headers[i].name, name) == 0)
+            return r->headers[i].value;
+    return NULL;
+}
+
+/* The entry "x" of a configuration. */
+struct loaded {
+    struct conf *conf;
+    struct settings settings;
+    struct source_entries entries;
+    const struct source_entry *x;
+};
+
+static int try_load(const char *yaml, struct loaded *ret, struct err *e)
+{
+    *ret = (struct loaded){0};
+    if (conf_parse("test", yaml, NULL, &ret->conf, e) < 0)
+        return e->code;
+    int rc = settings_load(ret->conf, &ret->settings, e);
+    if (rc == 0)
+        rc = source_entries_load(&ret->settings, &ret->entries, e);
+    if (rc == 0)
+        ret->x = source_entry_find(&ret->entries, SLICE_LIT("x"));
+    return rc;
+}
+
+static struct loaded load(const char *yaml)
+{
+    struct loaded l;
+    struct err e = {0};
+    if (try_load(yaml, &l, &e) < 0)
+        fail_msg("%s", e.msg);
+    return l;
+}
+
+static enum auth verify(const struct loaded *l, const struct request *r, const char *path_token,
+                        const char *body, int64_t now)
+{
+    const struct hook h = {.path_token = path_token,
+                           .header = header,
+                           .body = slice_of(body),
+                           .transport = (void *)(uintptr_t)r};
+    const struct source *s = l->x->type;
+    return s->verify ? s->verify(l->x->cfg, &h, now) : source_verify_common(l->x->cfg, &h);
+}
+
+static void test_open_without_secrets(void **state)
+{
+    (void)state;
+    struct loaded l = load("sources: {x: {type: alertmanager}}");
+    const struct request none = {0};
+    assert_int_equal(verify(&l, &none, NULL, "{}", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &none, "any", "{}", 0), AUTH_OK);
+    conf_free(l.conf);
+}
+
+static void test_each_configured_way_is_a_way_in(void **state)
+{
+    (void)state;
+    struct loaded l = load("sources: {x: {type: alertmanager, bearer_token: tok, path_token: pth, "
+                           "username: u, password: p}}");
+    const struct request none = {0}, bearer = {{{"Authorization", "Bearer tok"}}},
+                         scheme = {{{"authorization", "GenieKey tok"}}},
+                         bare = {{{"Authorization", "tok"}}},
+                         wrong = {{{"Authorization", "Bearer tok2"}}},
+                         prefix = {{{"Authorization", "Bearer to"}}},
+                         empty = {{{"Authorization", ""}}},
+                         basic = {{{"Authorization", "Basic dTpw"}}},
+                         wrong_basic = {{{"Authorization", "Basic dTpx"}}};
+    assert_int_equal(verify(&l, &none, NULL, "", 0), AUTH_MISSING);
+    assert_int_equal(verify(&l, &bearer, NULL, "", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &scheme, NULL, "", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &bare, NULL, "", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &basic, NULL, "", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &none, "pth", "", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &wrong, "pth", "", 0), AUTH_OK);
+    assert_int_equal(verify(&l, &wrong, NULL, "", 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &prefix, NULL, "", 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &empty, NULL, "", 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &wrong_basic, NULL, "", 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &none, "pt", "", 0), AUTH_BAD);
+    conf_free(l.conf);
+}
+
+static void test_sentry_signs_the_raw_body(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"action\":\"created\"}";
+    struct loaded l = load("sources: {x: {type: sentry, client_secret: client-secret}}");
+    const struct request
+        good = {{{"Sentry-Hook-Signature",
+                  "1c20166a5a6576f55b72d626aefc22c6e73a252e1f4cc8e87dc0ede1cdf4b5bc"}}},
+        bad = {{{"Sentry-Hook-Signature",
+                 "1c20166a5a6576f55b72d626aefc22c6e73a252e1f4cc8e87dc0ede1cdf4b5bd"}}},
+        part = {{{"Sentry-Hook-Signature", "1c20166a"}}}, none = {0};
+    assert_int_equal(verify(&l, &good, NULL, body, 0), AUTH_OK);
+    assert_int_equal(verify(&l, &good, NULL, "{\"action\": \"created\"}", 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &bad, NULL, body, 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &part, NULL, body, 0), AUTH_BAD);
+    assert_int_equal(verify(&l, &none, NULL, body, 0), AUTH_MISSING);
+    conf_free(l.conf);
+}
+
+static void test_grafana_with_and_without_a_signed_time(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"a\":1}";
+    const int64_t at = INT64_C(1700000000) * 1000;
+    struct loaded l = load("sources: {x: {type: grafana, hmac_secret: s3cret}}");
+    const struct request good = {
+        {{"X-Grafana-Alerting-Signature",
+          "5910e62016ef5034272c926c27071992a465c2335cecf41851bda071577f4f6d"}}};
+    assert_int_equal(verify(&l, &good, NULL, body, at), AUTH_OK);
+    assert_int_equal(verify(&l, &good, NULL, "{\"a\":2}", at), AUTH_BAD);
+    conf_free(l.conf);
+
+    l = load("sources: {x: {type: grafana, hmac_secret: s3cret, hmac_header: X-Sig, "
+             "hmac_timestamp_header: X-At}}");
+    const struct request
+        timed = {{{"X-Sig", "05d9bc30f0201f409fa39328f2417ecd7da92ccf4e9bdb80fa96f8518b0dd0a3"},
+                  {"X-At", "1700000000"}}},
+        moved = {{{"X-Sig", "05d9bc30f0201f409fa39328f2417ecd7da92ccf4e9bdb80fa96f8518b0dd0a3"},
+                  {"X-At", "1700000001"}}},
+        no_time = {{{"X-Sig", "05d9bc30f0201f409fa39328f2417ecd7da92ccf4e9bdb80fa96f8518b0dd0a3"}}};
+    assert_int_equal(verify(&l, &timed, NULL, body, at), AUTH_OK);
+    assert_int_equal(verify(&l, &timed, NULL, body, at + 300000), AUTH_OK);
+    assert_int_equal(verify(&l, &timed, NULL, body, at + 300001), AUTH_BAD);
+    assert_int_equal(verify(&l, &timed, NULL, body, at - 300001), AUTH_BAD);
+    assert_int_equal(verify(&l, &moved, NULL, body, at), AUTH_BAD);
+    assert_int_equal(verify(&l, &no_time, NULL, body, at), AUTH_MISSING);
+    conf_free(l.conf);
+}
+
+static void test_entries(void **state)
+{
+    (void)state;
+    struct loaded l = load("tenant: acme\nsources: {x: {type: alertmanager, tenant: pay}, grafana: "
+                           "{enabled: false}, sentry: {client_secret: a}}");
+    const struct source_common *x = l.x->cfg;
+    assert_string_equal(l.x->type->name, "alertmanager");
+    assert_string_equal(x->tenant, "pay");
+    assert_null(source_entry_find(&l.entries, SLICE_LIT("grafana")));
+    assert_null(source_entry_find(&l.entries, SLICE_LIT("")));
+    assert_null(source_entry_find(&l.entries, SLICE_LIT("sentr")));
+    const struct source_entry *built_in = source_entry_find(&l.entries, SLICE_LIT("prometheus"));
+    assert_non_null(built_in);
+    assert_string_equal(((const struct source_common *)built_in->cfg)->tenant, "acme");
+    size_t sentries = 0;
+    for (size_t i = 0; i < l.entries.n; i++)
+        sentries += strcmp(l.entries.v[i].name, "sentry") == 0;
+    assert_int_equal(sentries, 1);
+    conf_free(l.conf);
+}
+
+static void test_bad_entries_say_where(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"sources: {x: {}}",
+                                      "sources: {x: {type: nobody}}",
+                                      "sources: {x: {type: sentry, cleint_secret: a}}",
+                                      "sources: {'a/b': {type: sentry}}",
+                                      "sources: {x: {type: sentry, enabled: maybe}}",
+                                      "sources: [1]"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct loaded l;
+        struct err e = {0};
+        if (try_load(bad[i], &l, &e) != -EINVAL)
+            fail_msg("accepted: %s", bad[i]);
+        if (strncmp(e.msg, "test:1:", 7) != 0)
+            fail_msg("%s: %s", bad[i], e.msg);
+        conf_free(l.conf);
+    }
+}
+
+static void test_cut_keeps_characters_and_identity(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 16);
+    bool cut = false;
+    assert_true(slice_is(source_cut(SLICE_LIT("short"), 5, a, &cut), "short"));
+    assert_false(cut);
+    char one[101], other[101];
+    memset(one, 'a', 100);
+    one[100] = '\0';
+    memcpy(other, one, sizeof(other));
+    other[99] = 'b';
+    struct slice x = source_cut(slice_of(one), 40, a, &cut),
+                 y = source_cut(slice_of(other), 40, a, &cut);
+    assert_true(cut);
+    assert_int_equal(x.len, 40);
+    assert_false(slice_eq(x, y)); /* what was cut off still tells them apart */
+    assert_memory_equal(x.p + 20, "\xe2\x80\xa6#", 4);
+    /* 21 bytes of two-byte characters are 20 */
+    struct slice z = source_cut(SLICE_LIT("\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+                                          "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"),
+                                21, a, &cut);
+    assert_int_equal(z.len, 20);
+    z = source_cut(SLICE_LIT("\xc3\xa4\xc3\xa4"), 3, a, &cut);
+    assert_true(slice_is(z, "\xc3\xa4"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open_without_secrets),
+        cmocka_unit_test(test_each_configured_way_is_a_way_in),
+        cmocka_unit_test(test_sentry_signs_the_raw_body),
+        cmocka_unit_test(test_grafana_with_and_without_a_signed_time),
+        cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_bad_entries_say_where),
+        cmocka_unit_test(test_cut_keeps_characters_and_identity),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
