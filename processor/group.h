@@ -22,7 +22,8 @@ struct group_identity {
     enum group_kind kind;
     struct labels labels; /* values of group_by */
 };
-/* Which group an alert belongs to under this route. `incident`: its incident. -ENOMEM. */
+/* Which group an alert belongs to under this route. `incident`: its incident; its id is the value
+ * of the label `incident`. A digest gathers all incidents, so it has no such label. -ENOMEM. */
 int group_of(struct arena *a, const struct route *r, struct slice tenant,
              struct labels routing_labels, const struct uuid *incident,
              struct group_identity *ret) MUST_CHECK;
@@ -52,7 +53,7 @@ struct standing {
     int32_t episode;
     enum escalation_level level, opened_level;
     enum severity severity;
-    /* kind alerts */
+    /* kind alerts; ended: those that this integration was told as firing and that fire no more */
     const uint64_t *firing, *ended;
     size_t firing_n, ended_n;
     /* kind digest */

@@ -1,0 +1,379 @@
+#include "processor/group.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/digest.h"
+#include "common/json.h"
+
+#define TEXT_MAX ((size_t)1 << 20)
+
+/* ---- identity ---- */
+
+static bool grouped_by(const struct route *r, struct slice name)
+{
+    for (size_t i = 0; i < r->group_by_n; i++)
+        if (slice_is(name, r->group_by[i]))
+            return true;
+    return r->by_all;
+}
+
+static enum group_kind kind_of(const struct route *r)
+{
+    if (r->digest.period_ms > 0)
+        return GROUP_DIGEST;
+    return r->by_incident ? GROUP_INCIDENT : GROUP_ALERTS;
+}
+
+static int group_labels(struct arena *a, const struct route *r, struct labels from,
+                        const struct uuid *incident, struct labels *ret)
+{
+    struct label *v = arena_array(a, from.n + 1, struct label);
+    size_t n = 0;
+
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < from.n; i++)
+        if (grouped_by(r, from.v[i].name))
+            v[n++] = from.v[i];
+    if (kind_of(r) == GROUP_INCIDENT) {
+        char text[UUID_STR];
+        char *id = arena_strndup(a, uuid_format(incident, text), UUID_STR - 1);
+
+        if (!id)
+            return -ENOMEM;
+        v[n++] = (struct label){SLICE_LIT("incident"), slice_of(id)};
+    }
+    return labels_make(a, v, n, ret);
+}
+
+static int group_id(const struct route *r, struct slice tenant, const struct group_identity *g,
+                    struct uuid *ret)
+{
+    CLEANUP(buf_release) struct buf b = BUF_INIT(TEXT_MAX);
+    unsigned char hash[SHA256_LEN];
+
+    buf_add(&b, tenant.p, tenant.len);
+    buf_putc(&b, '\0');
+    buf_add(&b, r->id, sizeof(r->id));
+    buf_putc(&b, (char)('0' + g->kind));
+    for (size_t i = 0; i < g->labels.n; i++) {
+        buf_add(&b, g->labels.v[i].name.p, g->labels.v[i].name.len);
+        buf_putc(&b, '\0');
+        buf_add(&b, g->labels.v[i].value.p, g->labels.v[i].value.len);
+        buf_putc(&b, '\0');
+    }
+    if (b.failed)
+        return -ENOMEM;
+    sha256(b.p, b.len, hash);
+    memcpy(ret->b, hash, sizeof(ret->b));
+    return 0;
+}
+
+int group_of(struct arena *a, const struct route *r, struct slice tenant,
+             struct labels routing_labels, const struct uuid *incident, struct group_identity *ret)
+{
+    struct group_identity g = {.kind = kind_of(r)};
+    int rc = group_labels(a, r, routing_labels, incident, &g.labels);
+
+    if (rc == 0)
+        rc = group_id(r, tenant, &g, &g.id);
+    if (rc == 0)
+        *ret = g;
+    return rc;
+}
+
+/* As Go's %q does it, for what labels hold in practice. */
+static void put_quoted(struct buf *b, struct slice s)
+{
+    static const char names[] = "\"\\nrt", bytes[] = "\"\\\n\r\t";
+
+    buf_putc(b, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        const char c = s.p[i], *at = memchr(bytes, c, sizeof(bytes) - 1);
+
+        if (at)
+            buf_printf(b, "\\%c", names[at - bytes]);
+        else if ((unsigned char)c < ' ' || c == '\x7f')
+            buf_printf(b, "\\x%02x", (unsigned char)c);
+        else
+            buf_putc(b, c);
+    }
+    buf_putc(b, '"');
+}
+
+const char *group_key(struct arena *a, const struct route *r, struct labels group_labels)
+{
+    CLEANUP(buf_release) struct buf b = BUF_INIT(TEXT_MAX);
+
+    buf_printf(&b, "%s:{", r->path);
+    for (size_t i = 0; i < group_labels.n; i++) {
+        buf_puts(&b, i ? ", " : "");
+        buf_add(&b, group_labels.v[i].name.p, group_labels.v[i].name.len);
+        buf_putc(&b, '=');
+        put_quoted(&b, group_labels.v[i].value);
+    }
+    buf_putc(&b, '}');
+    return b.failed ? NULL : arena_strndup(a, b.p, b.len);
+}
+
+/* ---- what is due ---- */
+
+const char *due_name(enum due_kind k)
+{
+    static const char *const names[] = {
+        [DUE_OPENED] = "opened",     [DUE_REOPENED] = "reopened", [DUE_CROSSING] = "crossing",
+        [DUE_SEVERITY] = "severity", [DUE_STATUS] = "status",     [DUE_RESOLVED] = "resolved",
+        [DUE_REPEAT] = "repeat",     [DUE_ALERTS] = "alerts",     [DUE_DIGEST] = "digest",
+    };
+
+    return names[k];
+}
+
+/* What an integration knows, and what it is told step by step. */
+struct telling {
+    struct said known;
+    struct due *out;
+    size_t n;
+};
+
+static void tell(struct telling *t, enum due_kind kind)
+{
+    t->out[t->n++] = (struct due){.kind = kind, .state = t->known};
+}
+
+/* The incident as it is; but levels are told one by one. */
+static struct said as_it_is(const struct standing *is, enum escalation_level level, int64_t now_ms)
+{
+    return (struct said){.at = now_ms,
+                         .resolved = is->status == INCIDENT_RESOLVED,
+                         .episode = is->episode,
+                         .level = level < is->level ? level : is->level,
+                         .severity = is->severity,
+                         .word = is->status};
+}
+
+static void tell_incident(struct telling *t, const struct standing *is, const struct said *last,
+                          int64_t now_ms)
+{
+    const bool told = last->seq > 0, over = is->status == INCIDENT_RESOLVED,
+               open_to_them = told && !last->resolved;
+
+    if ((over && !open_to_them) || (is->moved && !(over && open_to_them)))
+        return;
+    t->known = as_it_is(is, told ? last->level : is->opened_level, now_ms);
+    t->known.resolved = false;
+    if (over)
+        t->known.word = last->word;
+    if (!told)
+        tell(t, DUE_OPENED);
+    else if (!over && (last->resolved || is->episode > last->episode))
+        tell(t, DUE_REOPENED);
+    while (!is->moved && t->known.level < is->level) {
+        t->known.level++;
+        tell(t, DUE_CROSSING);
+    }
+    if (over) {
+        t->known = as_it_is(is, is->level, now_ms);
+        tell(t, DUE_RESOLVED);
+        return;
+    }
+    if (t->n == 0 && is->severity > last->severity)
+        tell(t, DUE_SEVERITY);
+    if (told && !last->resolved && is->episode == last->episode && is->status != last->word)
+        tell(t, DUE_STATUS);
+}
+
+static bool holds(const uint64_t *v, size_t n, uint64_t fp)
+{
+    size_t from = 0;
+
+    while (from < n) {
+        const size_t mid = from + (n - from) / 2;
+
+        if (v[mid] == fp)
+            return true;
+        if (v[mid] < fp)
+            from = mid + 1;
+        else
+            n = mid;
+    }
+    return false;
+}
+
+static bool any_of(const uint64_t *v, size_t n, const struct said *last, bool told_firing)
+{
+    for (size_t i = 0; i < n; i++)
+        if (holds(last->firing, last->firing_n, v[i]) == told_firing)
+            return true;
+    return false;
+}
+
+/* Alertmanager's rule: what fires and was not told, or was told as firing and is over. */
+static void tell_alerts(struct telling *t, const struct standing *is, const struct said *last,
+                        int64_t now_ms)
+{
+    const bool news = any_of(is->firing, is->firing_n, last, false) ||
+                      any_of(is->ended, is->ended_n, last, true) ||
+                      (is->firing_n == 0 && last->firing_n > 0);
+
+    t->known = (struct said){.at = now_ms,
+                             .resolved = is->firing_n == 0,
+                             .firing = is->firing,
+                             .firing_n = is->firing_n,
+                             .ended = is->ended,
+                             .ended_n = is->ended_n};
+    if (news)
+        tell(t, DUE_ALERTS);
+}
+
+/* May the same be said again, now or later? An acknowledgement stops that. */
+static bool repeats(const struct standing *is, const struct said *state)
+{
+    if (is->kind == GROUP_ALERTS)
+        return state->firing_n > 0;
+    return is->kind == GROUP_INCIDENT && is->status == INCIDENT_OPEN && !is->moved;
+}
+
+static size_t due_digest(const struct route *r, const struct standing *is, int64_t now_ms,
+                         int32_t utc_offset_minutes, struct due out[DUE_MAX], int64_t *ret_again)
+{
+    if (is->item_n == 0)
+        return 0;
+    const int64_t at = digest_next(&r->digest, is->item_first_ms, utc_offset_minutes);
+    if (now_ms < at) {
+        *ret_again = at;
+        return 0;
+    }
+    out[0] = (struct due){.kind = DUE_DIGEST, .state.at = now_ms};
+    return 1;
+}
+
+size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
+                 int64_t now_ms, int32_t utc_offset_minutes, struct due out[DUE_MAX],
+                 int64_t *ret_look_again_ms)
+{
+    const struct standing *is = now_is;
+    struct telling t = {.out = out};
+
+    *ret_look_again_ms = 0;
+    if (is->kind == GROUP_DIGEST)
+        return due_digest(r, is, now_ms, utc_offset_minutes, out, ret_look_again_ms);
+    if (is->kind == GROUP_INCIDENT)
+        tell_incident(&t, is, last, now_ms);
+    else
+        tell_alerts(&t, is, last, now_ms);
+
+    const bool told = last->seq > 0, news = t.n > 0;
+    const int64_t earliest = is->flushed_ms > 0 ? is->flushed_ms + r->group_interval_ms
+                                                : is->since_ms + r->group_wait_ms;
+    const bool again = (told || news) && repeats(is, &t.known);
+    int64_t next = last->at + r->repeat_interval_ms;
+    if (news || next < earliest)
+        next = earliest;
+    if (now_ms < next) {
+        *ret_look_again_ms = news || again ? next : 0;
+        return 0;
+    }
+    if (!news && again)
+        tell(&t, DUE_REPEAT);
+    if (again)
+        *ret_look_again_ms = now_ms + r->repeat_interval_ms;
+    return t.n;
+}
+
+int64_t digest_next(const struct digest_when *d, int64_t from_ms, int32_t utc_offset_minutes)
+{
+    const int64_t shift = d->at_minute < 0 ? 0 : (d->at_minute - utc_offset_minutes) * MS_MINUTE;
+    const int64_t since = from_ms - shift;
+    int64_t into = since % d->period_ms;
+
+    if (into < 0)
+        into += d->period_ms;
+    return into == 0 ? from_ms : from_ms + d->period_ms - into;
+}
+
+/* ---- memory of what was said ---- */
+
+static void put_fingerprints(struct buf *b, const char *name, const uint64_t *v, size_t n)
+{
+    char hex[FINGERPRINT_STR];
+
+    if (n == 0)
+        return;
+    buf_printf(b, ",\"%s\":[", name);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(b, "%s\"%s\"", i ? "," : "", fingerprint_format(v[i], hex));
+    buf_putc(b, ']');
+}
+
+int said_to_json(struct buf *b, const struct said *s)
+{
+    buf_printf(b, "{\"seq\":%lld,\"status\":\"%s\",\"at\":%lld", (long long)s->seq,
+               s->resolved ? "resolved" : "firing", (long long)s->at);
+    if (s->word)
+        buf_printf(b, ",\"episode\":%d,\"level\":%d,\"severity\":%d,\"word\":\"%s\"",
+                   (int)s->episode, (int)s->level, (int)s->severity, incident_status_name(s->word));
+    put_fingerprints(b, "alerts", s->firing, s->firing_n);
+    put_fingerprints(b, "resolved_alerts", s->ended, s->ended_n);
+    buf_putc(b, '}');
+    return b->failed ? -ENOMEM : 0;
+}
+
+static int bad(struct err *e, const char *what)
+{
+    return err_set(e, -EBADMSG, "what a group was told: %s", what);
+}
+
+static int get_fingerprints(struct arena *a, const json_t *list, const uint64_t **ret,
+                            size_t *ret_n, struct err *e)
+{
+    const size_t n = json_array_size(list);
+    uint64_t *v = n ? arena_array(a, n, uint64_t) : NULL;
+
+    if (n && !v)
+        return err_set(e, -ENOMEM, "what a group was told: too many alerts");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *fp = json_array_get(list, i);
+
+        if (!json_is_string(fp) || !fingerprint_parse(slice_of(json_string_value(fp)), &v[i]))
+            return bad(e, "no fingerprint");
+        if (i > 0 && v[i] <= v[i - 1])
+            return bad(e, "fingerprints out of order");
+    }
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}
+
+int said_from_json(struct arena *a, struct slice json, struct said *ret, struct err *e)
+{
+    static const struct json_limits limits = {.max_depth = 4};
+    struct said s = {0};
+
+    if (json.len == 0 || slice_is(json, "null")) {
+        *ret = s;
+        return 0;
+    }
+    if (json_scan(json, &limits, e) < 0)
+        return err_wrap(e, "what a group was told");
+    const json_t *o = json_tree(json, a, e);
+    if (!json_is_object(o))
+        return bad(e, "no object");
+    s.seq = json_integer_value(json_object_get(o, "seq"));
+    s.at = json_integer_value(json_object_get(o, "at"));
+    s.resolved = slice_is(json_str(o, "status", a), "resolved");
+    s.episode = (int32_t)json_integer_value(json_object_get(o, "episode"));
+    s.level = (enum escalation_level)json_integer_value(json_object_get(o, "level"));
+    s.severity = (enum severity)json_integer_value(json_object_get(o, "severity"));
+    const struct slice word = json_str(o, "word", a);
+    if (s.seq <= 0 || (word.len > 0 && !incident_status_parse(word, &s.word)))
+        return bad(e, "no sequence, or an unknown word");
+    int rc = get_fingerprints(a, json_object_get(o, "alerts"), &s.firing, &s.firing_n, e);
+    if (rc == 0)
+        rc = get_fingerprints(a, json_object_get(o, "resolved_alerts"), &s.ended, &s.ended_n, e);
+    if (rc == 0)
+        *ret = s;
+    return rc;
+}
