@@ -92,12 +92,14 @@ void http_defer(struct http_request *r)
 void http_reply(struct http_request *r, unsigned status, const char *content_type, const void *body,
                 size_t len)
 {
-    const bool deferred = atomic_load_explicit(&r->deferred, memory_order_acquire);
-    struct MHD_Connection *mc = r->mc;
+    struct MHD_Connection *mc;
+    bool deferred;
     void *bytes; /* the library copies them, yet asks for a pointer without const */
 
-    if (http_answered(r))
+    if (http_answered(r)) /* and perhaps on its way already: hands off */
         return;
+    deferred = atomic_load_explicit(&r->deferred, memory_order_acquire);
+    mc = r->mc;
     memcpy(&bytes, &body, sizeof(bytes));
     r->status = status;
     r->response = MHD_create_response_from_buffer(len, bytes, MHD_RESPMEM_MUST_COPY);

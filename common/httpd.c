@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -16,123 +15,6 @@
 #define POOL_MAX 256                 /* idle request structs kept */
 #define BODY_KEEP ((size_t)64 << 10) /* a larger body buffer is not kept with them */
 #define MHD_CONNECTION_MEMORY ((size_t)32 << 10)
-
-/* --- connections and the reaper --- */
-
-/* False: the reaper has cut it. `ms` 0: no deadline. */
-static bool conn_deadline(struct conn *c, int64_t ms, bool quiet)
-{
-    int64_t old = atomic_load(&c->cut_at);
-
-    while (old != CONN_CUT)
-        if (atomic_compare_exchange_weak(&c->cut_at, &old, ms * 2 + quiet))
-            return true;
-    return false;
-}
-
-static void conn_open(struct httpd *h, struct MHD_Connection *mc, void **socket_context)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(mc, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct conn *c = calloc(1, sizeof(*c));
-
-    if (!c || !info) { /* its requests will be refused */
-        free(c);
-        return;
-    }
-    *socket_context = c;
-    c->fd = info->connect_fd;
-    (void)conn_deadline(c, clock_monotonic_ms() + h->deadline_ms, true);
-    (void)pthread_mutex_lock(&h->lock);
-    c->next = h->conns;
-    if (c->next)
-        c->next->prev = c;
-    h->conns = c;
-    (void)pthread_mutex_unlock(&h->lock);
-    gauge_add(h->connections, 1);
-}
-
-static void conn_close(struct httpd *h, struct conn *c)
-{
-    if (!c)
-        return;
-    (void)pthread_mutex_lock(&h->lock);
-    if (c->next)
-        c->next->prev = c->prev;
-    if (c->prev)
-        c->prev->next = c->next;
-    else
-        h->conns = c->next;
-    (void)pthread_mutex_unlock(&h->lock);
-    gauge_add(h->connections, -1);
-    free(c);
-}
-
-/* The server has told us before it closes the socket, so under httpd.lock the descriptor is still
- * this connection's. */
-static void on_connection(void *cls, struct MHD_Connection *mc, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        conn_open(cls, mc, socket_context);
-    else
-        conn_close(cls, *socket_context);
-}
-
-/* Nothing of an answer is on the wire while a request is read, so ours can go past the server. */
-static void conn_cut(const struct conn *c, bool quiet)
-{
-    static const char late[] =
-        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        "Content-Length: 86\r\n\r\n"
-        "{\"error\":{\"code\":\"request_timeout\",\"message\":\"the request was not complete in "
-        "time\"}}\n";
-
-    if (!quiet)
-        (void)send(c->fd, late, sizeof(late) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)shutdown(c->fd, SHUT_RDWR);
-}
-
-static void reap(struct httpd *h, int64_t now)
-{
-    for (struct conn *c = h->conns; c; c = c->next) {
-        int64_t at = atomic_load(&c->cut_at);
-
-        if (at > 0 && at / 2 <= now && atomic_compare_exchange_strong(&c->cut_at, &at, CONN_CUT))
-            conn_cut(c, at % 2 != 0);
-    }
-}
-
-static struct timespec in_ms(int64_t ms)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / MS_SECOND;
-    t.tv_nsec += ms % MS_SECOND * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
-}
-
-static void *reaper_main(void *arg)
-{
-    struct httpd *h = arg;
-    int64_t every = h->deadline_ms / 4;
-
-    every = every > 500 ? 500 : every < 10 ? 10 : every;
-    (void)pthread_mutex_lock(&h->lock);
-    while (!h->stopping) {
-        const struct timespec until = in_ms(every);
-
-        (void)pthread_cond_timedwait(&h->wake, &h->lock, &until);
-        reap(h, clock_monotonic_ms());
-    }
-    (void)pthread_mutex_unlock(&h->lock);
-    return NULL;
-}
 
 /* --- requests --- */
 
@@ -337,10 +219,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mc, const ch
     const size_t len = *upload_size;
 
     (void)cls;
+    (void)mc;
     (void)url;
     if (!r)
         return MHD_NO;
-    r->mc = mc;
     if (!r->begun)
         return begin(r, method, version);
     if (len == 0)
@@ -423,7 +305,7 @@ static int threads_open(struct httpd *h, struct err *e)
     (void)pthread_cond_init(&h->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_mutex_init(&h->lock, NULL);
-    r = pthread_create(&h->reaper, NULL, reaper_main, h);
+    r = pthread_create(&h->reaper, NULL, conn_reaper, h);
     return r ? err_set(e, -r, "cannot start a thread: %s", strerror(r)) : 0;
 }
 
@@ -464,8 +346,8 @@ static struct MHD_Daemon *daemon_start(struct httpd *h, const struct httpd_optio
         MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, threads,
         MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         MHD_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-        h, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, h,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, h,
+        MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, h,
         MHD_OPTION_END);
 }
 

@@ -1,10 +1,11 @@
-/* What the files of the HTTP server share: httpd.c (connections, threads), http_request.c (routes,
- * accessors, answers), http_shape.c. */
+/* What the files of the HTTP server share: httpd.c (the server), http_conn.c (connections and their
+ * deadlines), http_request.c (routes, accessors, answers), http_shape.c. */
 #pragma once
 
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "common/buf.h"
 #include "common/err.h"
@@ -95,6 +96,14 @@ struct http_request {
     } * reply_headers;
     struct http_request *next; /* in the pool */
 };
+
+/* False: the reaper has cut it. `ms` 0: no deadline; `quiet`: without a 408. */
+bool conn_deadline(struct conn *c, int64_t ms, bool quiet);
+void conn_notify(void *httpd, struct MHD_Connection *mc, void **socket_context,
+                 enum MHD_ConnectionNotificationCode code);
+void *conn_reaper(void *httpd); /* a thread; until httpd.stopping */
+/* The monotonic moment `ms` from now. */
+struct timespec in_ms(int64_t ms);
 
 /* NULL when the headers are sound, else what is wrong with them. Fills *ret_length: -1 chunked, 0
  * without a body. */

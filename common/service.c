@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/service_impl.h"
 
+#define DRAIN_JOIN_S 2
 #define WRITE_OUT_MS (2 * MS_SECOND) /* for answers on their way, once everything is drained */
 
 enum mode { MODE_RUN = 1, MODE_CHECK, MODE_PRINT, MODE_VERSION, MODE_HELP };
@@ -314,23 +315,28 @@ static bool run(struct service *s)
     }
 }
 
-/* Handlers out first, then what they use, then the server whose deferred requests that answered or
- * left. */
-static void end(struct service *s, bool drained)
+/* stop() has told drain() to return; it may still answer requests until it has. */
+static void drain_join(const struct service *s)
 {
     struct timespec soon;
 
+    if (!s->draining)
+        return;
+    (void)clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec += DRAIN_JOIN_S;
+    if (pthread_timedjoin_np(s->drainer, NULL, &soon) != 0)
+        log_error(EV("drain_stuck"), KV("effect", "its thread ends with the process"));
+}
+
+/* Handlers out first, then what they use, then the server, which answers what was left. */
+static void end(struct service *s, bool drained)
+{
     signals_to_default();
     httpd_quiesce(s->httpd);
     (void)httpd_finish(s->httpd, drained ? WRITE_OUT_MS : 0);
     s->type->stop(s->self);
+    drain_join(s);
     httpd_stop(s->httpd);
-    if (!s->draining)
-        return;
-    (void)clock_gettime(CLOCK_REALTIME, &soon);
-    soon.tv_sec += 1;
-    if (pthread_timedjoin_np(s->drainer, NULL, &soon) != 0)
-        log_error(EV("drain_stuck"), KV("effect", "its thread ends with the process"));
 }
 
 static int start(struct service *s, struct err *e)

@@ -38,7 +38,7 @@ struct service_type {
     /* Open everything and start working on threads of its own; returns when it works. */
     int (*start)(const struct settings *s, void *own, void **ret_self, struct err *e);
     /* Stop taking work, finish what is at hand; returns when done. Called on a thread of its own;
-     * stop() may come meanwhile. */
+     * stop() may come meanwhile, and then makes it return before anything is freed. */
     void (*drain)(void *self);
     /* End now, free everything. After it no thread of the service runs. No handler or check runs
      * any more; deferred requests that it leaves unanswered get 503. */

@@ -349,7 +349,10 @@ static void post(const struct process *p, const char *path)
 
 static void finish_with(struct process *p, int code, const char *out, const char *err)
 {
-    assert_int_equal(exit_code(p), code);
+    const int actual = exit_code(p);
+
+    if (actual != code)
+        fail_msg("exit code %d, not %d: %s", actual, code, buf_str(&p->err_text));
     if (!strstr(buf_str(&p->out_text), out))
         fail_msg("no \"%s\" in: %s", out, buf_str(&p->out_text));
     if (!strstr(buf_str(&p->err_text), err))
