@@ -73,6 +73,7 @@ static void open_incident(struct incident *i, struct anomaly_state *an, const st
                           const struct incident_words *w, enum severity severity)
 {
     *i = (struct incident){
+        .tenant = an->tenant,
         .id = incident_id(an, &c->order),
         .status = INCIDENT_OPEN,
         .severity = severity,

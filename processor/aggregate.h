@@ -13,6 +13,7 @@
 #include "processor/change.h"
 
 struct incident {
+    struct slice tenant;
     struct uuid id;
     enum incident_status status;
     enum resolved_by resolved_by; /* 0 unless resolved */

@@ -1,0 +1,293 @@
+/* Under the locks: what the reports change, which occurrences are new to the world, and what becomes of the incidents. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "processor/work.h"
+
+static int no_memory(struct err *e)
+{
+    return err_set(e, -ENOMEM, "batch: too large for its memory");
+}
+
+/* ---- changes of each alert ---- */
+
+static int take_inputs(struct work *w, struct alert_work *al, struct report **ret, struct err *e)
+{
+    struct report *reports = arena_array(w->a, al->input_n + 1, struct report);
+
+    al->said = arena_array(w->a, al->input_n + 1, const struct input *);
+    if (!reports || !al->said)
+        return no_memory(e);
+    for (size_t i = 0; i < al->input_n; i++) {
+        const struct input *in = al->inputs[i];
+        if (in->report.kind == REPORT_NOTE)
+            continue;
+        reports[al->said_n] = in->report;
+        al->said[al->said_n++] = in;
+        if (in->report.kind != REPORT_RESOLVED)
+            al->newest = in;
+        if (in->report.order.at > al->last_seen)
+            al->last_seen = in->report.order.at;
+    }
+    *ret = reports;
+    return 0;
+}
+
+static int change_alert(struct work *w, struct alert_work *al, struct err *e)
+{
+    const struct merge_limits lim = work_limits(w);
+    struct report *reports;
+    struct facts facts;
+    int rc = facts_unpack(al->packed, &facts, e);
+
+    if (rc < 0)
+        return rc;
+    if (al->silent) {
+        if (!al->row.firing || al->quiet_at == 0 || al->quiet_at != al->silence_at)
+            return 0;
+        rc = change_silence(&facts, al->quiet_at, &lim, w->a, &al->changes);
+    } else {
+        const struct order heard = facts.newest;
+        if ((rc = take_inputs(w, al, &reports, e)) < 0)
+            return rc;
+        if (al->newest && order_cmp(&al->newest->report.order, &heard) < 0)
+            al->newest = NULL; /* late: what is written is newer */
+        rc = change_run(&facts, reports, al->said_n, al->ever, &lim, w->a, &al->changes);
+    }
+    if (rc < 0)
+        return no_memory(e);
+    al->promise = facts.promise;
+    al->packed = facts_pack(&facts, w->a);
+    if (!al->packed.p)
+        return no_memory(e);
+    if ((al->changes.n > 0 || al->changes.gone_n > 0) &&
+        (!al->row.anomaly || (al->has_incident && !al->row.incident)))
+        return err_set(e, -EAGAIN, "batch: an alert changed between the guess and the lock");
+    return 0;
+}
+
+/* ---- the table of occurrences ---- */
+
+struct named {
+    const struct alert_work *al;
+    struct change *c;
+};
+
+static int named_cmp_key(const struct named *n, struct slice tenant, uint64_t fingerprint, struct slice identity)
+{
+    int c = slice_cmp(n->al->row.tenant, tenant);
+
+    if (c == 0 && n->al->row.fingerprint != fingerprint)
+        c = n->al->row.fingerprint < fingerprint ? -1 : 1;
+    return c != 0 ? c : slice_cmp(n->c->occurrence, identity);
+}
+
+static int named_cmp(const void *x, const void *y)
+{
+    const struct named *a = x, *b = y;
+    const int c = named_cmp_key(a, b->al->row.tenant, b->al->row.fingerprint, b->c->occurrence);
+
+    return c != 0 ? c : order_cmp(&a->c->order, &b->c->order);
+}
+
+/* The first in order of those with this identity. */
+static struct named *named_find(struct named *v, size_t n, struct slice tenant, uint64_t fingerprint, struct slice identity)
+{
+    size_t low = 0, high = n;
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (named_cmp_key(&v[mid], tenant, fingerprint, identity) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < n && named_cmp_key(&v[low], tenant, fingerprint, identity) == 0 ? &v[low] : NULL;
+}
+
+static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, size_t n, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    struct slice *text = arena_array(w->a, 2 * n, struct slice);
+    int64_t *num = arena_array(w->a, 2 * n, int64_t);
+    struct pg_args *p = pg_args(w->a);
+
+    if (!text || !num)
+        return no_memory(e);
+    qsort(v, n, sizeof(*v), named_cmp);
+    for (size_t i = 0; i < n; i++) {
+        text[i] = v[i].al->row.tenant;
+        text[n + i] = v[i].c->occurrence;
+        num[i] = (int64_t)v[i].al->row.fingerprint;
+        num[n + i] = v[i].c->at;
+    }
+    pg_texts(p, text, n);
+    pg_ints(p, num, n);
+    pg_texts(p, text + n, n);
+    pg_ints(p, num + n, n);
+    const int rc = pg_query(pg,
+                            "INSERT INTO occurrences (tenant, fingerprint, identity, at) "
+                            "SELECT * FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[]) "
+                            "ON CONFLICT DO NOTHING RETURNING tenant, fingerprint, identity",
+                            p, &r, e);
+    for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
+        struct named *hit = named_find(v, n, pg_get_text(r, i, 0), (uint64_t)pg_get_int(r, i, 1), pg_get_text(r, i, 2));
+        if (hit)
+            hit->c->counted = true;
+    }
+    return rc;
+}
+
+static int delete_gone(struct work *w, struct pg *pg, size_t n, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    struct slice *text = arena_array(w->a, 2 * n, struct slice);
+    int64_t *num = arena_array(w->a, 2 * n, int64_t); /* fingerprints, indexes into w->alerts */
+    struct pg_args *p = pg_args(w->a);
+    size_t used = 0;
+
+    if (!text || !num)
+        return no_memory(e);
+    for (size_t i = 0; i < w->alert_n; i++) {
+        for (size_t j = 0; j < w->alerts[i].changes.gone_n; j++) {
+            text[used] = w->alerts[i].row.tenant;
+            text[n + used] = w->alerts[i].changes.gone[j];
+            num[used] = (int64_t)w->alerts[i].row.fingerprint;
+            num[n + used++] = (int64_t)i;
+        }
+    }
+    pg_texts(p, text, n);
+    pg_ints(p, num, n);
+    pg_texts(p, text + n, n);
+    pg_ints(p, num + n, n);
+    const int rc = pg_query(pg,
+                            "DELETE FROM occurrences o USING unnest($1::text[], $2::int8[], $3::text[], $4::int8[]) k(t, f, i, n) "
+                            "WHERE o.tenant = k.t AND o.fingerprint = k.f AND o.identity = k.i RETURNING k.n, o.at",
+                            p, &r, e);
+    for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
+        struct alert_work *al = &w->alerts[pg_get_int(r, i, 0)];
+        aggregate_uncount(&al->row, pg_get_int(r, i, 1));
+        al->occurrences_added--;
+    }
+    return rc;
+}
+
+static int count_occurrences(struct work *w, struct pg *pg, struct err *e)
+{
+    size_t named = 0, gone = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < w->alert_n; i++) {
+        gone += w->alerts[i].changes.gone_n;
+        for (size_t j = 0; j < w->alerts[i].changes.n; j++)
+            named += w->alerts[i].changes.v[j].occurrence.p != NULL;
+    }
+    if (named > 0) {
+        struct named *v = arena_array(w->a, named, struct named);
+        size_t n = 0;
+        if (!v)
+            return no_memory(e);
+        for (size_t i = 0; i < w->alert_n; i++)
+            for (size_t j = 0; j < w->alerts[i].changes.n; j++)
+                if (w->alerts[i].changes.v[j].occurrence.p)
+                    v[n++] = (struct named){&w->alerts[i], &w->alerts[i].changes.v[j]};
+        rc = insert_occurrences(w, pg, v, n, e);
+    }
+    if (rc == 0 && gone > 0)
+        rc = delete_gone(w, pg, gone, e);
+    return rc;
+}
+
+/* ---- incidents ---- */
+
+struct step {
+    struct alert_work *al;
+    const struct change *c;
+    size_t seq; /* of changes of one report */
+};
+
+static int step_cmp(const void *x, const void *y)
+{
+    const struct step *a = x, *b = y;
+
+    if (a->al->row.anomaly != b->al->row.anomaly)
+        return a->al->row.anomaly < b->al->row.anomaly ? -1 : 1;
+    const int c = order_cmp(&a->c->order, &b->c->order);
+    return c != 0 ? c : (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+static struct slice environment_of(struct labels l)
+{
+    static const char *const names[] = {"environment", "env", "deployment_environment"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const struct slice v = labels_get(l, names[i]);
+        if (v.p)
+            return v;
+    }
+    return SLICE_LIT("");
+}
+
+static struct slice or_empty(struct slice s)
+{
+    return s.p ? s : SLICE_LIT("");
+}
+
+static struct incident_words words_of(const struct alert_work *al, const struct change *c)
+{
+    if (al->silent)
+        return (struct incident_words){.severity = al->severity, .severity_again = al->severity};
+    const struct input *in = al->said[c->report];
+    return (struct incident_words){
+        .title = or_empty(in->event->title),
+        .description = or_empty(in->event->description),
+        .source = slice_of(in->source->name),
+        .environment = environment_of(in->event->labels),
+        .link = or_empty(in->event->link),
+        .impact_users = in->event->impact_users,
+        .impact_events = in->event->impact_events,
+        .severity = in->event->severity,
+        .severity_again = in->event->severity_again,
+    };
+}
+
+static int run_incidents(struct work *w, struct err *e)
+{
+    const struct aggregate_rules rules = {w->settings->aggregation.window, &w->settings->frequency};
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->alert_n; i++)
+        n += w->alerts[i].changes.n;
+    struct step *steps = arena_array(w->a, n + 1, struct step);
+    if (!steps)
+        return no_memory(e);
+    n = 0;
+    for (size_t i = 0; i < w->alert_n; i++)
+        for (size_t j = 0; j < w->alerts[i].changes.n; j++)
+            steps[n++] = (struct step){&w->alerts[i], &w->alerts[i].changes.v[j], j};
+    qsort(steps, n, sizeof(*steps), step_cmp);
+    w->news.a = w->a;
+    for (size_t i = 0; i < n; i++) {
+        struct alert_work *al = steps[i].al;
+        const struct change *c = steps[i].c;
+        const struct incident_words words = words_of(al, c);
+        aggregate_apply(&al->row, c, &words, &rules, &w->news);
+        al->occurrences_added += c->counted;
+        if (c->kind != CHANGE_ENDED && (c->counted || c->kind == CHANGE_BEGAN) && !c->past)
+            al->severity = c->again ? words.severity_again : words.severity;
+    }
+    return w->news.failed ? no_memory(e) : 0;
+}
+
+int work_merge(struct work *w, struct pg *pg, struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < w->alert_n && rc == 0; i++)
+        if (w->alerts[i].known || w->alerts[i].row.anomaly)
+            rc = change_alert(w, &w->alerts[i], e);
+    if (rc == 0)
+        rc = count_occurrences(w, pg, e);
+    return rc < 0 ? rc : run_incidents(w, e);
+}
