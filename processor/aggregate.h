@@ -32,7 +32,7 @@ struct anomaly_state {
     struct slice tenant;
     struct anomaly id;
     struct frequency frequency;
-    int64_t first_seen, last_seen, occurrences;
+    int64_t first_seen, last_seen, occurrences, version;
     struct incident *incident; /* the open one, or the last; NULL: none yet */
     bool dirty;
 };

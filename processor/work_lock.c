@@ -281,6 +281,7 @@ static int load_anomalies(struct work *w, struct pg *pg, struct uuid *ids, bool 
         an->first_seen = pg_get_int(r, i, AN_FIRST_SEEN);
         an->last_seen = pg_get_int(r, i, AN_LAST_SEEN);
         an->occurrences = pg_get_int(r, i, AN_OCCURRENCES);
+        an->version = pg_get_int(r, i, AN_VERSION);
         if ((rc = frequency_unpack(pg_get_text(r, i, AN_FREQUENCY), &an->frequency, e)) < 0)
             return rc;
         has[an - w->anomalies] = incident != NULL;
