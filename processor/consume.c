@@ -1,0 +1,564 @@
+#include "processor/consume.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/kafka.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/offsets.h"
+#include "common/service.h"
+#include "processor/commit.h"
+#include "processor/partitions.h"
+
+#define QUEUE_DEPTH 2
+#define DECODED_MEMORY ((size_t)512 << 20)
+#define POSITIONS 1024
+#define CURRENT_LAG_MS (10 * MS_SECOND)
+#define CURRENT_WORD_MS (5 * MS_SECOND)
+#define CLUSTER_TIMEOUT_MS 5000
+
+struct consume {
+    struct consume_options o;
+    struct kafka_consumer *kafka;
+    struct committer *committer;
+    struct partitions *partitions;
+    struct pg *pg; /* the reading thread's: offsets and starts */
+    char cluster[64];
+    pthread_t reader, writer;
+    bool reader_runs, writer_runs;
+    atomic_bool draining, stop, reset; /* reset: the committer lost a compare; read the offsets again */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct batch *queue[QUEUE_DEPTH];
+    size_t queued;
+    bool busy, closed; /* the committer has a batch at hand; no more will come */
+
+    int64_t said_current_at;
+    struct counter *resets, *jumps;
+    struct gauge *lag;
+};
+
+const char *consume_cluster(const struct consume *c)
+{
+    return c->cluster;
+}
+
+/* ---- the queue between the threads ---- */
+
+static struct timespec in_ms(int64_t ms)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    ts.tv_sec += ms / 1000;
+    ts.tv_nsec += (ms % 1000) * 1000000;
+    if (ts.tv_nsec >= 1000000000) {
+        ts.tv_sec++;
+        ts.tv_nsec -= 1000000000;
+    }
+    return ts;
+}
+
+/* True when there is room; waits at most `ms` for it. */
+static bool queue_room(struct consume *c, size_t max, int64_t ms)
+{
+    const struct timespec until = in_ms(ms);
+
+    (void)pthread_mutex_lock(&c->lock);
+    while (c->queued + c->busy > max && !atomic_load(&c->stop))
+        if (pthread_cond_timedwait(&c->changed, &c->lock, &until) != 0)
+            break;
+    const bool room = c->queued + c->busy <= max;
+    (void)pthread_mutex_unlock(&c->lock);
+    return room;
+}
+
+static void queue_put(struct consume *c, struct batch *b)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    c->queue[c->queued++] = b;
+    (void)pthread_cond_broadcast(&c->changed);
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* NULL when the queue is closed and empty. */
+static struct batch *queue_take(struct consume *c)
+{
+    struct batch *b = NULL;
+
+    (void)pthread_mutex_lock(&c->lock);
+    c->busy = false;
+    (void)pthread_cond_broadcast(&c->changed);
+    while (c->queued == 0 && !c->closed)
+        (void)pthread_cond_wait(&c->changed, &c->lock);
+    if (c->queued > 0) {
+        b = c->queue[0];
+        memmove(c->queue, c->queue + 1, (c->queued - 1) * sizeof(*c->queue));
+        c->queued--;
+        c->busy = true;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return b;
+}
+
+static void queue_close(struct consume *c)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    c->closed = true;
+    (void)pthread_cond_broadcast(&c->changed);
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- the committing thread ---- */
+
+static void remember_committed(struct consume *c, const struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        const struct kafka_message *m = &b->v[i].message;
+        partitions_committed(c->partitions, m->topic, m->partition, m->offset + 1,
+                             b->v[i].fate == FATE_BEAT ? b->v[i].beat.at : b->v[i].record.received_at);
+    }
+}
+
+static void *write_batches(void *ctx)
+{
+    struct consume *c = ctx;
+
+    for (struct batch *b = queue_take(c); b; b = queue_take(c)) {
+        struct err e = {0};
+        int rc = 0;
+        if (b->epoch == partitions_epoch(c->partitions))
+            rc = committer_run(c->committer, b, &e);
+        else
+            rc = -ECANCELED; /* read under an assignment that is over; whoever owns it now reads it again */
+        if (rc == 0) {
+            remember_committed(c, b);
+        } else if (rc == -ESTALE) {
+            log_warn(EV("partition_lost"), KV("reason", e.msg));
+            partitions_bump(c->partitions);
+            atomic_store(&c->reset, true);
+        } else if (rc != -ECANCELED) {
+            (void)err_wrap(&e, "commit");
+            service_fail(&e);
+            atomic_store(&c->stop, true);
+        }
+        batch_free(b);
+    }
+    return NULL;
+}
+
+/* ---- offsets ---- */
+
+/* Stored offsets outside of what the topic holds: the topic was made anew, or records expired unread. Loud, and from the earliest there is. */
+static int fit_to_topic(struct consume *c, struct arena *a, struct kafka_partition *p, struct err *e)
+{
+    int64_t low, high;
+    int rc = kafka_query_watermarks(c->kafka, p->topic, p->partition, CLUSTER_TIMEOUT_MS, &low, &high, e);
+
+    if (rc < 0)
+        return rc;
+    struct kafka_partition stored = *p;
+    stored.offset = low;
+    if ((rc = offsets_load(c->pg, a, PROCESSOR_GROUP, c->cluster, &stored, 1, e)) < 0)
+        return rc;
+    p->offset = stored.offset;
+    if (stored.offset >= low && stored.offset <= high)
+        return 0;
+    log_error(EV("offset_outside_topic"), KV("topic", p->topic), KV("partition", p->partition), KV("stored", stored.offset),
+              KV("low", low), KV("high", high), KV("from", low));
+    counter_add(c->jumps, 1);
+    const struct offset_step step = {p->topic, p->partition, stored.offset, low};
+    if ((rc = pg_begin(c->pg, e)) < 0)
+        return rc;
+    if ((rc = offsets_advance(c->pg, a, PROCESSOR_GROUP, c->cluster, &step, 1, e)) < 0) {
+        pg_rollback(c->pg);
+        return rc;
+    }
+    p->offset = low;
+    return pg_commit(c->pg, e);
+}
+
+static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)16 << 20);
+    int rc = a ? pg_connect(c->pg, e) : err_set(e, -ENOMEM, "out of memory");
+
+    if (rc == 0 && !c->cluster[0])
+        rc = kafka_cluster_id(c->kafka, CLUSTER_TIMEOUT_MS, c->cluster, e);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = fit_to_topic(c, a, &p[i], e);
+    if (rc < 0)
+        return rc;
+    return partitions_assign(c->partitions, p, n) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+}
+
+static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *e)
+{
+    const int rc = load_offsets(ctx, p, n, e);
+
+    if (rc == 0)
+        log_info(EV("assigned"), KV("partitions", (int64_t)n));
+    return rc;
+}
+
+/* What is read but not committed belongs to the next owner. The batch at hand may end: its compare-and-set decides. */
+static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool lost)
+{
+    struct consume *c = ctx;
+
+    if (!lost)
+        (void)queue_room(c, 0, 5 * MS_SECOND);
+    partitions_revoke(c->partitions, p, n);
+    log_info(EV("revoked"), KV("partitions", (int64_t)n), KV("lost", lost));
+}
+
+/* After a lost compare: where does each partition stand now? */
+static int read_offsets_again(struct consume *c, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)4 << 20);
+    struct partition *v;
+    int rc = 0;
+
+    if (!a)
+        return err_set(e, -ENOMEM, "out of memory");
+    const size_t n = partitions_all(c->partitions, a, &v);
+    struct kafka_partition *p = arena_array(a, n + 1, struct kafka_partition);
+    if (!p)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        memcpy(p[i].topic, v[i].topic, sizeof(p[i].topic));
+        p[i].partition = v[i].partition;
+    }
+    if ((rc = load_offsets(c, p, n, e)) < 0)
+        return rc;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = kafka_seek(c->kafka, p[i].topic, p[i].partition, p[i].offset, e);
+    counter_add(c->resets, 1);
+    return rc;
+}
+
+/* ---- the reading thread ---- */
+
+/* Announce the first batch of a partition before its first record is even decoded. */
+static int announce(struct consume *c, struct partition *p, bool *ret_bury, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)1 << 20);
+    const uint32_t limit = c->o.settings->processor.crash_limit;
+    int32_t starts;
+
+    if (!a)
+        return err_set(e, -ENOMEM, "out of memory");
+    int rc = pg_connect(c->pg, e);
+    if (rc == 0)
+        rc = offsets_starts(c->pg, a, PROCESSOR_GROUP, c->cluster, p->topic, p->partition, &starts, e);
+    if (rc < 0)
+        return rc;
+    p->started = true;
+    const uint32_t deaths = starts > 0 ? (uint32_t)starts - 1 : 0;
+    if (deaths >= limit) {
+        p->probation = c->o.settings->processor.batch_records;
+        *ret_bury = deaths > limit;
+        log_error(EV("probation"), KV("topic", p->topic), KV("partition", p->partition), KV("deaths", deaths), KV("buried", *ret_bury));
+    }
+    return 0;
+}
+
+static int wait_for_database(struct consume *c, struct err *e)
+{
+    static struct log_limit limit = {.per_minute = 6};
+    uint32_t dropped;
+
+    if (log_allow(&limit, &dropped))
+        log_warn(EV("database_away"), KV("reason", e->msg), KV("dropped", dropped));
+    const struct timespec ts = {.tv_nsec = 200 * 1000 * 1000};
+    (void)nanosleep(&ts, NULL);
+    return atomic_load(&c->stop) || atomic_load(&c->draining) ? -ECANCELED : 0;
+}
+
+static struct batch_position *batch_position(struct batch *b, const struct partition *p)
+{
+    for (size_t i = 0; i < b->position_n; i++)
+        if (b->positions[i].partition == p->partition && strcmp(b->positions[i].topic, p->topic) == 0)
+            return &b->positions[i];
+    if (b->position_n == POSITIONS)
+        return NULL;
+    struct batch_position *bp = &b->positions[b->position_n++];
+    *bp = (struct batch_position){.partition = p->partition, .expected = p->position};
+    memcpy(bp->topic, p->topic, sizeof(bp->topic));
+    return bp;
+}
+
+/* Take one message into the batch. True when the batch must be closed after it. A message that is not ours any more is given back. */
+static bool take(struct consume *c, struct batch *b, struct kafka_message *m)
+{
+    struct partition p;
+    struct err e = {0};
+    bool bury = false;
+
+    if (!partitions_get(c->partitions, m->topic, m->partition, &p) || m->offset < p.position) {
+        kafka_message_free(m);
+        return false;
+    }
+    while (!p.started && announce(c, &p, &bury, &e) < 0) {
+        if (wait_for_database(c, &e) < 0) {
+            kafka_message_free(m);
+            return true;
+        }
+    }
+    if (!batch_position(b, &p)) {
+        kafka_message_free(m);
+        return true;
+    }
+    p.position = m->offset + 1;
+    const bool alone = p.probation > 0;
+    if (alone) {
+        p.probation--;
+        while (!queue_room(c, 0, 100) && !atomic_load(&c->stop))
+            continue; /* nobody else may be blamed */
+    }
+    partitions_put(c->partitions, &p);
+    if (bury)
+        batch_add_dead(b, m, "process", "this record ended the process again and again");
+    else
+        batch_add(b, m, c->o.settings, c->o.sources);
+    return alone;
+}
+
+/* Since when each partition has been less than 10 s behind; the ends by silence hang on it. */
+static void say_current(struct consume *c)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    const int64_t now = clock_now_ms();
+    struct partition *v;
+    struct err e = {0};
+    int64_t lag = 0;
+
+    if (now - c->said_current_at < CURRENT_WORD_MS)
+        return;
+    c->said_current_at = now;
+    a = arena_new((size_t)4 << 20);
+    const size_t n = a ? partitions_all(c->partitions, a, &v) : 0;
+    struct offset_current *words = n ? arena_array(a, n, struct offset_current) : NULL;
+    if (!words)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        int64_t low, high;
+        kafka_watermarks(c->kafka, v[i].topic, v[i].partition, &low, &high);
+        const bool current = high >= 0 && (v[i].committed >= high || now - v[i].newest_at < CURRENT_LAG_MS);
+        v[i].current_since = !current ? 0 : v[i].current_since ? v[i].current_since : now;
+        partitions_put(c->partitions, &v[i]);
+        words[i] = (struct offset_current){v[i].topic, v[i].partition, v[i].current_since};
+        if (high > v[i].committed)
+            lag += high - v[i].committed;
+    }
+    gauge_set(c->lag, lag);
+    if (pg_connect(c->pg, &e) == 0)
+        (void)offsets_current(c->pg, a, PROCESSOR_GROUP, c->cluster, words, n, now, &e);
+    /* A word that could not be said is void in 30 s, which is what it means. */
+}
+
+/* Fill one batch: until it is full, or `batch_wait` after its first record. NULL: out of memory. */
+static struct batch *read_batch(struct consume *c)
+{
+    const struct processor_settings *s = &c->o.settings->processor;
+    CLEANUP(batch_free) struct batch *b = batch_new(s->batch_records, POSITIONS, DECODED_MEMORY);
+    struct kafka_message m[64];
+    int64_t until = 0;
+    size_t bytes = 0;
+    bool full = false;
+
+    if (!b)
+        return NULL;
+    b->epoch = partitions_epoch(c->partitions);
+    while (!full && !atomic_load(&c->stop) && !atomic_load(&c->draining)) {
+        struct err e = {0};
+        const int64_t left = b->n == 0 ? 100 : until - clock_monotonic_ms();
+        size_t want = b->cap - b->n < 64 ? b->cap - b->n : 64;
+        if (left <= 0 || want == 0)
+            break;
+        const int got = kafka_poll(c->kafka, m, want, left, &e);
+        if (got < 0)
+            log_warn(EV("kafka_poll"), KV("reason", e.msg));
+        if (b->n == 0 && got > 0) {
+            until = clock_monotonic_ms() + s->batch_wait;
+            b->epoch = partitions_epoch(c->partitions);
+        }
+        for (int i = 0; i < got; i++) {
+            bytes += m[i].value.len;
+            if (full) /* probation began within this poll: read the rest again */
+                kafka_message_free(&m[i]);
+            else
+                full = take(c, b, &m[i]);
+        }
+        if (full && got > 1)
+            atomic_store(&c->reset, true);
+        full = full || bytes >= s->batch_bytes || (b->n > 0 && b->epoch != partitions_epoch(c->partitions));
+        if (b->n == 0)
+            break;
+    }
+    return TAKE(b);
+}
+
+/* No room: keep in the group without reading more. */
+static void hold_until_room(struct consume *c)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    struct kafka_partition *p;
+    struct partition *v;
+    struct err e = {0};
+
+    if (queue_room(c, QUEUE_DEPTH, MS_SECOND))
+        return;
+    a = arena_new((size_t)4 << 20);
+    const size_t n = a ? partitions_all(c->partitions, a, &v) : 0;
+    p = n ? arena_array(a, n, struct kafka_partition) : NULL;
+    for (size_t i = 0; p && i < n; i++) {
+        memcpy(p[i].topic, v[i].topic, sizeof(p[i].topic));
+        p[i].partition = v[i].partition;
+    }
+    if (p)
+        (void)kafka_pause(c->kafka, p, n, true, &e);
+    while (!queue_room(c, QUEUE_DEPTH - 1, 100) && !atomic_load(&c->stop)) {
+        struct kafka_message m;
+        if (kafka_poll(c->kafka, &m, 1, 1, &e) > 0) {
+            /* It was on its way when the pause came: read it again afterwards. */
+            kafka_message_free(&m);
+            atomic_store(&c->reset, true);
+        }
+    }
+    if (p)
+        (void)kafka_pause(c->kafka, p, n, false, &e);
+}
+
+static void *read_records(void *ctx)
+{
+    struct consume *c = ctx;
+
+    while (!atomic_load(&c->stop) && !atomic_load(&c->draining)) {
+        struct err e = {0};
+        hold_until_room(c);
+        if (atomic_exchange(&c->reset, false)) {
+            (void)queue_room(c, 0, 60 * MS_SECOND);
+            if (read_offsets_again(c, &e) < 0) {
+                atomic_store(&c->reset, true);
+                if (wait_for_database(c, &e) < 0)
+                    break;
+                continue;
+            }
+        }
+        struct batch *b = read_batch(c);
+        if (b && b->n > 0)
+            queue_put(c, b);
+        else
+            batch_free(b);
+        say_current(c);
+    }
+    queue_close(c);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static const char **topics_of_registry(struct arena *a)
+{
+    size_t n = 0;
+
+    while (source_at(n))
+        n++;
+    const char **v = arena_array(a, n + 2, const char *);
+    for (size_t i = 0; v && i < n; i++) {
+        v[i] = arena_printf(a, "raw.%s", source_at(i)->name);
+        if (!v[i])
+            return NULL;
+    }
+    if (v)
+        v[n] = "beat";
+    return v;
+}
+
+static int open_all(struct consume *c, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)1 << 20);
+    const char **topics = a ? topics_of_registry(a) : NULL;
+    int rc;
+
+    if (!topics || !(c->partitions = partitions_new()))
+        return err_set(e, -ENOMEM, "out of memory");
+    if ((rc = pg_open(&c->o.settings->postgres, "tocsin-processor-offsets", &c->pg, e)) < 0)
+        return rc;
+    const struct kafka_consumer_options k = {
+        .group = PROCESSOR_GROUP, .topics = topics, .assigned = assigned, .revoked = revoked, .ctx = c};
+    if ((rc = kafka_consumer_new(&c->o.settings->kafka, &k, &c->kafka, e)) < 0)
+        return rc;
+    if ((rc = kafka_cluster_id(c->kafka, CLUSTER_TIMEOUT_MS, c->cluster, e)) < 0)
+        return rc;
+    const struct committer_options co = {.settings = c->o.settings, .routes = c->o.routes, .group = PROCESSOR_GROUP,
+                                         .cluster_id = c->cluster, .due = c->o.due, .due_ctx = c->o.due_ctx, .stop = &c->stop};
+    return committer_new(&co, &c->committer, e);
+}
+
+int consume_start(const struct consume_options *o, struct consume **ret, struct err *e)
+{
+    struct consume *c = calloc(1, sizeof(*c));
+    int rc;
+
+    if (!c)
+        return err_set(e, -ENOMEM, "out of memory");
+    c->o = *o;
+    (void)pthread_mutex_init(&c->lock, NULL);
+    (void)pthread_cond_init(&c->changed, NULL);
+    c->resets = counter_new("tocsin_offset_reads_total", "Times the offsets were read again after a lost compare.", "");
+    c->jumps = counter_new("tocsin_offset_jumps_total", "Stored offsets that the topic does not hold any more.", "");
+    c->lag = gauge_new("tocsin_lag_records", "Records of our partitions that are not committed yet.", "");
+    if ((rc = open_all(c, e)) < 0) {
+        consume_stop(c);
+        return rc;
+    }
+    c->reader_runs = pthread_create(&c->reader, NULL, read_records, c) == 0;
+    c->writer_runs = c->reader_runs && pthread_create(&c->writer, NULL, write_batches, c) == 0;
+    if (!c->writer_runs) {
+        consume_stop(c);
+        return err_set(e, -EAGAIN, "cannot start a thread");
+    }
+    *ret = c;
+    return 0;
+}
+
+static void join_threads(struct consume *c)
+{
+    if (c->reader_runs)
+        (void)pthread_join(c->reader, NULL);
+    queue_close(c);
+    if (c->writer_runs)
+        (void)pthread_join(c->writer, NULL);
+    c->reader_runs = c->writer_runs = false;
+}
+
+void consume_drain(struct consume *c)
+{
+    atomic_store(&c->draining, true);
+    join_threads(c);
+}
+
+void consume_stop(struct consume *c)
+{
+    if (!c)
+        return;
+    atomic_store(&c->stop, true);
+    join_threads(c);
+    for (size_t i = 0; i < c->queued; i++)
+        batch_free(c->queue[i]);
+    committer_free(c->committer);
+    kafka_consumer_free(c->kafka);
+    partitions_free(c->partitions);
+    pg_close(c->pg);
+    (void)pthread_cond_destroy(&c->changed);
+    (void)pthread_mutex_destroy(&c->lock);
+    free(c);
+}
