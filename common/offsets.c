@@ -222,6 +222,32 @@ int offsets_advance(struct pg *pg, struct arena *a, const struct offset_group *g
                     p, NULL, e);
 }
 
+int offsets_moved(struct pg *pg, struct arena *a, const struct offset_group *g,
+                  const struct offset_move *moves, size_t n, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    struct pg_args *p = args_of(a, g, TABLE(moves, n),
+                                (const size_t[]){offsetof(struct offset_move, expected),
+                                                 offsetof(struct offset_move, next)},
+                                2);
+    if (!p)
+        return no_memory(e);
+    const int rc = pg_query(pg,
+                            "SELECT count(*) FILTER (WHERE o.next_offset = k.next), "
+                            "count(*) FILTER (WHERE o.next_offset = k.expected) FROM offsets o "
+                            "JOIN unnest($3::text[], $4::int4[], $5::int8[], $6::int8[]) k(topic, "
+                            "partition, expected, next) "
+                            "USING (topic, partition) WHERE " OURS,
+                            p, &r, e);
+    if (rc < 0)
+        return rc;
+    if (pg_get_int(r, 0, 0) == (int64_t)n)
+        return 1;
+    if (pg_get_int(r, 0, 1) == (int64_t)n)
+        return 0;
+    return err_set(e, -ESTALE, "offsets: others moved a partition while the commit had no answer");
+}
+
 int offsets_current(struct pg *pg, struct arena *a, const struct offset_group *g,
                     const struct offset_current *rows, size_t n, int64_t now_ms, struct err *e)
 {

@@ -57,6 +57,11 @@ struct offset_move {
 int offsets_advance(struct pg *pg, struct arena *a, const struct offset_group *g,
                     const struct offset_move *moves, size_t n, struct err *e) MUST_CHECK;
 
+/* After a commit whose answer was lost: 1 when every row says `next`, 0 when every row still says
+ * `expected`, -ESTALE when others moved one. */
+int offsets_moved(struct pg *pg, struct arena *a, const struct offset_group *g,
+                  const struct offset_move *moves, size_t n, struct err *e) MUST_CHECK;
+
 struct offset_current {
     const char *topic;
     int32_t partition;

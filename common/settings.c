@@ -25,7 +25,7 @@ static const struct conf_key root_keys[] = {
 #define T struct kafka_settings
 static const struct conf_key kafka_keys[] = {
     CONF(T, brokers, CONF_STR, "127.0.0.1:9092", 0, "bootstrap servers, comma separated"),
-    CONF(T, topic_prefix, CONF_STR, "tocsin.", 0, "begins every topic's name"),
+    CONF(T, topic_prefix, CONF_STR, "tocsin", 0, "begins every topic's name"),
     CONF(T, client_id, CONF_STR, "tocsin", 0, "how the brokers' logs call us"),
     CONF(T, security_protocol, CONF_STR, "plaintext", 0,
          "plaintext, ssl, sasl_plaintext, sasl_ssl"),

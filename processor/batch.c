@@ -65,7 +65,8 @@ static bool decode_beat(struct batch *b, struct batch_record *r, struct err *e)
     return true;
 }
 
-static bool make_inputs(struct batch *b, struct batch_record *r, const struct alert_list *list, const struct settings *s)
+static bool make_inputs(struct batch *b, struct batch_record *r, const struct alert_list *list,
+                        const struct settings *s)
 {
     const struct source_common *cfg = r->source->cfg;
     const char *tenant = cfg->tenant && cfg->tenant[0] ? cfg->tenant : s->tenant;
@@ -104,7 +105,8 @@ static bool decode_alerts(struct batch *b, struct batch_record *r, const struct 
         return false;
     r->source = source_entry_find(sources, r->record.source);
     if (!r->source)
-        return err_set(e, -ENOENT, "source \"%.*s\" is not in the configuration any more", SLICE_FMT(r->record.source)) == 0;
+        return err_set(e, -ENOENT, "source \"%.*s\" is not in the configuration any more",
+                       SLICE_FMT(r->record.source)) == 0;
     r->stage = "decode";
     if (r->source->type->decode(r->source->cfg, &r->record, &s->limits, b->a, &list, e) < 0)
         return false;
@@ -114,13 +116,15 @@ static bool decode_alerts(struct batch *b, struct batch_record *r, const struct 
     return true;
 }
 
-void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s, const struct source_entries *sources)
+void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s,
+               const struct source_entries *sources)
 {
     struct batch_record *r = &b->v[b->n++];
     struct err e = {0};
 
     *r = (struct batch_record){.message = *m, .stage = "decode"};
-    const bool ok = strcmp(m->topic, "beat") == 0 ? decode_beat(b, r, &e) : decode_alerts(b, r, s, sources, &e);
+    const bool ok =
+        strcmp(m->topic, "beat") == 0 ? decode_beat(b, r, &e) : decode_alerts(b, r, s, sources, &e);
     if (!ok)
         die(r, r->stage, arena_strndup(b->a, e.msg, strlen(e.msg)));
 }
@@ -133,7 +137,8 @@ void batch_add_dead(struct batch *b, struct kafka_message *m, const char *stage,
     die(r, stage, reason);
 }
 
-static struct batch_position *position_of(struct batch_position *v, size_t n, const struct kafka_message *m)
+static struct batch_position *position_of(struct batch_position *v, size_t n,
+                                          const struct kafka_message *m)
 {
     for (size_t i = 0; i < n; i++)
         if (v[i].partition == m->partition && strcmp(v[i].topic, m->topic) == 0)
@@ -141,7 +146,8 @@ static struct batch_position *position_of(struct batch_position *v, size_t n, co
     return NULL;
 }
 
-int batch_positions(const struct batch *b, size_t from, size_t to, struct arena *a, struct batch_position **ret)
+int batch_positions(const struct batch *b, size_t from, size_t to, struct arena *a,
+                    struct batch_position **ret)
 {
     struct batch_position *v = arena_array(a, b->position_n + 1, struct batch_position);
 

@@ -1,6 +1,6 @@
 /*
- * Records as they came from Kafka, decoded once, however often their transaction is tried. Filled by the consuming thread,
- * committed by the other one.
+ * Records as they came from Kafka, decoded once, however often their transaction is tried. Filled
+ * by the consuming thread, committed by the other one.
  */
 #pragma once
 
@@ -54,8 +54,12 @@ void batch_free(struct batch *b); /* gives the messages back */
 CLEANUP_DEFINE(struct batch *, batch_free);
 
 /* Take a message over and decode it; never fails: what cannot be decoded is FATE_DEAD. */
-void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s, const struct source_entries *sources);
+void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s,
+               const struct source_entries *sources);
 /* Mark a record as one that must not be touched: it killed the process before. */
-void batch_add_dead(struct batch *b, struct kafka_message *m, const char *stage, const char *reason);
-/* Where each partition stands after records [from, to) of the batch, in *ret (position_n entries; next == expected: untouched). */
-int batch_positions(const struct batch *b, size_t from, size_t to, struct arena *a, struct batch_position **ret) MUST_CHECK;
+void batch_add_dead(struct batch *b, struct kafka_message *m, const char *stage,
+                    const char *reason);
+/* Where each partition stands after records [from, to) of the batch, in *ret (position_n entries;
+ * next == expected: untouched). */
+int batch_positions(const struct batch *b, size_t from, size_t to, struct arena *a,
+                    struct batch_position **ret) MUST_CHECK;

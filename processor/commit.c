@@ -9,7 +9,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "common/offsets.h"
 #include "common/rate.h"
 #include "processor/copies.h"
 
@@ -43,12 +42,15 @@ int committer_new(const struct committer_options *o, struct committer **ret, str
     c->batches = counter_new("tocsin_batches_total", "Batches committed.", "");
     c->records = counter_new("tocsin_records_total", "Records committed.", "");
     c->alerts = counter_new("tocsin_alert_reports_total", "Alert reports merged.", "");
-    c->dead = counter_new("tocsin_dead_total", "Records that could not be taken and went to the topic dead.", "");
+    c->dead = counter_new("tocsin_dead_total",
+                          "Records that could not be taken and went to the topic dead.", "");
     c->retries = counter_new("tocsin_batch_retries_total", "Transactions tried again.", "");
-    c->seconds = histogram_new("tocsin_batch_seconds", "Time of one batch from its first statement to its commit.", "",
+    c->seconds = histogram_new("tocsin_batch_seconds",
+                               "Time of one batch from its first statement to its commit.", "",
                                latency_bounds, latency_bound_n);
-    c->latency = histogram_new("tocsin_commit_latency_seconds", "From the receipt of a record to its commit, oldest of each batch.", "",
-                               latency_bounds, latency_bound_n);
+    c->latency = histogram_new("tocsin_commit_latency_seconds",
+                               "From the receipt of a record to its commit, oldest of each batch.",
+                               "", latency_bounds, latency_bound_n);
     *ret = TAKE(c);
     return 0;
 }
@@ -65,19 +67,20 @@ void committer_free(struct committer *c)
 
 /* ---- what belongs to records rather than alerts ---- */
 
-static int advance(struct committer *c, const struct batch *b, size_t from, size_t to, struct offset_step **ret, size_t *ret_n, struct err *e)
+static int advance(struct committer *c, const struct batch *b, size_t from, size_t to,
+                   struct offset_move **ret, size_t *ret_n, struct err *e)
 {
     struct batch_position *v;
     size_t n = 0;
 
     if (batch_positions(b, from, to, c->a, &v) < 0)
         return err_set(e, -EIO, "batch: a record of a partition that is not in it");
-    struct offset_step *steps = arena_array(c->a, b->position_n + 1, struct offset_step);
+    struct offset_move *steps = arena_array(c->a, b->position_n + 1, struct offset_move);
     if (!steps)
         return err_set(e, -ENOMEM, "batch: too large for its memory");
     for (size_t i = 0; i < b->position_n; i++)
         if (v[i].next != v[i].expected)
-            steps[n++] = (struct offset_step){v[i].topic, v[i].partition, v[i].expected, v[i].next};
+            steps[n++] = (struct offset_move){v[i].topic, v[i].partition, v[i].expected, v[i].next};
     *ret = steps;
     *ret_n = n;
     return 0;
@@ -85,7 +88,8 @@ static int advance(struct committer *c, const struct batch *b, size_t from, size
 
 static int by_delivery(const void *x, const void *y)
 {
-    const struct batch_record *a = *(struct batch_record *const *)x, *b = *(struct batch_record *const *)y;
+    const struct batch_record *a = *(struct batch_record *const *)x,
+                              *b = *(struct batch_record *const *)y;
     int c = slice_cmp(a->record.tenant, b->record.tenant);
 
     if (c == 0)
@@ -99,8 +103,8 @@ static int by_delivery(const void *x, const void *y)
 
 static bool same_delivery(const struct batch_record *a, const struct batch_record *b)
 {
-    return slice_eq(a->record.tenant, b->record.tenant) && slice_eq(a->record.source, b->record.source) &&
-           slice_eq(a->delivery_id, b->delivery_id);
+    return slice_eq(a->record.tenant, b->record.tenant) &&
+           slice_eq(a->record.source, b->record.source) && slice_eq(a->delivery_id, b->delivery_id);
 }
 
 static void skip(struct batch_record *r, bool yes)
@@ -109,8 +113,10 @@ static void skip(struct batch_record *r, bool yes)
         r->inputs[i].skip = yes;
 }
 
-/* A delivery that was processed within the last day is skipped: remember the ids, and see which were known. */
-static int remember_deliveries(struct committer *c, struct batch *b, size_t from, size_t to, struct err *e)
+/* A delivery that was processed within the last day is skipped: remember the ids, and see which
+ * were known. */
+static int remember_deliveries(struct committer *c, struct batch *b, size_t from, size_t to,
+                               struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct batch_record **v = arena_array(c->a, to - from + 1, struct batch_record *);
@@ -143,18 +149,22 @@ static int remember_deliveries(struct committer *c, struct batch *b, size_t from
     pg_texts(p, text + n, unique);
     pg_texts(p, text + 2 * n, unique);
     pg_ints(p, at, unique);
-    const int rc = pg_query(c->pg,
-                            "WITH k AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[]) WITH ORDINALITY k(t, s, i, at, n)), "
-                            "fresh AS (INSERT INTO delivery_ids (tenant, source, id, at) SELECT t, s, i, at FROM k ORDER BY 1, 2, 3 "
-                            "ON CONFLICT DO NOTHING RETURNING tenant, source, id) "
-                            "SELECT k.n FROM k JOIN fresh f ON f.tenant = k.t AND f.source = k.s AND f.id = k.i",
-                            p, &r, e);
+    const int rc = pg_query(
+        c->pg,
+        "WITH k AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[]) WITH "
+        "ORDINALITY k(t, s, i, at, n)), "
+        "fresh AS (INSERT INTO delivery_ids (tenant, source, id, at) SELECT t, s, i, at FROM k "
+        "ORDER BY 1, 2, 3 "
+        "ON CONFLICT DO NOTHING RETURNING tenant, source, id) "
+        "SELECT k.n FROM k JOIN fresh f ON f.tenant = k.t AND f.source = k.s AND f.id = k.i",
+        p, &r, e);
     for (int i = 0; rc == 0 && i < PQntuples(r); i++)
         skip(v[pg_get_int(r, i, 0) - 1], false);
     return rc;
 }
 
-static int store_beats(struct committer *c, const struct batch *b, size_t from, size_t to, struct err *e)
+static int store_beats(struct committer *c, const struct batch *b, size_t from, size_t to,
+                       struct err *e)
 {
     for (size_t i = from; i < to; i++) {
         const struct beat *bt = &b->v[i].beat;
@@ -166,12 +176,16 @@ static int store_beats(struct committer *c, const struct batch *b, size_t from, 
         pg_int(p, bt->oldest_spooled);
         pg_bool(p, bt->farewell);
         pg_int(p, 3 * c->o.settings->ingest.beat_interval);
-        const int rc = pg_query(c->pg,
-                                "INSERT INTO beats AS b (ingest, since, last_at, oldest_spooled, farewell) VALUES ($1, $2, $2, $3, $4) "
-                                "ON CONFLICT (ingest) DO UPDATE SET last_at = greatest(b.last_at, excluded.last_at), "
-                                "since = CASE WHEN excluded.last_at - b.last_at > $5::int8 OR b.farewell THEN excluded.last_at ELSE b.since END, "
-                                "oldest_spooled = excluded.oldest_spooled, farewell = excluded.farewell WHERE excluded.last_at >= b.last_at",
-                                p, NULL, e);
+        const int rc = pg_query(
+            c->pg,
+            "INSERT INTO beats AS b (ingest, since, last_at, oldest_spooled, farewell) VALUES ($1, "
+            "$2, $2, $3, $4) "
+            "ON CONFLICT (ingest) DO UPDATE SET last_at = greatest(b.last_at, excluded.last_at), "
+            "since = CASE WHEN excluded.last_at - b.last_at > $5::int8 OR b.farewell THEN "
+            "excluded.last_at ELSE b.since END, "
+            "oldest_spooled = excluded.oldest_spooled, farewell = excluded.farewell WHERE "
+            "excluded.last_at >= b.last_at",
+            p, NULL, e);
         if (rc < 0)
             return rc;
     }
@@ -179,7 +193,8 @@ static int store_beats(struct committer *c, const struct batch *b, size_t from, 
 }
 
 /* The original, and why: through the outbox, in the transaction that steps over it. */
-static int store_dead(struct committer *c, const struct batch_record *r, const char *stage, const char *reason, struct err *e)
+static int store_dead(struct committer *c, const struct batch_record *r, const char *stage,
+                      const char *reason, struct err *e)
 {
     CLEANUP(buf_release) struct buf h = BUF_INIT(64 * 1024);
     struct pg_args *p = pg_args(c->a);
@@ -190,22 +205,28 @@ static int store_dead(struct committer *c, const struct batch_record *r, const c
     buf_json(&h, slice_of(stage));
     buf_puts(&h, ",\"topic\":");
     buf_json(&h, slice_of(r->message.topic));
-    buf_printf(&h, ",\"partition\":\"%" PRId32 "\",\"offset\":\"%" PRId64 "\"}", r->message.partition, r->message.offset);
+    buf_printf(&h, ",\"partition\":\"%" PRId32 "\",\"offset\":\"%" PRId64 "\"}",
+               r->message.partition, r->message.offset);
     if (h.failed)
         return err_set(e, -ENOMEM, "out of memory");
     pg_bytea(p, r->message.key);
     pg_bytea(p, r->message.value.p ? r->message.value : SLICE_LIT(""));
     pg_text(p, (struct slice){h.p, h.len});
-    const int rc = pg_query(c->pg, "INSERT INTO outbox (topic, key, value, headers) VALUES ('dead', $1, $2, $3::text::jsonb)", p, NULL, e);
+    const int rc = pg_query(
+        c->pg,
+        "INSERT INTO outbox (topic, key, value, headers) VALUES ('dead', $1, $2, $3::text::jsonb)",
+        p, NULL, e);
     if (rc == 0) {
         counter_add(c->dead, 1);
-        log_warn(EV("record_dead"), KV("topic", r->message.topic), KV("partition", r->message.partition),
-                 KV("offset", r->message.offset), KV("stage", stage), KV("reason", reason));
+        log_warn(EV("record_dead"), KV("topic", r->message.topic),
+                 KV("partition", r->message.partition), KV("offset", r->message.offset),
+                 KV("stage", stage), KV("reason", reason));
     }
     return rc;
 }
 
-static int store_records(struct committer *c, struct batch *b, size_t from, size_t to, struct err *e)
+static int store_records(struct committer *c, struct batch *b, size_t from, size_t to,
+                         struct err *e)
 {
     int rc = remember_deliveries(c, b, from, to, e);
 
@@ -217,7 +238,8 @@ static int store_records(struct committer *c, struct batch *b, size_t from, size
 
 /* ---- one transaction ---- */
 
-static int gather(struct committer *c, const struct batch *b, size_t from, size_t to, struct input **ret, size_t *ret_n, struct err *e)
+static int gather(struct committer *c, const struct batch *b, size_t from, size_t to,
+                  struct input **ret, size_t *ret_n, struct err *e)
 {
     size_t n = 0;
 
@@ -237,15 +259,16 @@ static int gather(struct committer *c, const struct batch *b, size_t from, size_
     return 0;
 }
 
-static int statements(struct committer *c, struct batch *b, size_t from, size_t to, const struct offset_step *steps, size_t step_n,
-                      struct work *w, struct err *e)
+static int statements(struct committer *c, struct batch *b, size_t from, size_t to,
+                      const struct offset_move *steps, size_t step_n, struct work *w, struct err *e)
 {
     struct input *inputs;
     size_t n;
     int rc;
 
-    if ((rc = offsets_advance(c->pg, c->a, c->o.group, c->o.cluster_id, steps, step_n, e)) < 0 ||
-        (rc = store_records(c, b, from, to, e)) < 0 || (rc = gather(c, b, from, to, &inputs, &n, e)) < 0 ||
+    if ((rc = offsets_advance(c->pg, c->a, &c->o.group, steps, step_n, e)) < 0 ||
+        (rc = store_records(c, b, from, to, e)) < 0 ||
+        (rc = gather(c, b, from, to, &inputs, &n, e)) < 0 ||
         (rc = work_sort(w, inputs, n, e)) < 0 || (rc = work_guess(w, c->pg, e)) < 0)
         return rc;
     if ((rc = work_lock(w, c->pg, e)) < 0 || (rc = work_merge(w, c->pg, e)) < 0)
@@ -253,15 +276,18 @@ static int statements(struct committer *c, struct batch *b, size_t from, size_t 
     return work_store(w, c->pg, e);
 }
 
-static int transaction(struct committer *c, struct batch *b, size_t from, size_t to, struct work *w, struct err *e)
+static int transaction(struct committer *c, struct batch *b, size_t from, size_t to, struct work *w,
+                       struct err *e)
 {
-    struct offset_step *steps;
+    struct offset_move *steps;
     size_t n;
     int rc;
 
     arena_reset(c->a);
-    *w = (struct work){.settings = c->o.settings, .routes = c->o.routes, .a = c->a, .now_ms = clock_now_ms()};
-    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &steps, &n, e)) < 0 || (rc = pg_begin(c->pg, e)) < 0)
+    *w = (struct work){
+        .settings = c->o.settings, .routes = c->o.routes, .a = c->a, .now_ms = clock_now_ms()};
+    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &steps, &n, e)) < 0 ||
+        (rc = pg_begin(c->pg, e)) < 0)
         return rc;
     if ((rc = statements(c, b, from, to, steps, n, w, e)) < 0) {
         pg_rollback(c->pg);
@@ -273,14 +299,15 @@ static int transaction(struct committer *c, struct batch *b, size_t from, size_t
 /* Step over one record that the database will never take, and say why. */
 static int bury(struct committer *c, struct batch *b, size_t i, const char *why, struct err *e)
 {
-    struct offset_step *steps;
+    struct offset_move *steps;
     size_t n;
     int rc;
 
     arena_reset(c->a);
-    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, i, i + 1, &steps, &n, e)) < 0 || (rc = pg_begin(c->pg, e)) < 0)
+    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, i, i + 1, &steps, &n, e)) < 0 ||
+        (rc = pg_begin(c->pg, e)) < 0)
         return rc;
-    if ((rc = offsets_advance(c->pg, c->a, c->o.group, c->o.cluster_id, steps, n, e)) < 0 ||
+    if ((rc = offsets_advance(c->pg, c->a, &c->o.group, steps, n, e)) < 0 ||
         (rc = store_dead(c, &b->v[i], "store", why, e)) < 0) {
         pg_rollback(c->pg);
         return rc;
@@ -290,17 +317,19 @@ static int bury(struct committer *c, struct batch *b, size_t i, const char *why,
 
 /* ---- trying again ---- */
 
-/* After a lost connection the row says whether the commit was: 1 yes, 0 no, -ESTALE when somebody else moved it. */
-static int was_committed(struct committer *c, const struct batch *b, size_t from, size_t to, struct err *e)
+/* After a lost connection the row says whether the commit was: 1 yes, 0 no, -ESTALE when somebody
+ * else moved it. */
+static int was_committed(struct committer *c, const struct batch *b, size_t from, size_t to,
+                         struct err *e)
 {
-    struct offset_step *steps;
+    struct offset_move *steps;
     size_t n;
     int rc;
 
     arena_reset(c->a);
     if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &steps, &n, e)) < 0)
         return rc;
-    return offsets_compare(c->pg, c->a, c->o.group, c->o.cluster_id, steps, n, e);
+    return offsets_moved(c->pg, c->a, &c->o.group, steps, n, e);
 }
 
 static int pause_before_retry(struct committer *c, uint32_t attempt, const struct err *why)
@@ -312,7 +341,8 @@ static int pause_before_retry(struct committer *c, uint32_t attempt, const struc
 
     counter_add(c->retries, 1);
     if (attempt > 2 && log_allow(&limit, &dropped))
-        log_warn(EV("batch_retry"), KV("attempt", attempt), KV("reason", why->msg), KV("dropped", dropped));
+        log_warn(EV("batch_retry"), KV("attempt", attempt), KV("reason", why->msg),
+                 KV("dropped", dropped));
     while (clock_monotonic_ms() < until) {
         if (atomic_load(c->o.stop))
             return -ECANCELED;
@@ -322,7 +352,8 @@ static int pause_before_retry(struct committer *c, uint32_t attempt, const struc
     return 0;
 }
 
-static void committed(struct committer *c, const struct batch *b, size_t from, size_t to, const struct work *w, int64_t began)
+static void committed(struct committer *c, const struct batch *b, size_t from, size_t to,
+                      const struct work *w, int64_t began)
 {
     int64_t oldest = INT64_MAX;
 

@@ -10,7 +10,6 @@
 #include "common/kafka.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "common/offsets.h"
 #include "common/service.h"
 #include "processor/commit.h"
 #include "processor/partitions.h"
@@ -20,7 +19,7 @@
 #define POSITIONS 1024
 #define CURRENT_LAG_MS (10 * MS_SECOND)
 #define CURRENT_WORD_MS (5 * MS_SECOND)
-#define CLUSTER_TIMEOUT_MS 5000
+#define BROKER_TIMEOUT_MS 5000
 
 struct consume {
     struct consume_options o;
@@ -31,11 +30,12 @@ struct consume {
     char cluster[64];
     pthread_t reader, writer;
     bool reader_runs, writer_runs;
-    atomic_bool draining, stop, reset; /* reset: the committer lost a compare; read the offsets again */
+    atomic_bool draining, stop,
+        reset; /* reset: the committer lost a compare; read the offsets again */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct batch *queue[QUEUE_DEPTH];
+    struct batch *queue[QUEUE_DEPTH + 1];
     size_t queued;
     bool busy, closed; /* the committer has a batch at hand; no more will come */
 
@@ -82,6 +82,8 @@ static bool queue_room(struct consume *c, size_t max, int64_t ms)
 static void queue_put(struct consume *c, struct batch *b)
 {
     (void)pthread_mutex_lock(&c->lock);
+    while (c->queued > QUEUE_DEPTH) /* only where holding back failed */
+        (void)pthread_cond_wait(&c->changed, &c->lock);
     c->queue[c->queued++] = b;
     (void)pthread_cond_broadcast(&c->changed);
     (void)pthread_mutex_unlock(&c->lock);
@@ -122,7 +124,8 @@ static void remember_committed(struct consume *c, const struct batch *b)
     for (size_t i = 0; i < b->n; i++) {
         const struct kafka_message *m = &b->v[i].message;
         partitions_committed(c->partitions, m->topic, m->partition, m->offset + 1,
-                             b->v[i].fate == FATE_BEAT ? b->v[i].beat.at : b->v[i].record.received_at);
+                             b->v[i].fate == FATE_BEAT ? b->v[i].beat.at
+                                                       : b->v[i].record.received_at);
     }
 }
 
@@ -136,7 +139,8 @@ static void *write_batches(void *ctx)
         if (b->epoch == partitions_epoch(c->partitions))
             rc = committer_run(c->committer, b, &e);
         else
-            rc = -ECANCELED; /* read under an assignment that is over; whoever owns it now reads it again */
+            rc = -ECANCELED; /* read under an assignment that is over; whoever owns it now reads it
+                                again */
         if (rc == 0) {
             remember_committed(c, b);
         } else if (rc == -ESTALE) {
@@ -155,47 +159,47 @@ static void *write_batches(void *ctx)
 
 /* ---- offsets ---- */
 
-/* Stored offsets outside of what the topic holds: the topic was made anew, or records expired unread. Loud, and from the earliest there is. */
-static int fit_to_topic(struct consume *c, struct arena *a, struct kafka_partition *p, struct err *e)
+static struct offset_group group_of(const struct consume *c)
 {
-    int64_t low, high;
-    int rc = kafka_query_watermarks(c->kafka, p->topic, p->partition, CLUSTER_TIMEOUT_MS, &low, &high, e);
+    return (struct offset_group){PROCESSOR_GROUP, c->cluster};
+}
 
-    if (rc < 0)
-        return rc;
-    struct kafka_partition stored = *p;
-    stored.offset = low;
-    if ((rc = offsets_load(c->pg, a, PROCESSOR_GROUP, c->cluster, &stored, 1, e)) < 0)
-        return rc;
-    p->offset = stored.offset;
-    if (stored.offset >= low && stored.offset <= high)
-        return 0;
-    log_error(EV("offset_outside_topic"), KV("topic", p->topic), KV("partition", p->partition), KV("stored", stored.offset),
-              KV("low", low), KV("high", high), KV("from", low));
-    counter_add(c->jumps, 1);
-    const struct offset_step step = {p->topic, p->partition, stored.offset, low};
-    if ((rc = pg_begin(c->pg, e)) < 0)
-        return rc;
-    if ((rc = offsets_advance(c->pg, a, PROCESSOR_GROUP, c->cluster, &step, 1, e)) < 0) {
-        pg_rollback(c->pg);
-        return rc;
+/* What the rows said that a person must know of: records expired unread, a topic made anew, another
+ * cluster. */
+static void report(struct consume *c, const struct offset_row *r)
+{
+    if (r->lost_from >= 0) {
+        log_error(EV("offset_outside_topic"), KV("topic", r->topic), KV("partition", r->partition),
+                  KV("stored", r->lost_from), KV("low", r->low), KV("high", r->high),
+                  KV("from", r->next));
+        counter_add(c->jumps, 1);
     }
-    p->offset = low;
-    return pg_commit(c->pg, e);
+    if (r->new_cluster)
+        log_error(EV("new_cluster"), KV("topic", r->topic), KV("partition", r->partition),
+                  KV("cluster", c->cluster), KV("from", r->next));
 }
 
 static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)16 << 20);
-    int rc = a ? pg_connect(c->pg, e) : err_set(e, -ENOMEM, "out of memory");
+    struct offset_row *rows = a ? arena_array(a, n + 1, struct offset_row) : NULL;
+    const struct offset_group g = group_of(c);
+    int rc = rows ? pg_connect(c->pg, e) : err_set(e, -ENOMEM, "out of memory");
 
-    if (rc == 0 && !c->cluster[0])
-        rc = kafka_cluster_id(c->kafka, CLUSTER_TIMEOUT_MS, c->cluster, e);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = fit_to_topic(c, a, &p[i], e);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rows[i] = (struct offset_row){.topic = p[i].topic, .partition = p[i].partition};
+        rc = kafka_query_watermarks(c->kafka, p[i].topic, p[i].partition, BROKER_TIMEOUT_MS,
+                                    &rows[i].low, &rows[i].high, e);
+    }
+    if (rc == 0)
+        rc = offsets_load(c->pg, a, &g, rows, n, e);
     if (rc < 0)
         return rc;
-    return partitions_assign(c->partitions, p, n) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+    for (size_t i = 0; i < n; i++) {
+        report(c, &rows[i]);
+        p[i].offset = rows[i].next;
+    }
+    return partitions_assign(c->partitions, rows, n) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
 static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *e)
@@ -207,7 +211,8 @@ static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *
     return rc;
 }
 
-/* What is read but not committed belongs to the next owner. The batch at hand may end: its compare-and-set decides. */
+/* What is read but not committed belongs to the next owner. The batch at hand may end: its
+ * compare-and-set decides. */
 static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool lost)
 {
     struct consume *c = ctx;
@@ -249,22 +254,21 @@ static int read_offsets_again(struct consume *c, struct err *e)
 static int announce(struct consume *c, struct partition *p, bool *ret_bury, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)1 << 20);
+    const struct offset_row row = {.topic = p->topic, .partition = p->partition};
     const uint32_t limit = c->o.settings->processor.crash_limit;
-    int32_t starts;
+    const struct offset_group g = group_of(c);
+    int rc = a ? pg_connect(c->pg, e) : err_set(e, -ENOMEM, "out of memory");
 
-    if (!a)
-        return err_set(e, -ENOMEM, "out of memory");
-    int rc = pg_connect(c->pg, e);
     if (rc == 0)
-        rc = offsets_starts(c->pg, a, PROCESSOR_GROUP, c->cluster, p->topic, p->partition, &starts, e);
+        rc = offsets_starts(c->pg, a, &g, &row, 1, e);
     if (rc < 0)
         return rc;
     p->started = true;
-    const uint32_t deaths = starts > 0 ? (uint32_t)starts - 1 : 0;
-    if (deaths >= limit) {
+    if (p->deaths >= limit) {
         p->probation = c->o.settings->processor.batch_records;
-        *ret_bury = deaths > limit;
-        log_error(EV("probation"), KV("topic", p->topic), KV("partition", p->partition), KV("deaths", deaths), KV("buried", *ret_bury));
+        *ret_bury = p->deaths > limit;
+        log_error(EV("probation"), KV("topic", p->topic), KV("partition", p->partition),
+                  KV("deaths", p->deaths), KV("buried", *ret_bury));
     }
     return 0;
 }
@@ -284,7 +288,8 @@ static int wait_for_database(struct consume *c, struct err *e)
 static struct batch_position *batch_position(struct batch *b, const struct partition *p)
 {
     for (size_t i = 0; i < b->position_n; i++)
-        if (b->positions[i].partition == p->partition && strcmp(b->positions[i].topic, p->topic) == 0)
+        if (b->positions[i].partition == p->partition &&
+            strcmp(b->positions[i].topic, p->topic) == 0)
             return &b->positions[i];
     if (b->position_n == POSITIONS)
         return NULL;
@@ -294,7 +299,8 @@ static struct batch_position *batch_position(struct batch *b, const struct parti
     return bp;
 }
 
-/* Take one message into the batch. True when the batch must be closed after it. A message that is not ours any more is given back. */
+/* Take one message into the batch. True when the batch must be closed after it. A message that is
+ * not ours any more is given back. */
 static bool take(struct consume *c, struct batch *b, struct kafka_message *m)
 {
     struct partition p;
@@ -334,6 +340,7 @@ static bool take(struct consume *c, struct batch *b, struct kafka_message *m)
 static void say_current(struct consume *c)
 {
     CLEANUP(arena_free) struct arena *a = NULL;
+    const struct offset_group g = group_of(c);
     const int64_t now = clock_now_ms();
     struct partition *v;
     struct err e = {0};
@@ -350,17 +357,18 @@ static void say_current(struct consume *c)
     for (size_t i = 0; i < n; i++) {
         int64_t low, high;
         kafka_watermarks(c->kafka, v[i].topic, v[i].partition, &low, &high);
-        const bool current = high >= 0 && (v[i].committed >= high || now - v[i].newest_at < CURRENT_LAG_MS);
+        const bool current =
+            high >= 0 && (v[i].committed >= high || now - v[i].newest_at < CURRENT_LAG_MS);
         v[i].current_since = !current ? 0 : v[i].current_since ? v[i].current_since : now;
         partitions_put(c->partitions, &v[i]);
-        words[i] = (struct offset_current){v[i].topic, v[i].partition, v[i].current_since};
+        words[i] =
+            (struct offset_current){v[i].topic, v[i].partition, v[i].committed, v[i].current_since};
         if (high > v[i].committed)
             lag += high - v[i].committed;
     }
     gauge_set(c->lag, lag);
-    if (pg_connect(c->pg, &e) == 0)
-        (void)offsets_current(c->pg, a, PROCESSOR_GROUP, c->cluster, words, n, now, &e);
-    /* A word that could not be said is void in 30 s, which is what it means. */
+    if (pg_connect(c->pg, &e) < 0 || offsets_current(c->pg, a, &g, words, n, now, &e) < 0)
+        log_debug(EV("current_unsaid"), KV("reason", e.msg)); /* void in 30 s, which is what it means */
 }
 
 /* Fill one batch: until it is full, or `batch_wait` after its first record. NULL: out of memory. */
@@ -398,7 +406,8 @@ static struct batch *read_batch(struct consume *c)
         }
         if (full && got > 1)
             atomic_store(&c->reset, true);
-        full = full || bytes >= s->batch_bytes || (b->n > 0 && b->epoch != partitions_epoch(c->partitions));
+        full = full || bytes >= s->batch_bytes ||
+               (b->n > 0 && b->epoch != partitions_epoch(c->partitions));
         if (b->n == 0)
             break;
     }
@@ -422,8 +431,8 @@ static void hold_until_room(struct consume *c)
         memcpy(p[i].topic, v[i].topic, sizeof(p[i].topic));
         p[i].partition = v[i].partition;
     }
-    if (p)
-        (void)kafka_pause(c->kafka, p, n, true, &e);
+    if (!p || kafka_pause(c->kafka, p, n, true, &e) < 0)
+        return; /* then the batch after this one waits in read_batch() */
     while (!queue_room(c, QUEUE_DEPTH - 1, 100) && !atomic_load(&c->stop)) {
         struct kafka_message m;
         if (kafka_poll(c->kafka, &m, 1, 1, &e) > 0) {
@@ -432,8 +441,8 @@ static void hold_until_room(struct consume *c)
             atomic_store(&c->reset, true);
         }
     }
-    if (p)
-        (void)kafka_pause(c->kafka, p, n, false, &e);
+    if (kafka_pause(c->kafka, p, n, false, &e) < 0)
+        atomic_store(&c->reset, true); /* a seek starts the partitions again */
 }
 
 static void *read_records(void *ctx)
@@ -492,14 +501,21 @@ static int open_all(struct consume *c, struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
     if ((rc = pg_open(&c->o.settings->postgres, "tocsin-processor-offsets", &c->pg, e)) < 0)
         return rc;
-    const struct kafka_consumer_options k = {
-        .group = PROCESSOR_GROUP, .topics = topics, .assigned = assigned, .revoked = revoked, .ctx = c};
+    const struct kafka_consumer_options k = {.group = PROCESSOR_GROUP,
+                                             .topics = topics,
+                                             .assigned = assigned,
+                                             .revoked = revoked,
+                                             .ctx = c};
     if ((rc = kafka_consumer_new(&c->o.settings->kafka, &k, &c->kafka, e)) < 0)
         return rc;
-    if ((rc = kafka_cluster_id(c->kafka, CLUSTER_TIMEOUT_MS, c->cluster, e)) < 0)
+    if ((rc = kafka_cluster_id(c->kafka, BROKER_TIMEOUT_MS, c->cluster, e)) < 0)
         return rc;
-    const struct committer_options co = {.settings = c->o.settings, .routes = c->o.routes, .group = PROCESSOR_GROUP,
-                                         .cluster_id = c->cluster, .due = c->o.due, .due_ctx = c->o.due_ctx, .stop = &c->stop};
+    const struct committer_options co = {.settings = c->o.settings,
+                                         .routes = c->o.routes,
+                                         .group = group_of(c),
+                                         .due = c->o.due,
+                                         .due_ctx = c->o.due_ctx,
+                                         .stop = &c->stop};
     return committer_new(&co, &c->committer, e);
 }
 
@@ -513,9 +529,12 @@ int consume_start(const struct consume_options *o, struct consume **ret, struct 
     c->o = *o;
     (void)pthread_mutex_init(&c->lock, NULL);
     (void)pthread_cond_init(&c->changed, NULL);
-    c->resets = counter_new("tocsin_offset_reads_total", "Times the offsets were read again after a lost compare.", "");
-    c->jumps = counter_new("tocsin_offset_jumps_total", "Stored offsets that the topic does not hold any more.", "");
-    c->lag = gauge_new("tocsin_lag_records", "Records of our partitions that are not committed yet.", "");
+    c->resets = counter_new("tocsin_offset_reads_total",
+                            "Times the offsets were read again after a lost compare.", "");
+    c->jumps = counter_new("tocsin_offset_jumps_total",
+                           "Stored offsets that the topic does not hold any more.", "");
+    c->lag = gauge_new("tocsin_lag_records",
+                       "Records of our partitions that are not committed yet.", "");
     if ((rc = open_all(c, e)) < 0) {
         consume_stop(c);
         return rc;

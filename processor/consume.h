@@ -1,9 +1,11 @@
 /*
- * From Kafka to the committer. One thread reads and decodes the next batch while the other commits the last; a short queue lies between.
- * A worker starts each partition from the offset in Postgres, and gives up what it has not committed when the partition leaves.
+ * From Kafka to the committer. One thread reads and decodes the next batch while the other commits
+ * the last; a short queue lies between. A worker starts each partition from the offset in Postgres,
+ * and gives up what it has not committed when the partition leaves.
  *
- * A record that kills the process must not do so for ever: starts without a commit are counted in the offsets row. After `crash_limit` of them
- * records go one by one, and one that does it again goes to `dead` unread.
+ * A record that kills the process must not do so for ever: starts without a commit are counted in
+ * the offsets row. After `crash_limit` of them records go one by one, and one that does it again
+ * goes to `dead` unread.
  */
 #pragma once
 

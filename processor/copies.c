@@ -15,9 +15,10 @@ struct copies {
 };
 
 /* The compare and the write are one step in Redis: two workers may arrive in either order. */
-static const char newer[] = "if tonumber(redis.call('HGET', KEYS[1], 'v') or '-1') < tonumber(ARGV[1]) then "
-                            "redis.call('HSET', KEYS[1], 'v', ARGV[1], 'f', ARGV[2]) "
-                            "redis.call('PEXPIRE', KEYS[1], ARGV[3]) end";
+static const char newer[] =
+    "if tonumber(redis.call('HGET', KEYS[1], 'v') or '-1') < tonumber(ARGV[1]) then "
+    "redis.call('HSET', KEYS[1], 'v', ARGV[1], 'f', ARGV[2]) "
+    "redis.call('PEXPIRE', KEYS[1], ARGV[3]) end";
 
 int copies_new(const struct redis_settings *s, struct copies **ret, struct err *e)
 {
@@ -32,7 +33,8 @@ int copies_new(const struct redis_settings *s, struct copies **ret, struct err *
             return rc;
     }
     c->written = counter_new("tocsin_redis_copies_total", "Frequency copies handed to Redis.", "");
-    c->failed = counter_new("tocsin_redis_failures_total", "Writes that Redis did not take; Postgres has the truth.", "");
+    c->failed = counter_new("tocsin_redis_failures_total",
+                            "Writes that Redis did not take; Postgres has the truth.", "");
     *ret = TAKE(c);
     return 0;
 }
@@ -57,7 +59,7 @@ static int append(struct copies *c, const struct anomaly_state *an, struct arena
     (void)snprintf(version, sizeof(version), "%" PRId64, an->version + 1);
     (void)snprintf(ttl, sizeof(ttl), "%" PRId64, c->s->key_ttl);
     const struct slice argv[] = {SLICE_LIT("EVAL"), slice_of(newer), SLICE_LIT("1"), slice_of(key),
-                                 slice_of(version), packed, slice_of(ttl)};
+                                 slice_of(version), packed,          slice_of(ttl)};
     return redis_append(c->redis, sizeof(argv) / sizeof(argv[0]), argv, e);
 }
 

@@ -1,6 +1,7 @@
 /*
- * Copies of frequencies in Redis, for fast reads elsewhere: `<prefix>:freq:<tenant>:<anomaly>` with fields v (the row's version) and f (packed,
- * common/frequency.h), bounded by key_ttl. Written whole after a commit and only over an older version; nothing is ever incremented, so a lost or
+ * Copies of frequencies in Redis, for fast reads elsewhere: `<prefix>:freq:<tenant>:<anomaly>` with
+ * fields v (the row's version) and f (packed, common/frequency.h), bounded by key_ttl. Written
+ * whole after a commit and only over an older version; nothing is ever incremented, so a lost or
  * flushed Redis changes no number. Failures are counted and forgotten.
  */
 #pragma once

@@ -39,7 +39,7 @@ static struct partition *find(const struct partitions *p, const char *topic, int
     return NULL;
 }
 
-static int assign_locked(struct partitions *p, const struct kafka_partition *v, size_t n)
+static int assign_locked(struct partitions *p, const struct offset_row *v, size_t n)
 {
     p->epoch++;
     if (p->n + n > p->cap) {
@@ -53,13 +53,16 @@ static int assign_locked(struct partitions *p, const struct kafka_partition *v, 
         struct partition *e = find(p, v[i].topic, v[i].partition);
         if (!e)
             e = &p->v[p->n++];
-        *e = (struct partition){.partition = v[i].partition, .position = v[i].offset, .committed = v[i].offset};
+        *e = (struct partition){.partition = v[i].partition,
+                                .position = v[i].next,
+                                .committed = v[i].next,
+                                .deaths = (uint32_t)v[i].starts};
         (void)snprintf(e->topic, sizeof(e->topic), "%s", v[i].topic);
     }
     return 0;
 }
 
-int partitions_assign(struct partitions *p, const struct kafka_partition *v, size_t n)
+int partitions_assign(struct partitions *p, const struct offset_row *v, size_t n)
 {
     (void)pthread_mutex_lock(&p->lock);
     const int rc = assign_locked(p, v, n);
@@ -94,7 +97,8 @@ void partitions_bump(struct partitions *p)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-bool partitions_get(struct partitions *p, const char *topic, int32_t partition, struct partition *ret)
+bool partitions_get(struct partitions *p, const char *topic, int32_t partition,
+                    struct partition *ret)
 {
     (void)pthread_mutex_lock(&p->lock);
     const struct partition *e = find(p, topic, partition);
@@ -118,7 +122,8 @@ void partitions_put(struct partitions *p, const struct partition *v)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-void partitions_committed(struct partitions *p, const char *topic, int32_t partition, int64_t next, int64_t newest_at)
+void partitions_committed(struct partitions *p, const char *topic, int32_t partition, int64_t next,
+                          int64_t newest_at)
 {
     (void)pthread_mutex_lock(&p->lock);
     struct partition *e = find(p, topic, partition);

@@ -1,6 +1,7 @@
 /*
- * Whom the news concern: groups, their members, what the next digest tells, and timers that say "look". No group is locked here; a
- * flush that missed a change is followed by one that sees it, because the timer comes with the change.
+ * Whom the news concern: groups, their members, what the next digest tells, and timers that say
+ * "look". No group is locked here; a flush that missed a change is followed by one that sees it,
+ * because the timer comes with the change.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -48,9 +49,10 @@ static struct touch *touch_new(struct touches *t, struct arena *a)
     return &t->v[t->n++];
 }
 
-/* Labels that an alert is routed by: those of its report, or of its row when nothing was reported. */
-static int labels_of(struct work *w, const struct alert_work *al, const struct change *c, enum severity severity,
-                     struct labels *ret, struct err *e)
+/* Labels that an alert is routed by: those of its report, or of its row when nothing was reported.
+ */
+static int labels_of(struct work *w, const struct alert_work *al, const struct change *c,
+                     enum severity severity, struct labels *ret, struct err *e)
 {
     struct labels own;
     struct slice source = al->source;
@@ -93,7 +95,8 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
                                 .incident = n->incident,
                                 .routed_by = labels,
                                 .at = n->change->at,
-                                .occurrences = n->counted && n->kind != NEWS_CROSSED && n->kind != NEWS_SEVERITY,
+                                .occurrences = n->counted && n->kind != NEWS_CROSSED &&
+                                               n->kind != NEWS_SEVERITY,
                                 .wake = n->kind != NEWS_RECURRED || id.kind == GROUP_ALERTS};
     }
     return 0;
@@ -185,18 +188,25 @@ static int send_groups(struct work *w, struct pg *pg, const struct group_columns
     pg_ints(p, c->due, c->n);
     pg_bools(p, c->wake, c->n);
     pg_int(p, w->now_ms);
-    /* A digest's timer stands until its time, so one is enough, but not close before it: who runs it may have looked already. */
+    /* A digest's timer stands until its time, so one is enough, but not close before it: who runs
+     * it may have looked already. */
     return pg_send(pg,
-                   "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::uuid[], "
-                   "$8::text[], $9::int8[], $10::int8[], $11::bool[]) k(t, id, kind, rec, rou, lab, inc, rb, since, due, wake)), "
-                   "fresh AS (INSERT INTO groups (tenant, id, kind, receiver, route, labels, incident_id, routed_by, since) "
-                   "SELECT t, id, kind, rec, rou, lab::jsonb, CASE WHEN kind = 1 THEN inc END, rb::jsonb, since FROM k ORDER BY t, id "
+                   "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int4[], "
+                   "$4::text[], $5::text[], $6::text[], $7::uuid[], "
+                   "$8::text[], $9::int8[], $10::int8[], $11::bool[]) k(t, id, kind, rec, rou, "
+                   "lab, inc, rb, since, due, wake)), "
+                   "fresh AS (INSERT INTO groups (tenant, id, kind, receiver, route, labels, "
+                   "incident_id, routed_by, since) "
+                   "SELECT t, id, kind, rec, rou, lab::jsonb, CASE WHEN kind = 1 THEN inc END, "
+                   "rb::jsonb, since FROM k ORDER BY t, id "
                    "ON CONFLICT DO NOTHING RETURNING tenant, id) "
                    "INSERT INTO timers (due_at, kind, tenant, subject) "
-                   "SELECT CASE WHEN k.kind = 3 OR f.id IS NOT NULL THEN k.due ELSE $12 END, 1, k.t, uuid_send(k.id) "
+                   "SELECT CASE WHEN k.kind = 3 OR f.id IS NOT NULL THEN k.due ELSE $12 END, 1, "
+                   "k.t, uuid_send(k.id) "
                    "FROM k LEFT JOIN fresh f ON f.tenant = k.t AND f.id = k.id "
                    "WHERE CASE WHEN k.kind = 3 THEN k.due < $12 + 60000 OR NOT EXISTS "
-                   "(SELECT FROM timers o WHERE o.tenant = k.t AND o.subject = uuid_send(k.id) AND o.due_at = k.due) "
+                   "(SELECT FROM timers o WHERE o.tenant = k.t AND o.subject = uuid_send(k.id) AND "
+                   "o.due_at = k.due) "
                    "ELSE k.wake OR f.id IS NOT NULL END",
                    p, NULL, e);
 }
@@ -248,7 +258,8 @@ static int store_members(struct work *w, struct pg *pg, const struct touches *t,
     pg_uuids(p, group, n);
     pg_ints(p, fp, n);
     return pg_send(pg,
-                   "INSERT INTO group_alerts (tenant, group_id, fingerprint) SELECT DISTINCT * FROM unnest($1::text[], $2::uuid[], $3::int8[]) "
+                   "INSERT INTO group_alerts (tenant, group_id, fingerprint) SELECT DISTINCT * "
+                   "FROM unnest($1::text[], $2::uuid[], $3::int8[]) "
                    "ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING",
                    p, NULL, e);
 }
@@ -281,11 +292,15 @@ static int store_digest_items(struct work *w, struct pg *pg, const struct touche
     pg_ints(p, num, n);
     pg_ints(p, num + cap, n);
     return pg_send(pg,
-                   "INSERT INTO digest_items AS d (tenant, group_id, incident_id, occurrences, first_at, last_at) "
-                   "SELECT t, g, i, sum(o)::int8, min(at), max(at) FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int8[], $5::int8[]) "
+                   "INSERT INTO digest_items AS d (tenant, group_id, incident_id, occurrences, "
+                   "first_at, last_at) "
+                   "SELECT t, g, i, sum(o)::int8, min(at), max(at) FROM unnest($1::text[], "
+                   "$2::uuid[], $3::uuid[], $4::int8[], $5::int8[]) "
                    "k(t, g, i, o, at) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 "
-                   "ON CONFLICT (tenant, group_id, incident_id) DO UPDATE SET occurrences = d.occurrences + excluded.occurrences, "
-                   "first_at = least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, excluded.last_at)",
+                   "ON CONFLICT (tenant, group_id, incident_id) DO UPDATE SET occurrences = "
+                   "d.occurrences + excluded.occurrences, "
+                   "first_at = least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, "
+                   "excluded.last_at)",
                    p, NULL, e);
 }
 
@@ -314,8 +329,10 @@ static int wake_incidents(struct work *w, struct pg *pg, struct err *e)
     pg_uuids(p, id, n);
     pg_int(p, w->now_ms);
     return pg_send(pg,
-                   "INSERT INTO timers (due_at, kind, tenant, subject) SELECT DISTINCT $3::int8, 1, g.tenant, uuid_send(g.id) "
-                   "FROM groups g JOIN unnest($1::text[], $2::uuid[]) k(t, id) ON g.tenant = k.t AND g.incident_id = k.id",
+                   "INSERT INTO timers (due_at, kind, tenant, subject) SELECT DISTINCT $3::int8, "
+                   "1, g.tenant, uuid_send(g.id) "
+                   "FROM groups g JOIN unnest($1::text[], $2::uuid[]) k(t, id) ON g.tenant = k.t "
+                   "AND g.incident_id = k.id",
                    p, NULL, e);
 }
 
@@ -341,8 +358,10 @@ static int wake_members(struct work *w, struct pg *pg, struct err *e)
     pg_ints(p, fp, n);
     pg_int(p, w->now_ms);
     return pg_send(pg,
-                   "INSERT INTO timers (due_at, kind, tenant, subject) SELECT DISTINCT $3::int8, 1, g.tenant, uuid_send(g.group_id) "
-                   "FROM group_alerts g JOIN unnest($1::text[], $2::int8[]) k(t, f) ON g.tenant = k.t AND g.fingerprint = k.f",
+                   "INSERT INTO timers (due_at, kind, tenant, subject) SELECT DISTINCT $3::int8, "
+                   "1, g.tenant, uuid_send(g.group_id) "
+                   "FROM group_alerts g JOIN unnest($1::text[], $2::int8[]) k(t, f) ON g.tenant = "
+                   "k.t AND g.fingerprint = k.f",
                    p, NULL, e);
 }
 

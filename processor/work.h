@@ -1,12 +1,12 @@
 /*
- * One unit of work on alerts: what was reported (a batch of records) or not reported any more (ends by silence), and everything that
- * follows from it in one transaction. The steps, in order:
+ * One unit of work on alerts: what was reported (a batch of records) or not reported any more (ends
+ * by silence), and everything that follows from it in one transaction. The steps, in order:
  *
  *   work_sort     reports by alert, alerts by key                      pure
  *   work_guess    which anomalies will change                          unlocked read, before BEGIN
- *   work_lock     anomalies, incidents, alerts, in the lock order      -EAGAIN: the guess was too small, do it again
- *   work_merge    reports → changes → incidents → news                 with one visit to the table of occurrences
- *   work_store    rows back, timeline, groups, digest items, timers
+ *   work_lock     anomalies, incidents, alerts, in the lock order      -EAGAIN: the guess was too
+ * small, do it again work_merge    reports → changes → incidents → news                 with one
+ * visit to the table of occurrences work_store    rows back, timeline, groups, digest items, timers
  *
  * All memory is the arena's; a failed unit is done again from its inputs in a fresh one.
  */
@@ -30,7 +30,8 @@ struct input {
     bool skip; /* its delivery id was processed before */
 };
 
-/* An alert that may end by silence: its promise ran out at `quiet_at`, and whoever feeds it was heard all the while. */
+/* An alert that may end by silence: its promise ran out at `quiet_at`, and whoever feeds it was
+ * heard all the while. */
 struct silence {
     struct slice tenant;
     uint64_t fingerprint;
@@ -39,17 +40,18 @@ struct silence {
 
 /* One distinct alert. */
 struct alert_work {
-    struct alert_row row; /* first: news point to it, and from it back here */
+    struct alert_row row;              /* first: news point to it, and from it back here */
     const struct input *const *inputs; /* ascending by order; NOTEs among them */
     size_t input_n;
     struct anomaly signature; /* of the row, or of its first report when there is no row */
     bool known;               /* a row was there at the guess */
     bool touched;             /* by the guess: something begins or ends; its anomaly is locked */
-    bool silent;              /* no reports: an end by silence, if under the lock the row still says `silence_at` */
+    bool silent; /* no reports: an end by silence, if under the lock the row still says `silence_at`
+                  */
     int64_t silence_at;
 
     /* from the locked row */
-    struct slice packed;      /* facts; after work_merge() the new ones */
+    struct slice packed; /* facts; after work_merge() the new ones */
     struct slice source, labels_json;
     struct uuid incident_id; /* row.incident's, when it has one */
     bool has_incident, ever;
@@ -59,7 +61,8 @@ struct alert_work {
     struct change_list changes;
     const struct input **said; /* inputs without NOTEs: what a change's `report` points to */
     size_t said_n;
-    const struct input *newest; /* the last of them that fires: words and annotations of now; NULL: none */
+    const struct input
+        *newest; /* the last of them that fires: words and annotations of now; NULL: none */
     int64_t occurrences_added, last_seen, promise;
 };
 

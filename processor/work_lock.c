@@ -122,7 +122,8 @@ static void take_signature(struct alert_work *al, struct slice key)
 }
 
 /* Would these facts change the alert's state? Then its anomaly must be locked. */
-static int guess_one(struct work *w, struct alert_work *al, struct slice packed, bool ever, struct err *e)
+static int guess_one(struct work *w, struct alert_work *al, struct slice packed, bool ever,
+                     struct err *e)
 {
     const struct merge_limits lim = work_limits(w);
     struct facts facts;
@@ -169,10 +170,12 @@ int work_guess(struct work *w, struct pg *pg, struct err *e)
         return no_memory(e);
     pg_texts(p, keys.tenants, keys.n);
     pg_ints(p, keys.numbers, keys.n);
-    int rc = pg_query(pg,
-                      "SELECT tenant, fingerprint, anomaly_key, incident_id, status, occurrences, facts FROM alerts "
-                      "JOIN unnest($1::text[], $2::int8[]) k(tenant, fingerprint) USING (tenant, fingerprint)",
-                      p, &r, e);
+    int rc = pg_query(
+        pg,
+        "SELECT tenant, fingerprint, anomaly_key, incident_id, status, occurrences, facts FROM "
+        "alerts "
+        "JOIN unnest($1::text[], $2::int8[]) k(tenant, fingerprint) USING (tenant, fingerprint)",
+        p, &r, e);
     if (rc < 0)
         return rc;
     for (int i = 0; i < PQntuples(r); i++) {
@@ -207,7 +210,8 @@ static int anomaly_cmp(const void *x, const void *y)
     return c != 0 ? c : memcmp(a->id.key, b->id.key, ANOMALY_KEY_LEN);
 }
 
-static struct anomaly_state *find_anomaly(struct work *w, struct slice tenant, const unsigned char *key)
+static struct anomaly_state *find_anomaly(struct work *w, struct slice tenant,
+                                          const unsigned char *key)
 {
     struct anomaly_state k = {.tenant = tenant};
 
@@ -225,7 +229,8 @@ static int collect_anomalies(struct work *w, struct err *e)
         return no_memory(e);
     for (size_t i = 0; i < w->alert_n; i++)
         if (w->alerts[i].touched)
-            w->anomalies[n++] = (struct anomaly_state){.tenant = w->alerts[i].row.tenant, .id = w->alerts[i].signature};
+            w->anomalies[n++] = (struct anomaly_state){.tenant = w->alerts[i].row.tenant,
+                                                       .id = w->alerts[i].signature};
     qsort(w->anomalies, n, sizeof(*w->anomalies), anomaly_cmp);
     for (size_t i = 0; i < n; i++)
         if (kept == 0 || anomaly_cmp(&w->anomalies[kept - 1], &w->anomalies[i]) != 0)
@@ -257,8 +262,10 @@ static int insert_anomalies(struct work *w, struct pg *pg, struct lock_keys *ret
     for (size_t c = 2; c < 6; c++)
         pg_texts(p, v + c * n, n);
     return pg_query(pg,
-                    "INSERT INTO anomalies (tenant, key, alert_name, service, namespace, error_type, first_seen, last_seen) "
-                    "SELECT k.*, 0, 0 FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[]) k "
+                    "INSERT INTO anomalies (tenant, key, alert_name, service, namespace, "
+                    "error_type, first_seen, last_seen) "
+                    "SELECT k.*, 0, 0 FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], "
+                    "$5::text[], $6::text[]) k "
                     "ORDER BY 1, 2 ON CONFLICT DO NOTHING",
                     p, NULL, e);
 }
@@ -274,7 +281,8 @@ static int load_anomalies(struct work *w, struct pg *pg, struct uuid *ids, bool 
     if (rc < 0)
         return rc;
     for (int i = 0; i < PQntuples(r); i++) {
-        struct anomaly_state *an = find_anomaly(w, pg_get_text(r, i, AN_TENANT), (const unsigned char *)pg_get_text(r, i, AN_KEY).p);
+        struct anomaly_state *an = find_anomaly(w, pg_get_text(r, i, AN_TENANT),
+                                                (const unsigned char *)pg_get_text(r, i, AN_KEY).p);
         const unsigned char *incident = pg_get_uuid(r, i, AN_INCIDENT);
         if (!an)
             continue;
@@ -300,7 +308,8 @@ static struct incident *find_incident(struct work *w, const struct uuid *id)
 {
     const struct incident key = {.id = *id};
 
-    return w->incident_n ? bsearch(&key, w->incidents, w->incident_n, sizeof(key), incident_cmp) : NULL;
+    return w->incident_n ? bsearch(&key, w->incidents, w->incident_n, sizeof(key), incident_cmp)
+                         : NULL;
 }
 
 static struct slice kept(struct work *w, const PGresult *r, int row, int col)
@@ -340,7 +349,8 @@ static void read_incident(struct work *w, const PGresult *r, int i, struct incid
 }
 
 /* Incidents that may change: the anomalies' own, and those that touched alerts are part of. */
-static int load_incidents(struct work *w, struct pg *pg, const struct uuid *ids, const bool *has, struct err *e)
+static int load_incidents(struct work *w, struct pg *pg, const struct uuid *ids, const bool *has,
+                          struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     const size_t max = w->anomaly_n + w->alert_n;
@@ -378,11 +388,13 @@ static int load_incidents(struct work *w, struct pg *pg, const struct uuid *ids,
     return 0;
 }
 
-/* A bare row for each alert that has none, so that every alert is locked and changed in the same way. */
+/* A bare row for each alert that has none, so that every alert is locked and changed in the same
+ * way. */
 static int insert_alerts(struct work *w, struct pg *pg, struct err *e)
 {
     struct slice *v = arena_array(w->a, w->alert_n * 9 + 1, struct slice);
-    int64_t *fps = arena_array(w->a, w->alert_n + 1, int64_t), *at = arena_array(w->a, w->alert_n + 1, int64_t);
+    int64_t *fps = arena_array(w->a, w->alert_n + 1, int64_t),
+            *at = arena_array(w->a, w->alert_n + 1, int64_t);
     int32_t *severity = arena_array(w->a, w->alert_n + 1, int32_t);
     CLEANUP(buf_release) struct buf b = BUF_INIT(64 * 1024 * 1024);
     const size_t cap = w->alert_n;
@@ -423,10 +435,13 @@ static int insert_alerts(struct work *w, struct pg *pg, struct err *e)
     pg_ints(p, at, n);
     pg_int4s(p, severity, n);
     return pg_query(pg,
-                    "INSERT INTO alerts (tenant, fingerprint, anomaly_key, labels, annotations, title, description, link, source, "
+                    "INSERT INTO alerts (tenant, fingerprint, anomaly_key, labels, annotations, "
+                    "title, description, link, source, "
                     "first_seen, last_seen, severity) "
-                    "SELECT k.t, k.f, k.a, k.l::jsonb, '{}', coalesce(k.ti, ''), '', '', k.s, k.at, k.at, k.sev "
-                    "FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::int4[]) "
+                    "SELECT k.t, k.f, k.a, k.l::jsonb, '{}', coalesce(k.ti, ''), '', '', k.s, "
+                    "k.at, k.at, k.sev "
+                    "FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::text[], $5::text[], "
+                    "$6::text[], $7::int8[], $8::int4[]) "
                     "k(t, f, a, l, ti, s, at, sev) ORDER BY 1, 2 ON CONFLICT DO NOTHING",
                     p, NULL, e);
 }
@@ -451,7 +466,6 @@ static void read_alert(struct work *w, const PGresult *r, int i, struct alert_wo
     al->packed = arena_slice(w->a, pg_get_text(r, i, AL_FACTS));
     al->source = kept(w, r, i, AL_SOURCE);
     al->labels_json = kept(w, r, i, AL_LABELS);
-
 }
 
 int work_lock(struct work *w, struct pg *pg, struct err *e)
@@ -465,7 +479,8 @@ int work_lock(struct work *w, struct pg *pg, struct err *e)
     bool *has = arena_array(w->a, w->anomaly_n + 1, bool);
     if (!ids || !has)
         return no_memory(e);
-    if (w->anomaly_n > 0 && ((rc = load_anomalies(w, pg, ids, has, e)) < 0 || (rc = load_incidents(w, pg, ids, has, e)) < 0))
+    if (w->anomaly_n > 0 && ((rc = load_anomalies(w, pg, ids, has, e)) < 0 ||
+                             (rc = load_incidents(w, pg, ids, has, e)) < 0))
         return rc;
     if ((rc = insert_alerts(w, pg, e)) < 0)
         return rc;
@@ -473,7 +488,8 @@ int work_lock(struct work *w, struct pg *pg, struct err *e)
     if ((rc = lock_alerts(pg, w->a, &keys, &r, e)) < 0)
         return rc;
     for (int i = 0; r && i < PQntuples(r); i++) {
-        struct alert_work *al = find_alert(w, pg_get_text(r, i, AL_TENANT), pg_get_int(r, i, AL_FINGERPRINT));
+        struct alert_work *al =
+            find_alert(w, pg_get_text(r, i, AL_TENANT), pg_get_int(r, i, AL_FINGERPRINT));
         if (al)
             read_alert(w, r, i, al);
     }

@@ -1,4 +1,5 @@
-/* Under the locks: what the reports change, which occurrences are new to the world, and what becomes of the incidents. */
+/* Under the locks: what the reports change, which occurrences are new to the world, and what
+ * becomes of the incidents. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,8 @@ struct named {
     struct change *c;
 };
 
-static int named_cmp_key(const struct named *n, struct slice tenant, uint64_t fingerprint, struct slice identity)
+static int named_cmp_key(const struct named *n, struct slice tenant, uint64_t fingerprint,
+                         struct slice identity)
 {
     int c = slice_cmp(n->al->row.tenant, tenant);
 
@@ -92,7 +94,8 @@ static int named_cmp(const void *x, const void *y)
 }
 
 /* The first in order of those with this identity. */
-static struct named *named_find(struct named *v, size_t n, struct slice tenant, uint64_t fingerprint, struct slice identity)
+static struct named *named_find(struct named *v, size_t n, struct slice tenant,
+                                uint64_t fingerprint, struct slice identity)
 {
     size_t low = 0, high = n;
 
@@ -106,7 +109,8 @@ static struct named *named_find(struct named *v, size_t n, struct slice tenant, 
     return low < n && named_cmp_key(&v[low], tenant, fingerprint, identity) == 0 ? &v[low] : NULL;
 }
 
-static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, size_t n, struct err *e)
+static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, size_t n,
+                              struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct slice *text = arena_array(w->a, 2 * n, struct slice);
@@ -132,7 +136,8 @@ static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, si
                             "ON CONFLICT DO NOTHING RETURNING tenant, fingerprint, identity",
                             p, &r, e);
     for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
-        struct named *hit = named_find(v, n, pg_get_text(r, i, 0), (uint64_t)pg_get_int(r, i, 1), pg_get_text(r, i, 2));
+        struct named *hit = named_find(v, n, pg_get_text(r, i, 0), (uint64_t)pg_get_int(r, i, 1),
+                                       pg_get_text(r, i, 2));
         if (hit)
             hit->c->counted = true;
     }
@@ -161,10 +166,12 @@ static int delete_gone(struct work *w, struct pg *pg, size_t n, struct err *e)
     pg_ints(p, num, n);
     pg_texts(p, text + n, n);
     pg_ints(p, num + n, n);
-    const int rc = pg_query(pg,
-                            "DELETE FROM occurrences o USING unnest($1::text[], $2::int8[], $3::text[], $4::int8[]) k(t, f, i, n) "
-                            "WHERE o.tenant = k.t AND o.fingerprint = k.f AND o.identity = k.i RETURNING k.n, o.at",
-                            p, &r, e);
+    const int rc = pg_query(
+        pg,
+        "DELETE FROM occurrences o USING unnest($1::text[], $2::int8[], $3::text[], $4::int8[]) "
+        "k(t, f, i, n) "
+        "WHERE o.tenant = k.t AND o.fingerprint = k.f AND o.identity = k.i RETURNING k.n, o.at",
+        p, &r, e);
     for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
         struct alert_work *al = &w->alerts[pg_get_int(r, i, 0)];
         aggregate_uncount(&al->row, pg_get_int(r, i, 1));

@@ -47,9 +47,11 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
     pg_ints(p, num + 2 * cap, n);
     pg_uuids(p, incident, n);
     return pg_send(pg,
-                   "UPDATE anomalies a SET frequency = k.fr, first_seen = k.fs, last_seen = k.ls, occurrences = k.oc, "
+                   "UPDATE anomalies a SET frequency = k.fr, first_seen = k.fs, last_seen = k.ls, "
+                   "occurrences = k.oc, "
                    "incident_id = k.inc, version = a.version + 1 "
-                   "FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::int8[], $5::int8[], $6::int8[], $7::uuid[]) "
+                   "FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::int8[], $5::int8[], "
+                   "$6::int8[], $7::uuid[]) "
                    "k(t, key, fr, fs, ls, oc, inc) WHERE a.tenant = k.t AND a.key = k.key",
                    p, NULL, e);
 }
@@ -58,7 +60,8 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
 
 /* Every column by its own array, filled row by row. */
 struct columns {
-    struct slice *tenant, *anomaly, *title, *description, *source, *alert_name, *service, *namespace, *environment, *error_type, *link, *owner;
+    struct slice *tenant, *anomaly, *title, *description, *source, *alert_name, *service,
+        *namespace, *environment, *error_type, *link, *owner;
     struct uuid *id;
     int32_t *status, *resolved_by, *severity, *level, *opened_level, *episode, *firing, *total;
     int64_t *opened, *updated, *resolved, *window, *seen, *occurrences, *users, *events;
@@ -67,12 +70,13 @@ struct columns {
 
 static bool columns_make(struct columns *c, size_t cap, struct arena *a)
 {
-    struct slice **const texts[] = {&c->tenant, &c->anomaly, &c->title, &c->description, &c->source, &c->alert_name,
-                                    &c->service, &c->namespace, &c->environment, &c->error_type, &c->link, &c->owner};
-    int32_t **const smalls[] = {&c->status, &c->resolved_by, &c->severity, &c->level,
-                                &c->opened_level, &c->episode, &c->firing, &c->total};
-    int64_t **const bigs[] = {&c->opened, &c->updated, &c->resolved, &c->window,
-                              &c->seen, &c->occurrences, &c->users, &c->events};
+    struct slice **const texts[] = {&c->tenant,      &c->anomaly,    &c->title,   &c->description,
+                                    &c->source,      &c->alert_name, &c->service, &c->namespace,
+                                    &c->environment, &c->error_type, &c->link,    &c->owner};
+    int32_t **const smalls[] = {&c->status,       &c->resolved_by, &c->severity, &c->level,
+                                &c->opened_level, &c->episode,     &c->firing,   &c->total};
+    int64_t **const bigs[] = {&c->opened, &c->updated,     &c->resolved, &c->window,
+                              &c->seen,   &c->occurrences, &c->users,    &c->events};
     struct slice *t = arena_array(a, 12 * cap, struct slice);
     int32_t *s = arena_array(a, 8 * cap, int32_t);
     int64_t *b = arena_array(a, 8 * cap, int64_t);
@@ -129,8 +133,10 @@ static void columns_add(struct columns *c, struct slice tenant, const struct inc
 /* The columns that both statements share, in one order: $1 .. $18. */
 static void columns_args(const struct columns *c, struct pg_args *p)
 {
-    const int32_t *const smalls[] = {c->status, c->resolved_by, c->severity, c->level, c->opened_level, c->episode, c->firing, c->total};
-    const int64_t *const bigs[] = {c->opened, c->updated, c->resolved, c->window, c->seen, c->occurrences, c->users, c->events};
+    const int32_t *const smalls[] = {c->status,       c->resolved_by, c->severity, c->level,
+                                     c->opened_level, c->episode,     c->firing,   c->total};
+    const int64_t *const bigs[] = {c->opened, c->updated,     c->resolved, c->window,
+                                   c->seen,   c->occurrences, c->users,    c->events};
 
     pg_texts(p, c->tenant, c->n);
     pg_uuids(p, c->id, c->n);
@@ -142,14 +148,17 @@ static void columns_args(const struct columns *c, struct pg_args *p)
 }
 
 #define SHARED_TYPES                                                                               \
-    "$1::text[], $2::uuid[], $3::int4[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int4[], $9::int4[], $10::int4[], " \
-    "$11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int8[], $16::int8[], $17::int8[], $18::int8[], $19::text[]"
+    "$1::text[], $2::uuid[], $3::int4[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], "         \
+    "$8::int4[], $9::int4[], $10::int4[], "                                                        \
+    "$11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int8[], $16::int8[], $17::int8[], "  \
+    "$18::int8[], $19::text[]"
 #define SHARED_NAMES "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, ow"
 
 static int insert_incidents(struct work *w, struct pg *pg, const struct columns *c, struct err *e)
 {
-    struct slice *const texts[] = {c->anomaly, c->title, c->description, c->source, c->alert_name,
-                                   c->service, c->namespace, c->environment, c->error_type, c->link};
+    struct slice *const texts[] = {c->anomaly,    c->title,   c->description, c->source,
+                                   c->alert_name, c->service, c->namespace,   c->environment,
+                                   c->error_type, c->link};
     struct pg_args *p = pg_args(w->a);
 
     columns_args(c, p);
@@ -157,12 +166,17 @@ static int insert_incidents(struct work *w, struct pg *pg, const struct columns 
     for (size_t i = 1; i < 10; i++)
         pg_texts(p, texts[i], c->n);
     return pg_send(pg,
-                   "INSERT INTO incidents (tenant, id, status, resolved_by, severity, level, opened_level, episode, alerts_firing, "
-                   "alerts_total, opened_at, updated_at, resolved_at, window_start, last_seen, occurrences, impact_users, impact_events, "
-                   "owner, anomaly_key, title, description, source, alert_name, service, namespace, environment, error_type, link) "
-                   "SELECT t, id, st, nullif(rb, 0), sev, lv, ol, ep, fi, tot, op, up, nullif(re, 0), wi, se, oc, us, ev, ow, "
+                   "INSERT INTO incidents (tenant, id, status, resolved_by, severity, level, "
+                   "opened_level, episode, alerts_firing, "
+                   "alerts_total, opened_at, updated_at, resolved_at, window_start, last_seen, "
+                   "occurrences, impact_users, impact_events, "
+                   "owner, anomaly_key, title, description, source, alert_name, service, "
+                   "namespace, environment, error_type, link) "
+                   "SELECT t, id, st, nullif(rb, 0), sev, lv, ol, ep, fi, tot, op, up, nullif(re, "
+                   "0), wi, se, oc, us, ev, ow, "
                    "an, ti, de, so, na, sv, ns, en, er, li FROM unnest(" SHARED_TYPES
-                   ", $20::bytea[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[]) "
+                   ", $20::bytea[], $21::text[], $22::text[], $23::text[], $24::text[], "
+                   "$25::text[], $26::text[], $27::text[], $28::text[], $29::text[]) "
                    "k(" SHARED_NAMES ", an, ti, de, so, na, sv, ns, en, er, li)",
                    p, NULL, e);
 }
@@ -173,10 +187,14 @@ static int update_incidents(struct work *w, struct pg *pg, const struct columns 
 
     columns_args(c, p);
     return pg_send(pg,
-                   "UPDATE incidents i SET status = k.st, resolved_by = nullif(k.rb, 0), severity = k.sev, level = k.lv, "
-                   "opened_level = k.ol, episode = k.ep, alerts_firing = k.fi, alerts_total = k.tot, updated_at = k.up, "
-                   "resolved_at = nullif(k.re, 0), window_start = k.wi, last_seen = k.se, occurrences = k.oc, impact_users = k.us, "
-                   "impact_events = k.ev, owner = k.ow FROM unnest(" SHARED_TYPES ") k(" SHARED_NAMES ") "
+                   "UPDATE incidents i SET status = k.st, resolved_by = nullif(k.rb, 0), severity "
+                   "= k.sev, level = k.lv, "
+                   "opened_level = k.ol, episode = k.ep, alerts_firing = k.fi, alerts_total = "
+                   "k.tot, updated_at = k.up, "
+                   "resolved_at = nullif(k.re, 0), window_start = k.wi, last_seen = k.se, "
+                   "occurrences = k.oc, impact_users = k.us, "
+                   "impact_events = k.ev, owner = k.ow FROM unnest(" SHARED_TYPES
+                   ") k(" SHARED_NAMES ") "
                    "WHERE i.tenant = k.t AND i.id = k.id",
                    p, NULL, e);
 }
@@ -218,8 +236,10 @@ struct alert_columns {
 
 static bool alert_columns_make(struct alert_columns *c, size_t cap, struct arena *a)
 {
-    struct slice **const texts[] = {&c->tenant, &c->facts, &c->annotations, &c->title, &c->description, &c->link, &c->source, &c->feed};
-    int64_t **const bigs[] = {&c->fingerprint, &c->starts, &c->ended, &c->quiet, &c->seen, &c->added};
+    struct slice **const texts[] = {&c->tenant,      &c->facts, &c->annotations, &c->title,
+                                    &c->description, &c->link,  &c->source,      &c->feed};
+    int64_t **const bigs[] = {&c->fingerprint, &c->starts, &c->ended,
+                              &c->quiet,       &c->seen,   &c->added};
     struct slice *t = arena_array(a, 8 * cap, struct slice);
     int64_t *b = arena_array(a, 6 * cap, int64_t);
 
@@ -236,7 +256,8 @@ static bool alert_columns_make(struct alert_columns *c, size_t cap, struct arena
     return true;
 }
 
-/* When silence would end it: its promise, or so long after its last report where the source never says. 0: never. */
+/* When silence would end it: its promise, or so long after its last report where the source never
+ * says. 0: never. */
 static int64_t quiet_at(const struct alert_work *al)
 {
     if (!al->changes.state.firing)
@@ -251,7 +272,8 @@ static int64_t quiet_at(const struct alert_work *al)
     return al->newest->report.order.at + cfg->resolve_after;
 }
 
-static int alert_columns_add(struct work *w, struct alert_columns *c, const struct alert_work *al, struct err *e)
+static int alert_columns_add(struct work *w, struct alert_columns *c, const struct alert_work *al,
+                             struct err *e)
 {
     static const struct slice keep = {NULL, 0}; /* NULL: the row's own stays */
     const struct alert_event *ev = al->newest ? al->newest->event : NULL;
@@ -295,7 +317,8 @@ static int store_alerts(struct work *w, struct pg *pg, struct err *e)
         return no_memory(e);
     for (size_t i = 0; i < w->alert_n; i++) {
         const struct alert_work *al = &w->alerts[i];
-        if ((al->said_n > 0 || (al->silent && al->changes.n > 0)) && (rc = alert_columns_add(w, &c, al, e)) < 0)
+        if ((al->said_n > 0 || (al->silent && al->changes.n > 0)) &&
+            (rc = alert_columns_add(w, &c, al, e)) < 0)
             return rc;
     }
     if (c.n == 0)
@@ -318,21 +341,29 @@ static int store_alerts(struct work *w, struct pg *pg, struct err *e)
     pg_texts(p, c.link, c.n);
     pg_texts(p, c.source, c.n);
     pg_texts(p, c.feed, c.n);
-    return pg_send(pg,
-                   "UPDATE alerts a SET facts = k.fa, incident_id = CASE WHEN k.hi THEN k.inc ELSE a.incident_id END, status = k.st, "
-                   "severity = k.sev, starts_at = nullif(k.sa, 0), ended_at = nullif(k.en, 0), quiet_at = nullif(k.qu, 0), "
-                   "last_seen = greatest(a.last_seen, k.se), occurrences = a.occurrences + k.ad, "
-                   "annotations = coalesce(k.an::jsonb, a.annotations), title = coalesce(k.ti, a.title), "
-                   "description = coalesce(k.de, a.description), link = coalesce(k.li, a.link), source = coalesce(k.so, a.source), "
-                   "fed_by = CASE WHEN k.fe IS NULL OR a.fed_by @> ARRAY[k.fe] THEN a.fed_by ELSE a.fed_by || k.fe END "
-                   "FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::uuid[], $5::bool[], $6::int4[], $7::int4[], $8::int8[], $9::int8[], "
-                   "$10::int8[], $11::int8[], $12::int8[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]) "
-                   "k(t, f, fa, inc, hi, st, sev, sa, en, qu, se, ad, an, ti, de, li, so, fe) "
-                   "WHERE a.tenant = k.t AND a.fingerprint = k.f",
-                   p, NULL, e);
+    return pg_send(
+        pg,
+        "UPDATE alerts a SET facts = k.fa, incident_id = CASE WHEN k.hi THEN k.inc ELSE "
+        "a.incident_id END, status = k.st, "
+        "severity = k.sev, starts_at = nullif(k.sa, 0), ended_at = nullif(k.en, 0), quiet_at = "
+        "nullif(k.qu, 0), "
+        "last_seen = greatest(a.last_seen, k.se), occurrences = a.occurrences + k.ad, "
+        "annotations = coalesce(k.an::jsonb, a.annotations), title = coalesce(k.ti, a.title), "
+        "description = coalesce(k.de, a.description), link = coalesce(k.li, a.link), source = "
+        "coalesce(k.so, a.source), "
+        "fed_by = CASE WHEN k.fe IS NULL OR a.fed_by @> ARRAY[k.fe] THEN a.fed_by ELSE a.fed_by || "
+        "k.fe END "
+        "FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::uuid[], $5::bool[], $6::int4[], "
+        "$7::int4[], $8::int8[], $9::int8[], "
+        "$10::int8[], $11::int8[], $12::int8[], $13::text[], $14::text[], $15::text[], "
+        "$16::text[], $17::text[], $18::text[]) "
+        "k(t, f, fa, inc, hi, st, sev, sa, en, qu, se, ad, an, ti, de, li, so, fe) "
+        "WHERE a.tenant = k.t AND a.fingerprint = k.f",
+        p, NULL, e);
 }
 
-/* A timer at the moment that silence would end it, once: a longer promise moves no timer, the runner looks again. */
+/* A timer at the moment that silence would end it, once: a longer promise moves no timer, the
+ * runner looks again. */
 static int store_silence_timers(struct work *w, struct pg *pg, struct err *e)
 {
     struct slice *text = arena_array(w->a, 2 * (w->alert_n + 1), struct slice);
@@ -359,10 +390,11 @@ static int store_silence_timers(struct work *w, struct pg *pg, struct err *e)
     pg_texts(p, text, n);
     pg_byteas(p, text + w->alert_n + 1, n);
     pg_ints(p, due, n);
-    return pg_send(pg,
-                   "INSERT INTO timers (due_at, kind, tenant, subject) "
-                   "SELECT k.d, 2, k.t, k.s FROM unnest($1::text[], $2::bytea[], $3::int8[]) k(t, s, d)",
-                   p, NULL, e);
+    return pg_send(
+        pg,
+        "INSERT INTO timers (due_at, kind, tenant, subject) "
+        "SELECT k.d, 2, k.t, k.s FROM unnest($1::text[], $2::bytea[], $3::int8[]) k(t, s, d)",
+        p, NULL, e);
 }
 
 /* ---- timeline ---- */
@@ -382,11 +414,14 @@ static const char *entry_text(struct arena *a, const struct news *n, const struc
     case NEWS_REOPENED:
         return arena_printf(a, "fires again within the aggregation window");
     case NEWS_CROSSED:
-        return arena_printf(a, "%s: %" PRIu64 " occurrences in 24 h; severity %s -> %s", escalation_level_name(n->level),
-                            frequency_count(&n->alert->anomaly->frequency, n->alert->anomaly->last_seen).h24,
-                            severity_name(n->severity_before), severity_name(n->severity));
+        return arena_printf(
+            a, "%s: %" PRIu64 " occurrences in 24 h; severity %s -> %s",
+            escalation_level_name(n->level),
+            frequency_count(&n->alert->anomaly->frequency, n->alert->anomaly->last_seen).h24,
+            severity_name(n->severity_before), severity_name(n->severity));
     case NEWS_SEVERITY:
-        return arena_printf(a, "severity %s -> %s", severity_name(n->severity_before), severity_name(n->severity));
+        return arena_printf(a, "severity %s -> %s", severity_name(n->severity_before),
+                            severity_name(n->severity));
     case NEWS_RESOLVED:
         if (n->change->by_silence)
             return "no report any more: ended by silence";
@@ -415,8 +450,9 @@ static bool add_news_entry(struct work *w, struct entries *t, const struct news 
     if (n->kind == NEWS_RECURRED || n->kind == NEWS_ALERT_ENDED)
         return true;
     const char *body = entry_text(w->a, n, al);
-    const char *cause = arena_printf(w->a, "%s:%" PRIu32 ":%s%s", uuid_format(&o->request, request), o->index, news_name(n->kind),
-                                     n->kind == NEWS_CROSSED ? escalation_level_name(n->level) : "");
+    const char *cause = arena_printf(
+        w->a, "%s:%" PRIu32 ":%s%s", uuid_format(&o->request, request), o->index,
+        news_name(n->kind), n->kind == NEWS_CROSSED ? escalation_level_name(n->level) : "");
     if (!body || !cause)
         return false;
     const size_t i = t->n++;
@@ -424,19 +460,23 @@ static bool add_news_entry(struct work *w, struct entries *t, const struct news 
     t->incident[i] = n->incident->id;
     t->at[i] = n->change->at;
     t->cause[i] = slice_of(cause);
-    t->kind[i] = slice_of(n->kind == NEWS_RESOLVED && n->change->by_silence ? "expired" : news_name(n->kind));
+    t->kind[i] = slice_of(n->kind == NEWS_RESOLVED && n->change->by_silence ? "expired"
+                                                                            : news_name(n->kind));
     t->actor[i] = al->said ? al->said[n->change->report]->event->actor : SLICE_LIT("");
     t->body[i] = slice_of(body);
     return true;
 }
 
-static bool add_note_entry(struct work *w, struct entries *t, const struct alert_work *al, const struct input *in)
+static bool add_note_entry(struct work *w, struct entries *t, const struct alert_work *al,
+                           const struct input *in)
 {
     char request[UUID_STR];
 
     if (in->report.kind != REPORT_NOTE || (!al->row.incident && !al->has_incident))
         return true;
-    const char *cause = arena_printf(w->a, "%s:%" PRIu32 ":note", uuid_format(&in->report.order.request, request), in->report.order.index);
+    const char *cause =
+        arena_printf(w->a, "%s:%" PRIu32 ":note", uuid_format(&in->report.order.request, request),
+                     in->report.order.index);
     if (!cause)
         return false;
     const size_t i = t->n++;
@@ -454,7 +494,8 @@ static int store_timeline(struct work *w, struct pg *pg, struct err *e)
 {
     const size_t cap = w->news.n + w->input_n + 1;
     struct slice *text = arena_array(w->a, 5 * cap, struct slice);
-    struct entries t = {.incident = arena_array(w->a, cap, struct uuid), .at = arena_array(w->a, cap, int64_t)};
+    struct entries t = {.incident = arena_array(w->a, cap, struct uuid),
+                        .at = arena_array(w->a, cap, int64_t)};
     struct pg_args *p = pg_args(w->a);
     bool ok = true;
 
@@ -484,7 +525,8 @@ static int store_timeline(struct work *w, struct pg *pg, struct err *e)
     return pg_send(pg,
                    "INSERT INTO timeline (tenant, incident_id, at, cause, kind, actor, body) "
                    "SELECT t, i, at, c, k, coalesce(a, ''), coalesce(b, '') "
-                   "FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::text[], $5::text[], $6::text[], $7::text[]) x(t, i, at, c, k, a, b) "
+                   "FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::text[], $5::text[], "
+                   "$6::text[], $7::text[]) x(t, i, at, c, k, a, b) "
                    "ON CONFLICT DO NOTHING",
                    p, NULL, e);
 }
@@ -495,8 +537,9 @@ int work_store(struct work *w, struct pg *pg, struct err *e)
 
     if (rc < 0)
         return rc;
-    if ((rc = store_anomalies(w, pg, e)) == 0 && (rc = store_incidents(w, pg, e)) == 0 && (rc = store_alerts(w, pg, e)) == 0 &&
-        (rc = store_silence_timers(w, pg, e)) == 0 && (rc = store_timeline(w, pg, e)) == 0)
+    if ((rc = store_anomalies(w, pg, e)) == 0 && (rc = store_incidents(w, pg, e)) == 0 &&
+        (rc = store_alerts(w, pg, e)) == 0 && (rc = store_silence_timers(w, pg, e)) == 0 &&
+        (rc = store_timeline(w, pg, e)) == 0)
         rc = reach_store(w, pg, e);
     const int end = pg_pipeline_end(pg, rc == 0 ? e : NULL);
     return rc < 0 ? rc : end;

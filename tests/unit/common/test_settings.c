@@ -44,7 +44,7 @@ static void defaults(void **state)
     assert_string_equal(s.tenant, "default");
     assert_int_equal(s.log_level, 1);
     assert_string_equal(s.kafka.brokers, "127.0.0.1:9092");
-    assert_string_equal(s.kafka.topic_prefix, "tocsin.");
+    assert_string_equal(s.kafka.topic_prefix, "tocsin");
     assert_int_equal(s.kafka.ack_timeout, 500);
     assert_string_equal(s.postgres.url, "postgresql://localhost/tocsin");
     assert_string_equal(s.redis.url, "");
