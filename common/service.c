@@ -144,7 +144,7 @@ static int load(const struct service_type *type, const struct options *o, struct
     if (r == 0 && type->configure)
         r = type->configure(ret, ret_own, e);
     if (r == 0)
-        r = conf_finish(c, e);
+        r = settings_finish(c, e);
     if (r == 0)
         *ret_conf = TAKE(c);
     return r;

@@ -420,3 +420,24 @@ int settings_load(struct conf *c, struct settings *ret, struct err *e)
     *ret = s;
     return 0;
 }
+
+/* Trees: whoever reads one checks it. */
+static const struct {
+    const char *section;
+    bool works;
+} trees[] = {
+    {"global", true},         {"route", true},     {"receivers", true},
+    {"sources", true},        {"playbooks", true}, {"inhibit_rules", false},
+    {"time_intervals", false}, {"templates", false}, {"mute_time_intervals", false},
+    {"tracing", false},
+};
+
+int settings_finish(struct conf *c, struct err *e)
+{
+    for (size_t i = 0; i < sizeof(trees) / sizeof(*trees); i++) {
+        const struct yaml *node = conf_yaml(c, trees[i].section);
+        if (node && !trees[i].works && conf_warn(c, node, "\"%s\" has no effect yet", trees[i].section) < 0)
+            return err_set(e, -ENOMEM, "out of memory");
+    }
+    return conf_finish(c, e);
+}
