@@ -5,8 +5,9 @@
 
 static struct record sample(void)
 {
-    static const struct kafka_header kept[] = {{"Request-ID", SLICE_LIT("abc")},
-                                               {"Sentry-Hook-Resource", SLICE_LIT("issue")}};
+    static struct kafka_header kept[2];
+    kept[0] = (struct kafka_header){"Request-ID", SLICE_LIT("abc")};
+    kept[1] = (struct kafka_header){"Sentry-Hook-Resource", SLICE_LIT("issue")};
     struct record r = {.tenant = SLICE_LIT("default"),
                        .source = SLICE_LIT("sentry"),
                        .content_type = SLICE_LIT("application/json"),
