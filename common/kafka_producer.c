@@ -198,28 +198,42 @@ void kafka_producer_free(struct kafka_producer *p)
 
 /* ---- sending ---- */
 
-static void *no_const(const void *v)
+struct record {
+    const char *topic; /* without prefix */
+    struct slice key, value;
+    const struct kafka_header *headers;
+    size_t header_n;
+};
+
+static void *no_const(const char *p)
 {
-    return (void *)(uintptr_t)v; /* librdkafka's unions lack a const; it copies */
+    /* librdkafka's unions lack a const; it copies. NOLINTNEXTLINE(performance-no-int-to-ptr) */
+    return (void *)(uintptr_t)p;
 }
 
-static rd_kafka_headers_t *headers_of(const struct kafka_header *h, size_t n)
+static rd_kafka_headers_t *headers_of(const struct record *r)
 {
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(n);
-    for (size_t i = 0; i < n; i++)
-        rd_kafka_header_add(headers, h[i].name, -1, h[i].value.p, (ssize_t)h[i].value.len);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(r->header_n);
+    for (size_t i = 0; i < r->header_n; i++) {
+        const struct kafka_header *h = &r->headers[i];
+        rd_kafka_header_add(headers, h->name, -1, h->value.p, (ssize_t)h->value.len);
+    }
     return headers;
 }
 
 /* Takes over `f` unless it fails. */
-static int hand_over(struct kafka_producer *p, const char *topic, struct slice key,
-                     struct slice value, rd_kafka_headers_t *headers, struct flight *f,
+static int hand_over(struct kafka_producer *p, const struct record *r, struct flight *f,
                      struct err *e)
 {
+    char name[KAFKA_NAME_MAX];
+    int rc = kafka_name(p->prefix, r->topic, name, e);
+    if (rc)
+        return rc;
+    rd_kafka_headers_t *headers = headers_of(r);
     const rd_kafka_vu_t v[] = {
-        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {no_const(key.p), key.len}},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {no_const(value.p), value.len}},
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = name},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {no_const(r->key.p), r->key.len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {no_const(r->value.p), r->value.len}},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = f},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
@@ -230,54 +244,41 @@ static int hand_over(struct kafka_producer *p, const char *topic, struct slice k
     pthread_rwlock_unlock(&p->lock);
     if (!error)
         return 0;
+    rd_kafka_headers_destroy(headers);
     /* A dead handle tells what killed it; for the sender it is only away until the poll thread has
      * replaced it. */
     bool dead = rd_kafka_error_is_fatal(error);
-    return kafka_err(e, dead ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(error), topic);
+    return kafka_err(e, dead ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(error), name);
 }
 
-static int send_record(struct kafka_producer *p, const char *topic, struct slice key,
-                       struct slice value, rd_kafka_headers_t *headers, struct flight how,
-                       struct err *e)
+static int produce(struct kafka_producer *p, const struct record *r, struct flight how,
+                   struct err *e)
 {
-    char name[KAFKA_NAME_MAX];
-    int rc = kafka_name(p->prefix, topic, name, e);
-    if (rc)
-        return rc;
     if (atomic_fetch_add(&p->pending, 1) >= p->limit) {
         landed(p);
         return err_set(e, -EAGAIN, "kafka: %zu records wait for the broker already", p->limit);
     }
-    CLEANUP(free) struct flight *f = malloc(sizeof *f);
+    struct flight *f = malloc(sizeof *f);
+    int rc = -ENOMEM;
     if (f) {
         *f = how;
-        rc = hand_over(p, name, key, value, headers, f, e);
+        rc = hand_over(p, r, f, e);
     } else {
-        rc = err_set(e, -ENOMEM, "kafka: out of memory");
+        err_set(e, rc, "kafka: out of memory");
     }
-    if (rc)
+    if (rc) {
+        free(f);
         landed(p);
-    else
-        (void)TAKE(f); /* comes back in delivered() */
-    return rc;
+    }
+    return rc; /* delivered() frees `f`; NOLINT(clang-analyzer-unix.Malloc) */
 }
 
-static int produce(struct kafka_producer *p, const char *topic, struct slice key,
-                   struct slice value, const struct kafka_header *headers, size_t header_n,
-                   struct flight how, struct err *e)
-{
-    rd_kafka_headers_t *h = headers_of(headers, header_n);
-    int rc = send_record(p, topic, key, value, h, how, e);
-    if (rc)
-        rd_kafka_headers_destroy(h);
-    return rc;
-}
-
+/* NOLINTNEXTLINE(readability-function-size): a record has that many parts */
 int kafka_produce(struct kafka_producer *p, const char *topic, struct slice key, struct slice value,
                   const struct kafka_header *headers, size_t header_n, void *record, struct err *e)
 {
-    return produce(p, topic, key, value, headers, header_n,
-                   (struct flight){p->report, p->ctx, record}, e);
+    const struct record r = {topic, key, value, headers, header_n};
+    return produce(p, &r, (struct flight){p->report, p->ctx, record}, e);
 }
 
 /* ---- waiting ---- */
@@ -336,6 +337,7 @@ static struct timespec after(int64_t ms)
     return t;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): as above */
 int kafka_produce_wait(struct kafka_producer *p, const char *topic, struct slice key,
                        struct slice value, const struct kafka_header *headers, size_t header_n,
                        int64_t timeout_ms, struct err *e)
@@ -343,7 +345,8 @@ int kafka_produce_wait(struct kafka_producer *p, const char *topic, struct slice
     struct waiter *w = waiter_new();
     if (!w)
         return err_set(e, -ENOMEM, "kafka: out of memory");
-    int rc = produce(p, topic, key, value, headers, header_n, (struct flight){wake, NULL, w}, e);
+    const struct record r = {topic, key, value, headers, header_n};
+    int rc = produce(p, &r, (struct flight){wake, NULL, w}, e);
     if (rc) {
         waiter_free(w);
         return rc;

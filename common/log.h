@@ -64,8 +64,8 @@ void log_write(enum log_level level, const struct kv *fields);
  *     if (log_allow(&limit, &dropped)) log_warn(EV("redis_down"), KV("dropped", dropped));
  */
 struct log_limit {
-    uint32_t per_minute;
     _Atomic int64_t window; /* minute << 32 | lines written in it: one word, so that the limit is exact */
+    uint32_t per_minute;
     _Atomic uint32_t dropped;
 };
 bool log_allow(struct log_limit *l, uint32_t *ret_dropped);

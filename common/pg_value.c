@@ -233,7 +233,7 @@ static void add_slices(struct pg_args *p, Oid type, Oid element, const struct sl
     char *out = add_array(p, type, element, n, bytes);
     for (size_t i = 0; out && i < n; i++) {
         out = put_int(out, v[i].p ? v[i].len : UINT32_MAX); /* -1: NULL */
-        if (v[i].len)
+        if (v[i].p)
             memcpy(out, v[i].p, v[i].len);
         out += v[i].len;
     }
@@ -331,6 +331,7 @@ const unsigned char *pg_get_uuid(const PGresult *r, int row, int col)
 
 int64_t pg_affected(const PGresult *r)
 {
-    /* libpq's signature lacks a const; "" for statements that touch no rows. */
+    /* "" for statements that touch no rows. libpq's signature lacks a const;
+       NOLINTNEXTLINE(performance-no-int-to-ptr) */
     return strtoll(PQcmdTuples((PGresult *)(uintptr_t)r), NULL, 10);
 }

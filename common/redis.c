@@ -122,16 +122,18 @@ static bool parse_url(struct redis *r, const char *url)
 
 int redis_open(const struct redis_settings *s, struct redis **ret, struct err *e)
 {
-    CLEANUP(redis_close) struct redis *r = calloc(1, sizeof *r);
+    struct redis *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(e, -ENOMEM, "redis: out of memory");
-    if (s->url && *s->url && !parse_url(r, s->url))
+    if (s->url && *s->url && !parse_url(r, s->url)) {
+        redis_close(r);
         return err_set(
             e, -EINVAL,
             "redis.url is neither redis://[user:password@]host[:port][/db] nor unix:///path");
+    }
     r->timeout.tv_sec = (time_t)(s->timeout / MS_SECOND);
     r->timeout.tv_usec = (suseconds_t)(s->timeout % MS_SECOND * 1000);
-    *ret = TAKE(r);
+    *ret = r;
     return 0;
 }
 
@@ -283,7 +285,10 @@ int redis_command(struct redis *r, size_t argc, const struct slice *argv, redisR
 
 int redis_ping(const struct redis_settings *s, struct err *e)
 {
-    CLEANUP(redis_close) struct redis *r = NULL;
+    struct redis *r = NULL;
     int rc = redis_open(s, &r, e);
-    return rc ? rc : redis_command(r, 1, (const struct slice[]){SLICE_LIT("PING")}, NULL, e);
+    if (r)
+        rc = redis_command(r, 1, (const struct slice[]){SLICE_LIT("PING")}, NULL, e);
+    redis_close(r);
+    return rc;
 }

@@ -21,7 +21,8 @@ struct option_switch {
     const char *name; /* "list" for --list; NULL ends */
     bool *on;
 };
-/* -EINVAL: wrong arguments. Trees of the configuration that no verb reads are left to the services.
+/* Release it after a failure, too. -EINVAL: wrong arguments. Trees of the configuration that no
+ * verb reads are left to the services.
  */
 int options_load(int argc, char **argv, const struct option_switch *switches, struct options *ret,
                  struct err *e) MUST_CHECK;

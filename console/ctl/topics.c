@@ -22,8 +22,7 @@ enum { TOPICS = sizeof topics / sizeof *topics };
 
 static void print_topic(const struct kafka_settings *s, const char *before, const char *name)
 {
-    const char *dot = *s->topic_prefix ? "." : "";
-    printf("%s%s%s%s\n", before, s->topic_prefix, dot, name);
+    printf("%s%s%s\n", before, s->topic_prefix, name);
 }
 
 /* One by one, so that each line is true when it is printed and a failure names its topic. */

@@ -145,7 +145,7 @@ static void wait_ready(struct server *s, bool (*ready)(const struct server *))
     for (int i = 0; i < 1200; i++) {
         if (ready(s))
             return;
-        nanosleep(&(struct timespec){.tv_nsec = 25 * 1000 * 1000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 25000000}, NULL);
     }
     print_log(s);
     errno = ETIMEDOUT;

@@ -25,7 +25,7 @@ struct fixture {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     size_t reports, failures;
-    unsigned char seen[4096]; /* reports per record */
+    unsigned char seen[4096]; /* reports per record; a record is its place here */
 
     /* what the rebalance callbacks said */
     int64_t start;     /* given to every partition */
@@ -46,8 +46,8 @@ static int set_up(void **state)
     rd_kafka_mock_topic_create(f->cluster, "unit.raw.a", PARTITIONS, 1);
     f->s = (struct kafka_settings){
         .brokers = rd_kafka_mock_cluster_bootstraps(f->cluster),
-        .topic_prefix = "unit",
-        .group_prefix = "unit",
+        .topic_prefix = "unit.",
+        .group_prefix = "unit-",
         .client_id = "test",
         .partitions = PARTITIONS,
         .replication_factor = 1,
@@ -89,7 +89,7 @@ static void count_report(void *ctx, void *record, int err_code, const char *err_
     pthread_mutex_lock(&f->lock);
     f->reports++;
     f->failures += err_code != 0;
-    f->seen[(uintptr_t)record]++;
+    (*(unsigned char *)record)++;
     assert_non_null(err_text);
     pthread_cond_signal(&f->cond);
     pthread_mutex_unlock(&f->lock);
@@ -102,11 +102,11 @@ static struct kafka_producer *producer(struct fixture *f)
     return p;
 }
 
-static int produce(struct fixture *f, struct kafka_producer *p, uintptr_t record)
+static int produce(struct fixture *f, struct kafka_producer *p, size_t record)
 {
     char key[32];
     snprintf(key, sizeof key, "key-%u", (unsigned)record);
-    return kafka_produce(p, "raw.a", slice_of(key), SLICE_LIT("value"), NULL, 0, (void *)record,
+    return kafka_produce(p, "raw.a", slice_of(key), SLICE_LIT("value"), NULL, 0, &f->seen[record],
                          &f->e);
 }
 
@@ -121,7 +121,7 @@ static void test_every_record_is_reported_once(void **state)
 {
     struct fixture *f = *state;
     struct kafka_producer *p = producer(f);
-    for (uintptr_t i = 0; i < 500; i++)
+    for (size_t i = 0; i < 500; i++)
         OK(f, produce(f, p, i));
     assert_int_equal(kafka_flush(p, WAIT_MS), 0);
     assert_int_equal(kafka_pending(p), 0);
@@ -137,7 +137,7 @@ static void test_retriable_broker_errors_heal(void **state)
     rd_kafka_mock_push_request_errors(
         f->cluster, PRODUCE_API, 3, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
         RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
-    for (uintptr_t i = 0; i < 50; i++)
+    for (size_t i = 0; i < 50; i++)
         OK(f, produce(f, p, i));
     assert_int_equal(kafka_flush(p, WAIT_MS), 0);
     kafka_producer_free(p);
@@ -164,7 +164,7 @@ static void test_queue_refuses_at_four_fifths(void **state)
     f->s.queue_messages = 100;
     struct kafka_producer *p = producer(f);
     rd_kafka_mock_broker_set_down(f->cluster, -1);
-    for (uintptr_t i = 0; i < 80; i++)
+    for (size_t i = 0; i < 80; i++)
         OK(f, produce(f, p, i));
     assert_int_equal(produce(f, p, 80), -EAGAIN);
     assert_int_equal(kafka_pending(p), 80);
@@ -175,26 +175,31 @@ static void test_queue_refuses_at_four_fifths(void **state)
     assert_int_equal(f->failures, 80);
 }
 
-static void test_broker_away_times_out_and_comes_back(void **state)
+/* Until a record is acknowledged: the first ones may be late, or meet a broker that is just coming
+ * back. */
+static void wait_for_success(struct fixture *f, struct kafka_producer *p)
 {
-    struct fixture *f = *state;
-    f->s.ack_timeout = 500;
-    struct kafka_producer *p = producer(f);
-    OK(f, produce(f, p, 0));
-    assert_int_equal(kafka_flush(p, WAIT_MS), 0);
-    assert_int_equal(f->failures, 0);
-    rd_kafka_mock_broker_set_down(f->cluster, -1);
-    OK(f, produce(f, p, 1));
-    assert_int_equal(kafka_flush(p, WAIT_MS), 0);
-    assert_int_equal(f->failures, 1);
-    rd_kafka_mock_broker_set_up(f->cluster, -1);
     int rc = -1;
     for (int64_t end = clock_monotonic_ms() + WAIT_MS; rc && clock_monotonic_ms() < end;)
         rc =
             kafka_produce_wait(p, "raw.a", SLICE_LIT("k"), SLICE_LIT("v"), NULL, 0, WAIT_MS, &f->e);
     OK(f, rc);
+}
+
+static void test_broker_away_times_out_and_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    f->s.ack_timeout = 500;
+    struct kafka_producer *p = producer(f);
+    wait_for_success(f, p);
+    rd_kafka_mock_broker_set_down(f->cluster, -1);
+    OK(f, produce(f, p, 0));
+    assert_int_equal(kafka_flush(p, WAIT_MS), 0);
+    assert_int_equal(f->failures, 1);
+    rd_kafka_mock_broker_set_up(f->cluster, -1);
+    wait_for_success(f, p);
     kafka_producer_free(p);
-    assert_one_report_each(f, 2);
+    assert_one_report_each(f, 1);
 }
 
 static void test_wait_that_gives_up_leaves_nothing_behind(void **state)
@@ -222,11 +227,7 @@ static void test_fatal_error_rebuilds_the_producer(void **state)
     OK(f, produce(f, p, 1));
     assert_int_equal(kafka_flush(p, WAIT_MS), 0);
     assert_int_equal(f->failures, 1);
-    int rc = -1;
-    for (int64_t end = clock_monotonic_ms() + WAIT_MS; rc && clock_monotonic_ms() < end;)
-        rc =
-            kafka_produce_wait(p, "raw.a", SLICE_LIT("k"), SLICE_LIT("v"), NULL, 0, WAIT_MS, &f->e);
-    OK(f, rc);
+    wait_for_success(f, p);
     kafka_producer_free(p);
     assert_one_report_each(f, 2);
 }
@@ -234,17 +235,17 @@ static void test_fatal_error_rebuilds_the_producer(void **state)
 struct sender {
     struct fixture *f;
     struct kafka_producer *p;
-    uintptr_t first;
+    size_t first;
     size_t sent;
 };
 
 static void *send_many(void *arg)
 {
     struct sender *s = arg;
-    for (uintptr_t i = 0; i < 500; i++) {
+    for (size_t i = 0; i < 500; i++) {
         struct err e;
         while (kafka_produce(s->p, "raw.a", SLICE_LIT("k"), SLICE_LIT("v"), NULL, 0,
-                             (void *)(s->first + i), &e) == -EAGAIN)
+                             &s->f->seen[s->first + i], &e) == -EAGAIN)
             (void)kafka_flush(s->p, 1);
         s->sent++;
     }
@@ -362,7 +363,7 @@ static size_t drain(struct fixture *f, struct kafka_consumer *c, size_t want, in
 static void fill_topic(struct fixture *f, size_t n)
 {
     struct kafka_producer *p = producer(f);
-    for (uintptr_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         OK(f, produce(f, p, i));
     assert_int_equal(kafka_flush(p, WAIT_MS), 0);
     assert_int_equal(f->failures, 0);
@@ -380,7 +381,7 @@ static void test_message_arrives_whole(void **state)
     kafka_producer_free(p);
 
     struct kafka_consumer *c = consumer(f);
-    struct kafka_message m;
+    struct kafka_message m = {0};
     int n = 0;
     for (int64_t end = clock_monotonic_ms() + WAIT_MS; n == 0 && clock_monotonic_ms() < end;)
         n = kafka_poll(c, &m, 1, 200, &f->e);

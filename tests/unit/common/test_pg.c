@@ -169,7 +169,7 @@ static void test_arrays_come_back(void **state)
         assert_int_equal(pg_is_null(r, i, 4), texts[i].p == NULL);
         assert_true(slice_eq(pg_get_text(r, i, 5), byteas[i]));
         assert_int_equal(pg_is_null(r, i, 5), byteas[i].p == NULL);
-        assert_memory_equal(pg_get_uuid(r, i, 6), uuids + 16 * i, 16);
+        assert_memory_equal(pg_get_uuid(r, i, 6), &uuids[i * (ptrdiff_t)16], 16);
     }
 }
 
@@ -367,19 +367,24 @@ static int send_insert(struct fixture *f, int64_t id, const char *v, PGresult **
     return pg_send(f->pg, "INSERT INTO t (id, v) VALUES ($1, $2) RETURNING id", p, ret, &f->e);
 }
 
+static void insert_by_pipeline(struct fixture *f, int64_t first, PGresult **r, int n)
+{
+    OK(f, pg_pipeline_begin(f->pg, &f->e));
+    OK(f, pg_send(f->pg, "BEGIN", NULL, NULL, &f->e));
+    for (int i = 0; i < n; i++)
+        OK(f, send_insert(f, first + i, "a", &r[i]));
+    OK(f, pg_send(f->pg, "COMMIT", NULL, NULL, &f->e));
+    OK(f, pg_pipeline_end(f->pg, &f->e));
+}
+
 static void test_pipeline_gives_results_in_order(void **state)
 {
     struct fixture *f = *state;
     PGresult *r[100] = {NULL};
     for (int round = 0; round < 2; round++) {
-        OK(f, pg_pipeline_begin(f->pg, &f->e));
-        OK(f, pg_send(f->pg, "BEGIN", NULL, NULL, &f->e));
-        for (int i = 0; i < 100; i++)
-            OK(f, send_insert(f, round * 100 + i, "a", &r[i]));
-        OK(f, pg_send(f->pg, "COMMIT", NULL, NULL, &f->e));
-        OK(f, pg_pipeline_end(f->pg, &f->e));
+        insert_by_pipeline(f, round * INT64_C(100), r, 100);
         for (int i = 0; i < 100; i++) {
-            assert_int_equal(pg_get_int(r[i], 0, 0), round * 100 + i);
+            assert_int_equal(pg_get_int(r[i], 0, 0), 100 * round + i);
             PQclear(r[i]);
         }
     }
