@@ -87,7 +87,7 @@ static const struct conf_key ingest_keys[] = {
 static const struct conf_key processor_keys[] = {
     CONF(T, listen, CONF_STR, "127.0.0.1:9101", 0, "address and port"),
     CONF(T, batch_records, CONF_U32, "5000", 0, "at most in one transaction"),
-    CONF(T, batch_bytes, CONF_SIZE, "16m", 0, "at most in one transaction"),
+    CONF(T, batch_bytes, CONF_SIZE, "4m", 0, "at most in one transaction"),
     CONF(T, batch_wait, CONF_DURATION, "20ms", 0, "for a batch to fill"),
     CONF(T, drain_timeout, CONF_DURATION, "20s", 0, "then the process ends all the same"),
     CONF(T, timer_idle, CONF_DURATION, "1s", 0, "longest sleep of the timer runner"),

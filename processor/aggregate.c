@@ -131,6 +131,8 @@ static void cross(struct incident *i, enum escalation_level reached, struct news
         i->level++;
         base.kind = NEWS_CROSSED;
         base.level = i->level;
+        base.count_24h =
+            frequency_count(&base.alert->anomaly->frequency, base.alert->anomaly->last_seen).h24;
         base.severity_before = i->severity;
         i->severity = one_step_up(i->severity);
         base.severity = i->severity;

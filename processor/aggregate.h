@@ -67,6 +67,7 @@ struct news {
         severity; /* to route by: of the occurrence, or the incident's for CROSSED and SEVERITY */
     enum severity severity_before; /* CROSSED, SEVERITY */
     enum escalation_level level;
+    uint64_t count_24h; /* CROSSED: at that moment */
     bool counted;
 };
 

@@ -368,10 +368,12 @@ static void say_current(struct consume *c)
     }
     gauge_set(c->lag, lag);
     if (pg_connect(c->pg, &e) < 0 || offsets_current(c->pg, a, &g, words, n, now, &e) < 0)
-        log_debug(EV("current_unsaid"), KV("reason", e.msg)); /* void in 30 s, which is what it means */
+        log_debug(EV("current_unsaid"),
+                  KV("reason", e.msg)); /* void in 30 s, which is what it means */
 }
 
-/* Fill one batch: until it is full, or `batch_wait` after its first record. NULL: out of memory. */
+/* Fill one batch: until it is full, or `batch_wait` after its first record when the committer is
+ * idle by then. NULL: out of memory. */
 static struct batch *read_batch(struct consume *c)
 {
     const struct processor_settings *s = &c->o.settings->processor;
@@ -386,8 +388,11 @@ static struct batch *read_batch(struct consume *c)
     b->epoch = partitions_epoch(c->partitions);
     while (!full && !atomic_load(&c->stop) && !atomic_load(&c->draining)) {
         struct err e = {0};
-        const int64_t left = b->n == 0 ? 100 : until - clock_monotonic_ms();
+        int64_t left = b->n == 0 ? 100 : until - clock_monotonic_ms();
         size_t want = b->cap - b->n < 64 ? b->cap - b->n : 64;
+        /* Time is up, but nobody waits for the batch: let it grow with the backlog. */
+        if (left <= 0 && !queue_room(c, 0, 0))
+            left = 2;
         if (left <= 0 || want == 0)
             break;
         const int got = kafka_poll(c->kafka, m, want, left, &e);

@@ -414,11 +414,9 @@ static const char *entry_text(struct arena *a, const struct news *n, const struc
     case NEWS_REOPENED:
         return arena_printf(a, "fires again within the aggregation window");
     case NEWS_CROSSED:
-        return arena_printf(
-            a, "%s: %" PRIu64 " occurrences in 24 h; severity %s -> %s",
-            escalation_level_name(n->level),
-            frequency_count(&n->alert->anomaly->frequency, n->alert->anomaly->last_seen).h24,
-            severity_name(n->severity_before), severity_name(n->severity));
+        return arena_printf(a, "%s: %" PRIu64 " occurrences in 24 h; severity %s -> %s",
+                            escalation_level_name(n->level), n->count_24h,
+                            severity_name(n->severity_before), severity_name(n->severity));
     case NEWS_SEVERITY:
         return arena_printf(a, "severity %s -> %s", severity_name(n->severity_before),
                             severity_name(n->severity));

@@ -50,7 +50,7 @@ static void defaults(void **state)
     assert_string_equal(s.redis.url, "");
     assert_int_equal(s.redis.key_ttl, INT64_C(35) * 24 * 3600 * 1000);
     assert_int_equal(s.ingest.max_body, 1 << 20);
-    assert_int_equal(s.processor.batch_bytes, 16 << 20);
+    assert_int_equal(s.processor.batch_bytes, 4 << 20);
     assert_int_equal(s.notifier.channels.n, 0);
     assert_int_equal(s.notifier.retry_for, 24 * 3600 * 1000);
     assert_string_equal(s.learner.listen, "127.0.0.1:9103");
