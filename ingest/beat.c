@@ -1,0 +1,123 @@
+#include "ingest/beat.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/metrics.h"
+
+struct beat {
+    struct publisher *p;
+    const char *id;
+    int64_t interval;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t stop;
+    bool stopping;
+    struct gauge *records, *bytes, *oldest, *damaged, *open;
+};
+
+#define BEAT_MAX 256
+
+static void measure(struct beat *b, const struct publisher_state *s, int64_t age)
+{
+    gauge_set(b->records, (int64_t)s->spool.records);
+    gauge_set(b->bytes, (int64_t)s->spool.bytes);
+    gauge_set(b->oldest, age);
+    gauge_set(b->damaged, (int64_t)s->spool.damaged);
+    gauge_set(b->open, s->breaker_open);
+}
+
+/* True when nothing is spooled. */
+static bool say(struct beat *b, bool last)
+{
+    struct publisher_state s;
+    char text[BEAT_MAX];
+    publisher_state(b->p, &s);
+    int64_t now = clock_now_ms();
+    int64_t age = s.spool.oldest > 0 && s.spool.oldest < now ? now - s.spool.oldest : 0;
+    bool empty = s.spool.records == 0;
+    measure(b, &s, age);
+    if (last && !empty)
+        return false;
+    int n = snprintf(text, sizeof(text),
+                     "{\"id\":\"%s\",\"at\":%lld,\"oldest_spooled_ms\":%lld,\"farewell\":%s}",
+                     b->id, (long long)now,
+                     (long long)(empty ? 0
+                                 : age ? age
+                                       : 1),
+                     last ? "true" : "false");
+    const struct slice value = {text, n > 0 ? (size_t)n : 0};
+    if (last)
+        publish_farewell(b->p, slice_of(b->id), value);
+    else
+        publish_beat(b->p, slice_of(b->id), value);
+    return empty;
+}
+
+static void *run(void *arg)
+{
+    struct beat *b = arg;
+    (void)pthread_mutex_lock(&b->lock);
+    while (!b->stopping) {
+        (void)pthread_mutex_unlock(&b->lock);
+        (void)say(b, false);
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t ms = until.tv_nsec / 1000000 + b->interval;
+        until.tv_sec += ms / 1000;
+        until.tv_nsec = ms % 1000 * 1000000;
+        (void)pthread_mutex_lock(&b->lock);
+        int rc = 0;
+        while (!b->stopping && rc == 0)
+            rc = pthread_cond_timedwait(&b->stop, &b->lock, &until);
+    }
+    (void)pthread_mutex_unlock(&b->lock);
+    return NULL;
+}
+
+int beat_start(struct publisher *p, const char *id, int64_t interval_ms, struct beat **ret,
+               struct err *e)
+{
+    struct beat *b = calloc(1, sizeof(*b));
+    if (!b)
+        return err_set(e, -ENOMEM, "beat: out of memory");
+    *b = (struct beat){.p = p, .id = id, .interval = interval_ms};
+    b->records = gauge_new("tocsin_ingest_spool_records", "Records in the spool.", "");
+    b->bytes = gauge_new("tocsin_ingest_spool_bytes", "Bytes of the spool.", "");
+    b->oldest = gauge_new("tocsin_ingest_spool_oldest_milliseconds",
+                          "Age of the oldest spooled record.", "");
+    b->damaged = gauge_new("tocsin_ingest_spool_damaged",
+                           "Records of the spool that the disk did not keep.", "");
+    b->open = gauge_new("tocsin_ingest_breaker_open", "1 while Kafka is given up.", "");
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&b->lock, NULL);
+    (void)pthread_cond_init(&b->stop, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    if (pthread_create(&b->thread, NULL, run, b) != 0) {
+        free(b);
+        return err_set(e, -EAGAIN, "beat: no thread");
+    }
+    *ret = b;
+    return 0;
+}
+
+void beat_stop(struct beat *b)
+{
+    if (!b)
+        return;
+    (void)pthread_mutex_lock(&b->lock);
+    b->stopping = true;
+    (void)pthread_cond_signal(&b->stop);
+    (void)pthread_mutex_unlock(&b->lock);
+    (void)pthread_join(b->thread, NULL);
+    (void)say(b, true);
+    (void)pthread_cond_destroy(&b->stop);
+    (void)pthread_mutex_destroy(&b->lock);
+    free(b);
+}

@@ -1,0 +1,26 @@
+/*
+ * What becomes of one request before anything is stored: is it who it says, is it JSON within
+ * bounds, does its source take it. Pure: bytes, settings and the time in; a record to publish or a
+ * refusal out.
+ */
+#pragma once
+
+#include "common/source.h"
+#include "ingest/spool.h"
+
+struct entrance {
+    struct filing filing;
+    struct spool_record record; /* to publish, when status is 0 */
+
+    unsigned status;  /* 0: come in; else the refusal's */
+    const char *code; /* its slug */
+    struct err why;
+    bool own_words; /* filing.reply and content_type are the sender's API's form of it */
+};
+
+/* Everything in `ret` lives in the arena or in the hook. `id` becomes the record's request id. */
+void door_enter(const struct source_entry *entry, const struct hook *h, const struct settings *s,
+                int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret);
+
+/* {"status":"accepted", ...} or the source's own reply. {NULL,0} past the arena's cap. */
+struct slice door_reply(const struct filing *f, const struct uuid *id, struct arena *a);

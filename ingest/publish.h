@@ -1,0 +1,48 @@
+/*
+ * The way of one record from the door to safety: Kafka's acknowledgement, or the spool's fsync, or
+ * the word that neither was possible.
+ *
+ * Ingest's own clock decides: at the deadline a record goes to the spool with the same headers,
+ * whatever librdkafka still holds. The first miss opens the breaker and records go straight to the
+ * spool, until a probe is acknowledged. Records of a key that waits in the spool queue behind it;
+ * those without a key never do.
+ */
+#pragma once
+
+#include "common/kafka.h"
+#include "common/settings.h"
+#include "ingest/spool.h"
+
+struct publisher;
+
+enum outcome {
+    OUTCOME_ACKNOWLEDGED = 1, /* in Kafka, on all replicas that it asks for */
+    OUTCOME_SPOOLED,          /* on our disk, fsynced */
+    OUTCOME_REFUSED,          /* nowhere that counts: 503. It may still arrive */
+    OUTCOME_UNFIT             /* too large for Kafka, today and tomorrow: 413 */
+};
+
+/* Once per record, from any thread, also from within publish(). */
+typedef void outcome_fn(void *ctx, enum outcome o);
+
+int publisher_new(const struct settings *s, const char *id, struct publisher **ret,
+                  struct err *e) MUST_CHECK;
+/* Copies everything. */
+void publish(struct publisher *p, const struct spool_record *r, outcome_fn *done, void *ctx);
+/* Wait until nothing is out, at most timeout_ms; then what is out goes to the spool. */
+void publisher_drain(struct publisher *p, int64_t timeout_ms);
+/* Every record gets its outcome before this returns. NULL is a no-op. */
+void publisher_free(struct publisher *p);
+
+struct publisher_state {
+    bool breaker_open;
+    bool has_spool;
+    struct spool_state spool;
+};
+void publisher_state(struct publisher *p, struct publisher_state *ret);
+/* Without waiting and without spool: signs of life. */
+void publish_beat(struct publisher *p, struct slice id, struct slice value);
+/* The last one: waits a moment. */
+void publish_farewell(struct publisher *p, struct slice id, struct slice value);
+
+CLEANUP_DEFINE(struct publisher *, publisher_free);

@@ -1,0 +1,187 @@
+#include <errno.h>
+
+#include "common/clock.h"
+#include "ingest/door.h"
+#include "ingest/ingest.h"
+#include "ingest/repairs.h"
+
+/* A request that waits for its record to be safe; in the request's arena, so it ends with the
+ * answer. */
+struct visit {
+    struct ingest *self;
+    struct http_request *r;
+    const struct source_entry *entry; /* NULL: a repair */
+    struct filing filing;
+    struct slice reply;
+};
+
+static const char *content_type_of(const struct visit *v)
+{
+    return v->filing.content_type.len > 0 ? v->filing.content_type.p : NULL;
+}
+
+/* From any thread. Nothing of the visit is left after the answer. */
+static void on_outcome(void *ctx, enum outcome o)
+{
+    struct visit *v = ctx;
+    struct tally *t = v->self->tally;
+    switch (o) {
+    case OUTCOME_ACKNOWLEDGED:
+    case OUTCOME_SPOOLED:
+        if (v->entry)
+            tally_alerts(t, v->entry, &v->filing);
+        tally_answer(t, v->entry, v->filing.status);
+        http_reply(v->r, v->filing.status, content_type_of(v), v->reply.p, v->reply.len);
+        return;
+    case OUTCOME_REFUSED:
+        tally_answer(t, v->entry, 503);
+        http_reply_error(v->r, 503, "unavailable",
+                         "neither Kafka nor the spool could take it; try again");
+        return;
+    case OUTCOME_UNFIT:
+        tally_answer(t, v->entry, 413);
+        http_reply_error(v->r, 413, "too_large", "larger than a record of Kafka may be");
+        return;
+    }
+}
+
+static const char *hook_header(const struct hook *h, const char *name)
+{
+    return http_header(h->transport, name);
+}
+
+static const char *hook_query(const struct hook *h, const char *name)
+{
+    return http_query(h->transport, name);
+}
+
+static void publish_visit(struct visit *v, const struct spool_record *record)
+{
+    struct publisher *p = v->self->publisher;
+    http_defer(v->r); /* the answer may come before publish() returns */
+    publish(p, record, on_outcome, v);
+}
+
+static void reply_refusal(struct ingest *self, struct http_request *r,
+                          const struct source_entry *entry, const struct entrance *in)
+{
+    tally_answer(self->tally, entry, in->status);
+    if (in->status == 401)
+        http_reply_header(r, "WWW-Authenticate", "Bearer");
+    if (!in->own_words) {
+        http_reply_error(r, in->status, in->code, "%s", in->why.msg);
+        return;
+    }
+    const struct visit words = {.filing = in->filing};
+    http_reply(r, in->status, content_type_of(&words), in->filing.reply.p, in->filing.reply.len);
+}
+
+static void take(struct ingest *self, struct http_request *r, const struct source_entry *entry)
+{
+    struct arena *a = http_arena(r);
+    const struct hook h = {.path_token = http_param(r, "token"),
+                           .header = hook_header,
+                           .query = hook_query,
+                           .body = http_body(r),
+                           .transport = r};
+    int64_t now = clock_now_ms();
+    const struct uuid id = uuid7_new(now);
+    struct entrance in;
+    door_enter(entry, &h, self->settings, now, &id, a, &in);
+    if (in.status != 0) {
+        reply_refusal(self, r, entry, &in);
+        return;
+    }
+    struct visit *v = arena_new_of(a, struct visit);
+    struct slice reply = door_reply(&in.filing, &id, a);
+    if (!v || (in.filing.default_reply && !reply.p)) {
+        tally_answer(self->tally, entry, 413);
+        http_reply_error(r, 413, "too_large", "the request needs more memory than one may");
+        return;
+    }
+    *v = (struct visit){self, r, entry, in.filing, reply};
+    publish_visit(v, &in.record);
+}
+
+static void no_source(struct ingest *self, struct http_request *r, const char *name)
+{
+    tally_answer(self->tally, NULL, 404);
+    http_reply_error(r, 404, "unknown_source", "there is no source %.64s under `sources:`", name);
+}
+
+/* Before the body is read: is there such a source? handle_webhook() finds it as the request's data.
+ */
+static void admit_as(struct ingest *self, struct http_request *r, const char *name)
+{
+    const struct source_entry *entry = source_entry_find(self->entries, slice_of(name));
+    if (!entry) {
+        no_source(self, r, name);
+        return;
+    }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): away with const, and back */
+    http_set_data(r, (void *)(uintptr_t)entry);
+}
+
+static void admit_webhook(void *ctx, struct http_request *r)
+{
+    admit_as(ctx, r, http_param(r, "source"));
+}
+
+/* Addresses of APIs that are not ours to name: the built-in entry of the type that speaks them. */
+static void admit_generic(void *ctx, struct http_request *r)
+{
+    admit_as(ctx, r, "generic");
+}
+
+static void admit_prometheus(void *ctx, struct http_request *r)
+{
+    admit_as(ctx, r, "prometheus");
+}
+
+static void handle_webhook(void *ctx, struct http_request *r)
+{
+    take(ctx, r, http_data(r));
+}
+
+static void handle_repair(void *ctx, struct http_request *r)
+{
+    struct ingest *self = ctx;
+    struct arena *a = http_arena(r);
+    enum repair_token token =
+        repair_token(&self->settings->repairs, http_header(r, "Authorization"));
+    if (token == REPAIR_TOKEN_NONE) {
+        tally_answer(self->tally, NULL, 401);
+        http_reply_header(r, "WWW-Authenticate", "Bearer");
+        http_reply_error(r, 401, "unauthenticated",
+                         "a repair is reported with one of repairs.tokens");
+        return;
+    }
+    const struct repair_post post = {.body = http_body(r),
+                                     .may_verify = token == REPAIR_TOKEN_VERIFIES,
+                                     .now_ms = clock_now_ms(),
+                                     .id = uuid7_new(clock_now_ms())};
+    struct spool_record record;
+    struct err e = {0};
+    struct visit *v = arena_new_of(a, struct visit);
+    int rc = v ? repair_record(&post, self->settings, a, &record, &e)
+               : err_set(&e, -E2BIG, "the request needs more memory than one may");
+    if (rc < 0 || !v) {
+        unsigned status = rc == -EBADMSG ? 400 : 413;
+        tally_answer(self->tally, NULL, status);
+        http_reply_error(r, status, status == 400 ? "bad_request" : "too_large", "%s", e.msg);
+        return;
+    }
+    *v = (struct visit){.self = self, .r = r, .filing = {.status = 202, .default_reply = true}};
+    v->reply = door_reply(&v->filing, &post.id, a);
+    publish_visit(v, &record);
+}
+
+const struct http_route ingest_routes[] = {
+    {"POST", "/webhook/{source}", admit_webhook, handle_webhook},
+    {"POST", "/webhook/{source}/{token}", admit_webhook, handle_webhook},
+    {"PUT", "/webhook/{source}", admit_webhook, handle_webhook}, /* Grafana may be told to */
+    {"POST", "/api/v1/alerts", admit_generic, handle_webhook},
+    {"POST", "/api/v2/alerts", admit_prometheus, handle_webhook},
+    {"POST", "/api/v1/repairs", NULL, handle_repair},
+    {0},
+};

@@ -1,0 +1,81 @@
+/*
+ * Records that Kafka did not take in time, on disk until it does.
+ *
+ *   DIR/<id>/          one directory per process, locked while it lives; the id is a UUIDv7, so
+ * names sort by age lock 00000001.seg   append-only: a header of the file, then records: magic,
+ * length, CRC-32C of the payload, CRC-32C of these three
+ *
+ * One writer thread appends what has gathered, fsyncs once, and then says so for each record. A
+ * failed write or fsync ends the spool: what the kernel dropped cannot be known, so nothing is
+ * called safe any more. At start the directories of dead processes are adopted, oldest first. A
+ * torn tail is the normal end of a crash; damage before it is counted, logged by whoever asks, and
+ * skipped to the next whole record.
+ *
+ * Drained in order. What was drained is remembered by segment: after a crash the rest of a segment,
+ * and what was drained of it, goes out again, under the same request ids.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/kafka.h"
+
+struct spool;
+
+struct spool_record {
+    struct slice topic, key; /* key.p NULL: none */
+    struct slice value;
+    const struct kafka_header *headers;
+    size_t header_n;
+    int64_t at; /* ms: when it was received */
+};
+
+/* `rc` 0: on disk. Negative: not, and never call it safe. On the writer's thread, once per record
+ * that spool_append() took. */
+typedef void spool_done_fn(void *ctx, void *cookie, int rc);
+
+struct spool_options {
+    const char *dir; /* made when missing */
+    const char *id;  /* of this process */
+    size_t max;      /* bytes of all segments, adopted ones too */
+    size_t segment;  /* bytes, then the next one begins; 0: 8 MiB */
+    spool_done_fn *done;
+    void *ctx;
+    int (*fsync)(int fd); /* NULL: fdatasync; another one to see it fail */
+};
+
+/* -EACCES, -EIO ... with a reason. */
+int spool_open(const struct spool_options *o, struct spool **ret, struct err *e) MUST_CHECK;
+/* Writes what waits, joins the writer, releases the lock; removes the directory when it is empty.
+ * NULL is a no-op. */
+void spool_close(struct spool *s);
+
+/* Copies `r`. -ENOSPC past the bound, -EIO once the spool has ended, -ENOMEM; then done() is not
+ * called. */
+int spool_append(struct spool *s, const struct spool_record *r, void *cookie) MUST_CHECK;
+
+/* Is a record of this key in here (or one that looks like it)? */
+bool spool_has_key(struct spool *s, struct slice topic, struct slice key);
+
+/* The oldest records that are on disk, up to `max` of them and about `bytes`, into the arena. Their
+ * number; 0: none. The same ones until spool_pop(). One that the disk has damaged since has no
+ * topic: count it and pop it. */
+size_t spool_peek(struct spool *s, struct arena *a, struct spool_record *ret, size_t max,
+                  size_t bytes);
+/* The oldest `n` that spool_peek() gave are in Kafka. */
+void spool_pop(struct spool *s, size_t n);
+
+struct spool_state {
+    size_t records, bytes;
+    int64_t oldest;   /* ms, receive time; 0: empty */
+    uint64_t damaged; /* records or stretches that were skipped */
+    bool ended;       /* by a failed write */
+    bool full;        /* refused the last append for want of room */
+};
+void spool_state(struct spool *s, struct spool_state *ret);
+/* Wait until something is on disk to peek at, or `timeout_ms`, or spool_wake(). */
+void spool_wait(struct spool *s, int64_t timeout_ms);
+void spool_wake(struct spool *s);
+
+CLEANUP_DEFINE(struct spool *, spool_close);

@@ -1,0 +1,389 @@
+#include "ingest/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ingest/segment.h"
+#include "testing.h"
+
+/* ---- a directory, and who waits for answers ---- */
+
+struct place {
+    char dir[64];
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    size_t good, bad;
+};
+
+static void on_done(void *ctx, void *cookie, int rc)
+{
+    struct place *p = ctx;
+    (void)cookie;
+    (void)pthread_mutex_lock(&p->lock);
+    if (rc == 0)
+        p->good++;
+    else
+        p->bad++;
+    (void)pthread_cond_broadcast(&p->cond);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static void await(struct place *p, size_t answers)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    while (p->good + p->bad < answers)
+        (void)pthread_cond_wait(&p->cond, &p->lock);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static int setup(void **state)
+{
+    struct place *p = calloc(1, sizeof(*p));
+    assert_non_null(p);
+    (void)snprintf(p->dir, sizeof(p->dir), "/tmp/test_spool.XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_cond_init(&p->cond, NULL);
+    *state = p;
+    return 0;
+}
+
+static void remove_tree(const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char sub[600];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        (void)snprintf(sub, sizeof(sub), "%s/%s", path, e->d_name);
+        if (unlink(sub) < 0)
+            remove_tree(sub);
+    }
+    if (d)
+        (void)closedir(d);
+    (void)rmdir(path);
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    remove_tree(p->dir);
+    (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_cond_destroy(&p->cond);
+    free(p);
+    return 0;
+}
+
+static struct spool_options options(struct place *p, const char *id)
+{
+    return (struct spool_options){
+        .dir = p->dir, .id = id, .max = 1 << 20, .done = on_done, .ctx = p};
+}
+
+static struct spool *open_spool(const struct spool_options *o)
+{
+    struct spool *s = NULL;
+    struct err e = {0};
+    if (spool_open(o, &s, &e) < 0)
+        fail_msg("%s", e.msg);
+    return s;
+}
+
+static int append(struct spool *s, const char *key, const char *value)
+{
+    static const struct kafka_header headers[] = {{"v", SLICE_LIT("1")}, {"tenant", SLICE_LIT("")}};
+    const struct spool_record r = {.topic = SLICE_LIT("raw.sentry"),
+                                   .key = slice_of(key),
+                                   .value = slice_of(value),
+                                   .headers = headers,
+                                   .header_n = 2,
+                                   .at = 1700000000123};
+    return spool_append(s, &r, NULL);
+}
+
+/* The values that are to be drained, in order, as "a,b,c". */
+static const char *contents(struct spool *s, char out[512])
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    struct spool_record r[64];
+    size_t n = spool_peek(s, a, r, 64, SIZE_MAX), at = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < n; i++)
+        at +=
+            (size_t)snprintf(out + at, 512 - at, "%s%.*s", i > 0 ? "," : "", SLICE_FMT(r[i].value));
+    return out;
+}
+
+static struct spool_state state_of(struct spool *s)
+{
+    struct spool_state st;
+    spool_state(s, &st);
+    return st;
+}
+
+/* ---- tests ---- */
+
+static void test_crc32c_known_answers(void **state)
+{
+    (void)state;
+    static const char zeros[32] = {0};
+    assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283);       /* the catalogue's check value */
+    assert_int_equal(crc32c(0, zeros, sizeof(zeros)), 0x8a9136aa); /* RFC 3720, B.4 */
+    assert_int_equal(crc32c(crc32c(0, "12345", 5), "6789", 4), 0xe3069283);
+}
+
+static void test_in_order_and_identical(void **state)
+{
+    struct place *p = *state;
+    const struct spool_options o = options(p, "a");
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 16);
+    struct spool_record r[4];
+    char text[512];
+    assert_int_equal(append(s, "k", "1"), 0);
+    assert_int_equal(append(s, NULL, "2"), 0);
+    assert_int_equal(append(s, "", "3"), 0);
+    await(p, 3);
+    assert_int_equal(p->good, 3);
+    assert_string_equal(contents(s, text), "1,2,3");
+    assert_int_equal(spool_peek(s, a, r, 4, SIZE_MAX), 3);
+    assert_true(slice_is(r[0].topic, "raw.sentry") && slice_is(r[0].key, "k"));
+    assert_null(r[1].key.p);
+    assert_non_null(r[2].key.p);
+    assert_int_equal(r[2].key.len, 0);
+    assert_int_equal(r[0].header_n, 2);
+    assert_string_equal(r[0].headers[0].name, "v");
+    assert_true(slice_is(r[0].headers[0].value, "1"));
+    assert_true(r[0].at == 1700000000123);
+    assert_true(state_of(s).oldest == 1700000000123);
+
+    assert_true(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
+    assert_false(spool_has_key(s, SLICE_LIT("raw.grafana"), SLICE_LIT("k")));
+    assert_false(spool_has_key(s, SLICE_LIT("raw.sentry"), (struct slice){0}));
+    spool_pop(s, 1);
+    assert_false(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
+    assert_string_equal(contents(s, text), "2,3");
+    assert_int_equal(append(s, "k", "4"), 0);
+    await(p, 4);
+    assert_string_equal(contents(s, text), "2,3,4");
+    spool_pop(s, 3);
+    assert_int_equal(state_of(s).records, 0);
+    assert_true(state_of(s).oldest == 0);
+}
+
+static void test_full_says_so_and_recovers(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    o.max = 1000;
+    o.segment = 200;
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    size_t n = 0;
+    int rc = 0;
+    for (; n < 100 && (rc = append(s, "k", "0123456789")) == 0; n++)
+        await(p, n + 1);
+    assert_int_equal(rc, -ENOSPC);
+    assert_true(n > 2 && n < 20);
+    assert_true(state_of(s).full);
+    assert_true(state_of(s).bytes <= o.max);
+    spool_pop(s, n);
+    assert_false(state_of(s).full);
+    assert_int_equal(append(s, "k", "again"), 0);
+    await(p, n + 1);
+    assert_int_equal(p->good, n + 1);
+}
+
+static int failing_fsync(int fd)
+{
+    (void)fd;
+    errno = EIO;
+    return -1;
+}
+
+static void test_a_failed_fsync_ends_it(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    o.fsync = failing_fsync;
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    char text[512];
+    assert_int_equal(append(s, "k", "1"), 0);
+    await(p, 1);
+    assert_int_equal(p->good, 0);
+    assert_int_equal(p->bad, 1);
+    assert_true(state_of(s).ended);
+    assert_int_equal(append(s, "k", "2"), -EIO);
+    assert_string_equal(contents(s, text), "");
+}
+
+static size_t count_dirs(const char *path)
+{
+    DIR *d = opendir(path);
+    size_t n = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    (void)closedir(d);
+    return n;
+}
+
+static void test_closed_with_records_is_found_again(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    o.segment = 150; /* several segments */
+    char text[512];
+    struct spool *s = open_spool(&o);
+    for (int i = 0; i < 5; i++) {
+        char value[2] = {(char)('1' + i), '\0'};
+        assert_int_equal(append(s, "k", value), 0);
+        await(p, (size_t)i + 1);
+    }
+    spool_pop(s, 1);
+    spool_close(s);
+
+    struct spool_options next = options(p, "b");
+    s = open_spool(&next);
+    assert_true(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
+    assert_int_equal(append(s, "k", "new"), 0);
+    await(p, 6);
+    const char *got = contents(s, text);
+    assert_string_equal(strstr(got, "2,3"),
+                        "2,3,4,5,new"); /* what was drained of a segment may come again */
+    spool_pop(s, state_of(s).records);
+    assert_int_equal(count_dirs(p->dir), 1); /* the adopted directory is gone */
+    spool_close(s);
+    assert_int_equal(count_dirs(p->dir), 0);
+}
+
+static void test_a_living_process_keeps_its_directory(void **state)
+{
+    struct place *p = *state;
+    const struct spool_options a = options(p, "a"), b = options(p, "b");
+    char text[512];
+    CLEANUP(spool_close) struct spool *first = open_spool(&a);
+    assert_int_equal(append(first, "k", "mine"), 0);
+    await(p, 1);
+    CLEANUP(spool_close) struct spool *second = open_spool(&b);
+    assert_string_equal(contents(second, text), "");
+    assert_string_equal(contents(first, text), "mine");
+    struct spool *third = NULL;
+    struct err e = {0};
+    assert_int_equal(spool_open(&a, &third, &e), -EWOULDBLOCK);
+}
+
+/* ---- crashes, by the bytes that they leave ---- */
+
+static void write_file(const char *dir, const char *name, const char *p, size_t n)
+{
+    char path[600];
+    (void)mkdir(dir, 0700);
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, p, n), n);
+    (void)close(fd);
+}
+
+/* A file of three records; their ends. */
+static void make_segment(struct buf *b, size_t ends[3])
+{
+    buf_puts(b, SEGMENT_MAGIC);
+    for (int i = 0; i < 3; i++) {
+        char value[2] = {(char)('1' + i), '\0'};
+        static const struct kafka_header h = {"v", {"1", 1}};
+        const struct spool_record r = {.topic = SLICE_LIT("raw.sentry"),
+                                       .key = SLICE_LIT("k"),
+                                       .value = slice_of(value),
+                                       .headers = &h,
+                                       .header_n = 1,
+                                       .at = 5};
+        segment_put(b, &r);
+        ends[i] = b->len;
+    }
+    assert_false(b->failed);
+}
+
+static const char *recovered(struct place *p, const char *bytes, size_t n, char out[512],
+                             uint64_t *damaged)
+{
+    char dir[100];
+    (void)snprintf(dir, sizeof(dir), "%s/0", p->dir);
+    write_file(dir, "00000001.seg", bytes, n);
+    const struct spool_options o = options(p, "1");
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    (void)contents(s, out);
+    *damaged = state_of(s).damaged;
+    spool_pop(s, state_of(s).records);
+    return out;
+}
+
+static void test_cut_at_every_byte(void **state)
+{
+    struct place *p = *state;
+    CLEANUP(buf_release) struct buf b = BUF_INIT(65536);
+    static const char *const expected[] = {"", "1", "1,2", "1,2,3"};
+    size_t ends[3];
+    make_segment(&b, ends);
+    for (size_t n = 0; n <= b.len; n++) {
+        char text[512];
+        uint64_t damaged = 0;
+        size_t whole = (n >= ends[0]) + (size_t)(n >= ends[1]) + (size_t)(n >= ends[2]);
+        if (strcmp(recovered(p, b.p, n, text, &damaged), expected[whole]) != 0)
+            fail_msg("cut at %zu of %zu: %s", n, b.len, text);
+        assert_int_equal(damaged, 0); /* torn is not damaged */
+    }
+}
+
+static void test_every_flipped_byte_costs_one_record(void **state)
+{
+    struct place *p = *state;
+    CLEANUP(buf_release) struct buf b = BUF_INIT(65536);
+    static const char *const expected[] = {"2,3", "1,3", "1,2"};
+    size_t ends[3];
+    make_segment(&b, ends);
+    for (size_t i = SEGMENT_MAGIC_LEN; i < b.len; i++) {
+        char text[512];
+        uint64_t damaged = 0;
+        size_t hit = (i >= ends[0]) + (size_t)(i >= ends[1]);
+        b.p[i] = (char)(b.p[i] ^ 0x41);
+        if (strcmp(recovered(p, b.p, b.len, text, &damaged), expected[hit]) != 0)
+            fail_msg("flipped %zu: %s", i, text);
+        /* The head of the last record: what follows it is what a torn tail looks like. */
+        assert_true(damaged == 1 || (hit == 2 && i < ends[1] + FRAME_LEN && damaged == 0));
+        b.p[i] = (char)(b.p[i] ^ 0x41);
+    }
+}
+
+static void test_garbage_is_no_record(void **state)
+{
+    struct place *p = *state;
+    char text[512], garbage[3000];
+    uint64_t damaged = 0;
+    for (size_t i = 0; i < sizeof(garbage); i++)
+        garbage[i] = (char)(i * 7919 >> 3);
+    assert_string_equal(recovered(p, garbage, sizeof(garbage), text, &damaged), "");
+    assert_string_equal(recovered(p, "", 0, text, &damaged), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc32c_known_answers),
+        cmocka_unit_test_setup_teardown(test_in_order_and_identical, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_says_so_and_recovers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_failed_fsync_ends_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closed_with_records_is_found_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_living_process_keeps_its_directory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_at_every_byte, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_flipped_byte_costs_one_record, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_garbage_is_no_record, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
