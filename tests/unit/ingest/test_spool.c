@@ -97,7 +97,7 @@ static struct spool *open_spool(const struct spool_options *o)
 
 static int append(struct spool *s, const char *key, const char *value)
 {
-    static const struct kafka_header headers[] = {{"v", SLICE_LIT("1")}, {"tenant", SLICE_LIT("")}};
+    static const struct kafka_header headers[] = {{"v", {"1", 1}}, {"tenant", {"", 0}}};
     const struct spool_record r = {.topic = SLICE_LIT("raw.sentry"),
                                    .key = slice_of(key),
                                    .value = slice_of(value),
