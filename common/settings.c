@@ -126,6 +126,7 @@ static const struct conf_key learner_keys[] = {
     CONF(T, poll_interval, CONF_DURATION, "1s", 0, "between looks for what is due"),
     CONF(T, drain_timeout, CONF_DURATION, "20s", 0, "then the process ends all the same"),
     CONF(T, history, CONF_U32, "20", 0, "newest repairs shown"),
+    CONF(T, steps, CONF_U32, "32", 0, "of one playbook; the best ones stay"),
     CONF(T, batch, CONF_U32, "500", 0, "at most in one transaction"),
     CONF_END,
 };
@@ -267,6 +268,7 @@ static int check_positive(const struct conf *c, const struct settings *s, struct
         {"notifier.digest_items", s->notifier.digest_items},
         {"learner.poll_interval", (uint64_t)s->learner.poll_interval},
         {"learner.batch", s->learner.batch},
+        {"learner.steps", s->learner.steps},
         {"console.threads", s->console.threads},
         {"console.connections", s->console.connections},
         {"console.page_max", s->console.page_max},

@@ -1,0 +1,6 @@
+/* tocsin-learner as a service. */
+#pragma once
+
+#include "common/service.h"
+
+extern const struct service_type learner_service;
