@@ -185,7 +185,7 @@ static void miss(struct publisher *p, const char *why)
     if (!breaker_miss(&p->breaker, clock_monotonic_ms()))
         return;
     counter_add(p->opened, 1);
-    log_warn(EV("kafka_breaker_opened"), KV("why", why), KV("spool", p->spool != NULL));
+    log_warn(EV("kafka_breaker_opened"), KV("why", why), KV("spool", (bool)(p->spool != NULL)));
     if (p->spool)
         spool_wake(p->spool);
 }

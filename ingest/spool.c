@@ -64,6 +64,7 @@ struct spool {
     pthread_cond_t work, news;
     pthread_t writer;
     bool started, stopping, ended, full, woken;
+    bool writing;     /* the writer is at the last segment of our own */
     struct buf queue; /* framed bytes, as they will stand in the file */
     struct waiting *waiting, **waiting_end;
     size_t bytes; /* of everything that is in here, queued or on disk */
@@ -186,11 +187,14 @@ static void home_remove(struct home *h)
     (void)rmdir(h->path);
 }
 
-/* Remove drained segments from the front; the one that is written to stays. */
+/*
+ * Remove drained segments from the front. The one that is written to goes, too, as soon as it is
+ * drained: what stood in it for days must not go out again after a crash.
+ */
 static void drop_drained(struct spool *s)
 {
     while (s->first && s->first->popped == s->first->n &&
-           (s->first != s->last || !s->first->home->ours)) {
+           !(s->writing && s->first == s->last && s->first->home->ours)) {
         struct segment *g = s->first;
         s->first = g->next;
         if (!s->first)
@@ -199,11 +203,11 @@ static void drop_drained(struct spool *s)
         (void)unlink(g->path);
         struct home *h = g->home;
         segment_free(g);
-        if (--h->segments == 0 && !h->ours) {
-            home_remove(h);
-            (void)close(h->lock);
-            h->lock = -1;
-        }
+        if (--h->segments > 0 || h->ours)
+            continue;
+        home_remove(h);
+        (void)close(h->lock);
+        h->lock = -1;
     }
 }
 
@@ -443,9 +447,11 @@ static void write_gathered(struct spool *s)
     s->queue = BUF_INIT(SIZE_MAX / 2);
     s->waiting = NULL;
     s->waiting_end = &s->waiting;
+    s->writing = true;
     (void)pthread_mutex_unlock(&s->lock);
     int rc = write_batch(s, &g, &batch);
     (void)pthread_mutex_lock(&s->lock);
+    s->writing = false;
     if (rc == 0 && g)
         rc = enter(s, g, batch.len, list);
     if (rc < 0) {

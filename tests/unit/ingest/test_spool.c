@@ -262,6 +262,25 @@ static void test_closed_with_records_is_found_again(void **state)
     assert_int_equal(count_dirs(p->dir), 0);
 }
 
+/* An outage of last week must not come back with the crash of today. */
+static void test_what_was_drained_leaves_the_disk(void **state)
+{
+    struct place *p = *state;
+    const struct spool_options o = options(p, "a");
+    char dir[100], text[512];
+    (void)snprintf(dir, sizeof(dir), "%s/a", p->dir);
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(append(s, "k", "x"), 0);
+        await(p, i + 1);
+        assert_int_equal(count_dirs(dir), 2); /* the lock and a segment */
+        assert_string_equal(contents(s, text), "x");
+        spool_pop(s, 1);
+        assert_int_equal(count_dirs(dir), 1);
+        assert_int_equal(state_of(s).bytes, 0);
+    }
+}
+
 static void test_a_living_process_keeps_its_directory(void **state)
 {
     struct place *p = *state;
@@ -380,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_says_so_and_recovers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_fsync_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_with_records_is_found_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_drained_leaves_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_living_process_keeps_its_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_at_every_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_flipped_byte_costs_one_record, setup, teardown),
