@@ -113,10 +113,13 @@ int conf_node(struct conf *c, const struct yaml *node, const char *path,
               struct err *e) MUST_CHECK;
 /* The raw subtree of a top-level key, marked as known. */
 const struct yaml *conf_yaml(struct conf *c, const char *section);
-/* An error about a value that was loaded ("ingest.listen"), with the place it came from: file:line:column, variable or flag; -EINVAL. */
-int conf_key_err(const struct conf *c, const char *name, struct err *e, const char *fmt, ...) PRINTF_LIKE(4, 5);
-/* After everything was loaded: a top-level key nobody asked for is an error, and so is an environment variable or --set that no key took.
- * Those below a section of conf_yaml() are not: another service may load them. */
+/* An error about a value that was loaded ("ingest.listen"), with the place it came from:
+ * file:line:column, variable or flag; -EINVAL. */
+int conf_key_err(const struct conf *c, const char *name, struct err *e, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* After everything was loaded: a top-level key nobody asked for is an error, and so is an
+ * environment variable or --set that no key took. Those below a section of conf_yaml() are not:
+ * another service may load them. */
 int conf_finish(struct conf *c, struct err *e) MUST_CHECK;
 
 /* Memory that lives as long as the configuration; NULL when out of memory. */

@@ -1,4 +1,5 @@
-/* Hashes and MACs. SHA and HMAC come from OpenSSL's libcrypto; FNV-1a is here because Alertmanager's fingerprint is made of it. */
+/* Hashes and MACs. SHA and HMAC come from OpenSSL's libcrypto; FNV-1a is here because
+ * Alertmanager's fingerprint is made of it. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,18 +13,21 @@ uint64_t fnv1a(uint64_t h, const void *p, size_t len);
 
 #define SHA256_LEN 32
 void sha256(const void *p, size_t len, unsigned char out[SHA256_LEN]);
-void sha256_v(const struct slice *text, size_t n, unsigned char out[SHA256_LEN]); /* of the concatenation, without copying */
+void sha256_v(const struct slice *text, size_t n,
+              unsigned char out[SHA256_LEN]); /* of the concatenation, without copying */
 void hmac_sha256(struct slice key, struct slice text, unsigned char out[SHA256_LEN]);
 /* HMAC over the concatenation of `n` slices, without copying. */
-void hmac_sha256_v(struct slice key, const struct slice *text, size_t n, unsigned char out[SHA256_LEN]);
+void hmac_sha256_v(struct slice key, const struct slice *text, size_t n,
+                   unsigned char out[SHA256_LEN]);
 
 /* out needs 2*len+1 bytes; lower case. Returns out. */
 char *hex_encode(const void *p, size_t len, char *out);
 /* Exactly `len` bytes from 2*len digits of either case; false otherwise. */
 bool hex_decode(struct slice s, void *out, size_t len);
 
-/* Constant time in the length of `given`: no early exit tells how much matched. Length itself is not secret.
- * An empty secret equals nothing: a credential that was never set must not open a door. */
+/* Constant time in the length of `given`: no early exit tells how much matched. Length itself is
+ * not secret. An empty secret equals nothing: a credential that was never set must not open a door.
+ */
 bool secret_eq(struct slice given, struct slice secret);
 /* "Basic base64(user:password)" as an Authorization value; constant-time. */
 bool basic_auth_eq(struct slice authorization, struct slice user, struct slice password);

@@ -200,7 +200,7 @@ static void pack_ring(struct buf *b, const struct ring *r)
 
 struct slice frequency_pack(const struct frequency *f, struct arena *a)
 {
-    CLEANUP(buf_release) struct buf b = BUF_INIT(64 * 1024);
+    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)64 << 10);
     struct frequency copy = *f;
     struct ring rings[RINGS];
     int64_t before = 0;

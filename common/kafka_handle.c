@@ -117,7 +117,8 @@ int kafka_handle(rd_kafka_type_t type, const rd_kafka_conf_t *c, rd_kafka_t **re
 
 int kafka_name(const char *prefix, const char *name, char out[KAFKA_NAME_MAX], struct err *e)
 {
-    int n = snprintf(out, KAFKA_NAME_MAX, "%s%s", prefix ? prefix : "", name);
+    const bool some = prefix && prefix[0];
+    int n = snprintf(out, KAFKA_NAME_MAX, "%s%s%s", some ? prefix : "", some ? "." : "", name);
     if (n < 0 || n >= KAFKA_NAME_MAX)
         return err_set(e, -ENAMETOOLONG, "kafka: the name %.60s... is too long", name);
     return 0;
@@ -126,7 +127,7 @@ int kafka_name(const char *prefix, const char *name, char out[KAFKA_NAME_MAX], s
 const char *kafka_short_name(const char *prefix, const char *full)
 {
     size_t n = prefix ? strlen(prefix) : 0;
-    return n && strncmp(full, prefix, n) == 0 ? full + n : full;
+    return n && strncmp(full, prefix, n) == 0 && full[n] == '.' ? full + n + 1 : full;
 }
 
 int kafka_errno(rd_kafka_resp_err_t code)

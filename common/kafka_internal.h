@@ -30,7 +30,7 @@ int kafka_conf_set(rd_kafka_conf_t *c, const struct kafka_property *p, struct er
 int kafka_handle(rd_kafka_type_t type, const rd_kafka_conf_t *c, rd_kafka_t **ret,
                  struct err *e) MUST_CHECK;
 
-/* prefix + name; -ENAMETOOLONG. The prefix brings its own separator. */
+/* prefix.name, or name when there is no prefix; -ENAMETOOLONG. */
 int kafka_name(const char *prefix, const char *name, char out[KAFKA_NAME_MAX],
                struct err *e) MUST_CHECK;
 /* The name again: a pointer into `full`. */

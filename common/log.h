@@ -64,7 +64,8 @@ void log_write(enum log_level level, const struct kv *fields);
  *     if (log_allow(&limit, &dropped)) log_warn(EV("redis_down"), KV("dropped", dropped));
  */
 struct log_limit {
-    _Atomic int64_t window; /* minute << 32 | lines written in it: one word, so that the limit is exact */
+    _Atomic int64_t
+        window; /* minute << 32 | lines written in it: one word, so that the limit is exact */
     uint32_t per_minute;
     _Atomic uint32_t dropped;
 };

@@ -19,8 +19,8 @@ CLEANUP_DEFINE(redisReply *, redis_reply_free);
 
 struct redis;
 
-/* Connects lazily. url: redis://[[user]:password@]host[:port][/db] (%XX undone) or unix:///path. Empty: every call gives
- * -ENOTCONN. Not thread-safe. */
+/* Connects lazily. url: redis://[[user]:password@]host[:port][/db] (%XX undone) or unix:///path.
+ * Empty: every call gives -ENOTCONN. Not thread-safe. */
 int redis_open(const struct redis_settings *s, struct redis **ret, struct err *e) MUST_CHECK;
 void redis_close(struct redis *r);
 CLEANUP_DEFINE(struct redis *, redis_close);

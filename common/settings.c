@@ -41,7 +41,7 @@ static const struct conf_key kafka_keys[] = {
     CONF(T, linger, CONF_DURATION, "1ms", 0, "how long a producer waits for company"),
     CONF(T, fetch_wait, CONF_DURATION, "20ms", 0, "how long a broker waits for data"),
     CONF(T, queue_messages, CONF_U32, "100000", 0, "records waiting in a producer"),
-    CONF(T, group_prefix, CONF_STR, "tocsin-", 0, "begins every consumer group's name"),
+    CONF(T, group_prefix, CONF_STR, "tocsin", 0, "begins every consumer group's name"),
     CONF_END,
 };
 #undef T
@@ -428,8 +428,8 @@ static const struct {
     const char *section;
     bool works;
 } trees[] = {
-    {"global", true},         {"route", true},     {"receivers", true},
-    {"sources", true},        {"playbooks", true}, {"inhibit_rules", false},
+    {"global", true},          {"route", true},      {"receivers", true},
+    {"sources", true},         {"playbooks", true},  {"inhibit_rules", false},
     {"time_intervals", false}, {"templates", false}, {"mute_time_intervals", false},
     {"tracing", false},
 };
@@ -438,7 +438,8 @@ int settings_finish(struct conf *c, struct err *e)
 {
     for (size_t i = 0; i < sizeof(trees) / sizeof(*trees); i++) {
         const struct yaml *node = conf_yaml(c, trees[i].section);
-        if (node && !trees[i].works && conf_warn(c, node, "\"%s\" has no effect yet", trees[i].section) < 0)
+        if (node && !trees[i].works &&
+            conf_warn(c, node, "\"%s\" has no effect yet", trees[i].section) < 0)
             return err_set(e, -ENOMEM, "out of memory");
     }
     return conf_finish(c, e);

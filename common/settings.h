@@ -123,7 +123,7 @@ struct settings {
 int settings_load(struct conf *c, struct settings *ret, struct err *e) MUST_CHECK;
 
 /*
- * After the service read its own trees: the sections that only other services read are known, those of Alertmanager that have no
- * effect here give a warning, anything else is an error (conf_finish).
+ * After the service read its own trees: the sections that only other services read are known, those
+ * of Alertmanager that have no effect here give a warning, anything else is an error (conf_finish).
  */
 int settings_finish(struct conf *c, struct err *e) MUST_CHECK;

@@ -1,6 +1,6 @@
 /*
- * The YAML tree as conf.c sees it; everybody else goes through the yaml_*() accessors of common/conf.h.
- * Nodes are immutable and live in the arena they were loaded into.
+ * The YAML tree as conf.c sees it; everybody else goes through the yaml_*() accessors of
+ * common/conf.h. Nodes are immutable and live in the arena they were loaded into.
  */
 #pragma once
 
@@ -24,9 +24,11 @@ struct yaml {
     struct yaml_member *v;
 };
 
-/* One document; *ret is NULL when the text is empty. `file` must live as long as the arena. Aliases and merge keys are expanded;
- * duplicate keys, tags of an application, too deep or too large trees are -EINVAL. */
-int yaml_load(const char *file, struct slice text, struct arena *a, const struct yaml **ret, struct err *e) MUST_CHECK;
+/* One document; *ret is NULL when the text is empty. `file` must live as long as the arena. Aliases
+ * and merge keys are expanded; duplicate keys, tags of an application, too deep or too large trees
+ * are -EINVAL. */
+int yaml_load(const char *file, struct slice text, struct arena *a, const struct yaml **ret,
+              struct err *e) MUST_CHECK;
 
 /* The best guess at what `word` should have been. */
 struct nearest {

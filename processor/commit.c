@@ -27,18 +27,19 @@ struct committer {
 
 int committer_new(const struct committer_options *o, struct committer **ret, struct err *e)
 {
-    CLEANUP(committer_free) struct committer *c = calloc(1, sizeof(*c));
+    struct committer *c = calloc(1, sizeof(*c));
     int rc;
 
     if (!c)
         return err_set(e, -ENOMEM, "out of memory");
     c->o = *o;
     c->a = arena_new(TRANSACTION_MEMORY);
-    if (!c->a)
-        return err_set(e, -ENOMEM, "out of memory");
-    if ((rc = pg_open(&o->settings->postgres, "tocsin-processor", &c->pg, e)) < 0 ||
-        (rc = copies_new(&o->settings->redis, &c->copies, e)) < 0)
+    rc = c->a ? pg_open(&o->settings->postgres, "tocsin-processor", &c->pg, e)
+              : err_set(e, -ENOMEM, "out of memory");
+    if (rc < 0 || (rc = copies_new(&o->settings->redis, &c->copies, e)) < 0) {
+        committer_free(c);
         return rc;
+    }
     c->batches = counter_new("tocsin_batches_total", "Batches committed.", "");
     c->records = counter_new("tocsin_records_total", "Records committed.", "");
     c->alerts = counter_new("tocsin_alert_reports_total", "Alert reports merged.", "");
@@ -51,7 +52,7 @@ int committer_new(const struct committer_options *o, struct committer **ret, str
     c->latency = histogram_new("tocsin_commit_latency_seconds",
                                "From the receipt of a record to its commit, oldest of each batch.",
                                "", latency_bounds, latency_bound_n);
-    *ret = TAKE(c);
+    *ret = c;
     return 0;
 }
 
@@ -67,10 +68,15 @@ void committer_free(struct committer *c)
 
 /* ---- what belongs to records rather than alerts ---- */
 
+struct moves {
+    struct offset_move *v;
+    size_t n;
+};
+
 static int advance(struct committer *c, const struct batch *b, size_t from, size_t to,
-                   struct offset_move **ret, size_t *ret_n, struct err *e)
+                   struct moves *ret, struct err *e)
 {
-    struct batch_position *v;
+    struct batch_position *v = NULL;
     size_t n = 0;
 
     if (batch_positions(b, from, to, c->a, &v) < 0)
@@ -81,8 +87,7 @@ static int advance(struct committer *c, const struct batch *b, size_t from, size
     for (size_t i = 0; i < b->position_n; i++)
         if (v[i].next != v[i].expected)
             steps[n++] = (struct offset_move){v[i].topic, v[i].partition, v[i].expected, v[i].next};
-    *ret = steps;
-    *ret_n = n;
+    *ret = (struct moves){steps, n};
     return 0;
 }
 
@@ -134,7 +139,7 @@ static int remember_deliveries(struct committer *c, struct batch *b, size_t from
     }
     if (n == 0)
         return 0;
-    qsort(v, n, sizeof(*v), by_delivery);
+    qsort(v, n, sizeof(struct batch_record *), by_delivery);
     for (size_t i = 0; i < n; i++) {
         skip(v[i], true);
         if (i > 0 && same_delivery(v[i - 1], v[i]))
@@ -196,7 +201,7 @@ static int store_beats(struct committer *c, const struct batch *b, size_t from, 
 static int store_dead(struct committer *c, const struct batch_record *r, const char *stage,
                       const char *reason, struct err *e)
 {
-    CLEANUP(buf_release) struct buf h = BUF_INIT(64 * 1024);
+    CLEANUP(buf_release) struct buf h = BUF_INIT((size_t)64 << 10);
     struct pg_args *p = pg_args(c->a);
 
     buf_puts(&h, "{\"reason\":");
@@ -260,13 +265,13 @@ static int gather(struct committer *c, const struct batch *b, size_t from, size_
 }
 
 static int statements(struct committer *c, struct batch *b, size_t from, size_t to,
-                      const struct offset_move *steps, size_t step_n, struct work *w, struct err *e)
+                      const struct moves *m, struct work *w, struct err *e)
 {
-    struct input *inputs;
-    size_t n;
+    struct input *inputs = NULL;
+    size_t n = 0;
     int rc;
 
-    if ((rc = offsets_advance(c->pg, c->a, &c->o.group, steps, step_n, e)) < 0 ||
+    if ((rc = offsets_advance(c->pg, c->a, &c->o.group, m->v, m->n, e)) < 0 ||
         (rc = store_records(c, b, from, to, e)) < 0 ||
         (rc = gather(c, b, from, to, &inputs, &n, e)) < 0 ||
         (rc = work_sort(w, inputs, n, e)) < 0 || (rc = work_guess(w, c->pg, e)) < 0)
@@ -279,17 +284,16 @@ static int statements(struct committer *c, struct batch *b, size_t from, size_t 
 static int transaction(struct committer *c, struct batch *b, size_t from, size_t to, struct work *w,
                        struct err *e)
 {
-    struct offset_move *steps;
-    size_t n;
+    struct moves m = {0};
     int rc;
 
     arena_reset(c->a);
     *w = (struct work){
         .settings = c->o.settings, .routes = c->o.routes, .a = c->a, .now_ms = clock_now_ms()};
-    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &steps, &n, e)) < 0 ||
+    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &m, e)) < 0 ||
         (rc = pg_begin(c->pg, e)) < 0)
         return rc;
-    if ((rc = statements(c, b, from, to, steps, n, w, e)) < 0) {
+    if ((rc = statements(c, b, from, to, &m, w, e)) < 0) {
         pg_rollback(c->pg);
         return rc;
     }
@@ -299,15 +303,14 @@ static int transaction(struct committer *c, struct batch *b, size_t from, size_t
 /* Step over one record that the database will never take, and say why. */
 static int bury(struct committer *c, struct batch *b, size_t i, const char *why, struct err *e)
 {
-    struct offset_move *steps;
-    size_t n;
+    struct moves m = {0};
     int rc;
 
     arena_reset(c->a);
-    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, i, i + 1, &steps, &n, e)) < 0 ||
+    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, i, i + 1, &m, e)) < 0 ||
         (rc = pg_begin(c->pg, e)) < 0)
         return rc;
-    if ((rc = offsets_advance(c->pg, c->a, &c->o.group, steps, n, e)) < 0 ||
+    if ((rc = offsets_advance(c->pg, c->a, &c->o.group, m.v, m.n, e)) < 0 ||
         (rc = store_dead(c, &b->v[i], "store", why, e)) < 0) {
         pg_rollback(c->pg);
         return rc;
@@ -322,14 +325,13 @@ static int bury(struct committer *c, struct batch *b, size_t i, const char *why,
 static int was_committed(struct committer *c, const struct batch *b, size_t from, size_t to,
                          struct err *e)
 {
-    struct offset_move *steps;
-    size_t n;
+    struct moves m = {0};
     int rc;
 
     arena_reset(c->a);
-    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &steps, &n, e)) < 0)
+    if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &m, e)) < 0)
         return rc;
-    return offsets_moved(c->pg, c->a, &c->o.group, steps, n, e);
+    return offsets_moved(c->pg, c->a, &c->o.group, m.v, m.n, e);
 }
 
 static int pause_before_retry(struct committer *c, uint32_t attempt, const struct err *why)
@@ -346,7 +348,7 @@ static int pause_before_retry(struct committer *c, uint32_t attempt, const struc
     while (clock_monotonic_ms() < until) {
         if (atomic_load(c->o.stop))
             return -ECANCELED;
-        const struct timespec ts = {.tv_nsec = 10 * 1000 * 1000};
+        const struct timespec ts = {.tv_nsec = 10L * 1000 * 1000};
         (void)nanosleep(&ts, NULL);
     }
     return 0;
@@ -390,30 +392,42 @@ static int halve(struct committer *c, struct batch *b, size_t from, size_t to, s
     return rc < 0 ? rc : run_range(c, b, mid, to, e);
 }
 
+static bool never_fits(int rc, uint32_t attempt)
+{
+    return rc == -ERANGE || rc == -ENOMEM || rc == -EBADMSG || (rc == -EEXIST && attempt > 0);
+}
+
+/* The connection is gone and with it the answer: wait for the database, then see whether the commit
+ * was. 1 it was, 0 it was not, else as was_committed(). */
+static int look_up(struct committer *c, const struct batch *b, size_t from, size_t to,
+                   uint32_t *attempt, struct err *e)
+{
+    int rc;
+
+    do {
+        if (pause_before_retry(c, (*attempt)++, e) < 0)
+            return -ECANCELED;
+        rc = was_committed(c, b, from, to, e);
+    } while (rc == -ENOTCONN || rc == -EBUSY);
+    return rc;
+}
+
 static int run_range(struct committer *c, struct batch *b, size_t from, size_t to, struct err *e)
 {
-    struct work w;
-
     for (uint32_t attempt = 0;; attempt++) {
         const int64_t began = clock_monotonic_ms();
+        struct work w;
         int rc = transaction(c, b, from, to, &w, e);
         if (rc == 0) {
             committed(c, b, from, to, &w, began);
             return 0;
         }
-        if (rc == -ERANGE || rc == -ENOMEM || rc == -EBADMSG || (rc == -EEXIST && attempt > 0)) {
+        if (never_fits(rc, attempt))
             rc = halve(c, b, from, to, e);
-            if (!is_transient(rc, 0))
-                return rc;
-        }
-        if (!is_transient(rc, attempt))
+        if (rc == 0 || !is_transient(rc, attempt))
             return rc;
         if (rc == -ENOTCONN) {
-            do {
-                if (pause_before_retry(c, attempt++, e) < 0)
-                    return -ECANCELED;
-                rc = was_committed(c, b, from, to, e);
-            } while (rc == -ENOTCONN || rc == -EBUSY);
+            rc = look_up(c, b, from, to, &attempt, e);
             if (rc != 0)
                 return rc > 0 ? 0 : rc;
         } else if (pause_before_retry(c, attempt, e) < 0) {

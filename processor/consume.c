@@ -17,6 +17,7 @@
 #define QUEUE_DEPTH 2
 #define DECODED_MEMORY ((size_t)512 << 20)
 #define POSITIONS 1024
+#define POLL_MESSAGES 64
 #define CURRENT_LAG_MS (10 * MS_SECOND)
 #define CURRENT_WORD_MS (5 * MS_SECOND)
 #define BROKER_TIMEOUT_MS 5000
@@ -101,8 +102,9 @@ static struct batch *queue_take(struct consume *c)
         (void)pthread_cond_wait(&c->changed, &c->lock);
     if (c->queued > 0) {
         b = c->queue[0];
-        memmove(c->queue, c->queue + 1, (c->queued - 1) * sizeof(*c->queue));
         c->queued--;
+        for (size_t i = 0; i < c->queued; i++)
+            c->queue[i] = c->queue[i + 1];
         c->busy = true;
     }
     (void)pthread_mutex_unlock(&c->lock);
@@ -184,7 +186,10 @@ static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, 
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)16 << 20);
     struct offset_row *rows = a ? arena_array(a, n + 1, struct offset_row) : NULL;
     const struct offset_group g = group_of(c);
-    int rc = rows ? pg_connect(c->pg, e) : err_set(e, -ENOMEM, "out of memory");
+
+    if (!rows)
+        return err_set(e, -ENOMEM, "out of memory");
+    int rc = pg_connect(c->pg, e);
 
     for (size_t i = 0; i < n && rc == 0; i++) {
         rows[i] = (struct offset_row){.topic = p[i].topic, .partition = p[i].partition};
@@ -280,7 +285,7 @@ static int wait_for_database(struct consume *c, struct err *e)
 
     if (log_allow(&limit, &dropped))
         log_warn(EV("database_away"), KV("reason", e->msg), KV("dropped", dropped));
-    const struct timespec ts = {.tv_nsec = 200 * 1000 * 1000};
+    const struct timespec ts = {.tv_nsec = 200L * 1000 * 1000};
     (void)nanosleep(&ts, NULL);
     return atomic_load(&c->stop) || atomic_load(&c->draining) ? -ECANCELED : 0;
 }
@@ -372,48 +377,60 @@ static void say_current(struct consume *c)
                   KV("reason", e.msg)); /* void in 30 s, which is what it means */
 }
 
+/* How long to wait for the next message; 0: close the batch. When its time is up but nobody waits
+ * for it, it grows with the backlog. */
+static int64_t patience(struct consume *c, const struct batch *b, int64_t until)
+{
+    if (b->n == 0)
+        return 100;
+    const int64_t left = until - clock_monotonic_ms();
+    if (left > 0)
+        return left;
+    return queue_room(c, 0, 0) ? 0 : 2;
+}
+
+/* True when the batch must be closed: a record that goes alone. What came with it is read again. */
+static bool take_all(struct consume *c, struct batch *b, struct kafka_message *m, int n,
+                     size_t *bytes)
+{
+    for (int i = 0; i < n; i++) {
+        *bytes += m[i].value.len;
+        if (!take(c, b, &m[i]))
+            continue;
+        for (int j = i + 1; j < n; j++)
+            kafka_message_free(&m[j]);
+        if (i + 1 < n)
+            atomic_store(&c->reset, true);
+        return true;
+    }
+    return false;
+}
+
 /* Fill one batch: until it is full, or `batch_wait` after its first record when the committer is
  * idle by then. NULL: out of memory. */
 static struct batch *read_batch(struct consume *c)
 {
     const struct processor_settings *s = &c->o.settings->processor;
     CLEANUP(batch_free) struct batch *b = batch_new(s->batch_records, POSITIONS, DECODED_MEMORY);
-    struct kafka_message m[64];
-    int64_t until = 0;
+    struct kafka_message m[POLL_MESSAGES];
+    int64_t until = 0, wait;
     size_t bytes = 0;
-    bool full = false;
 
-    if (!b)
-        return NULL;
-    b->epoch = partitions_epoch(c->partitions);
-    while (!full && !atomic_load(&c->stop) && !atomic_load(&c->draining)) {
+    while (b && b->n < b->cap && (wait = patience(c, b, until)) > 0 && !atomic_load(&c->stop) &&
+           !atomic_load(&c->draining)) {
         struct err e = {0};
-        int64_t left = b->n == 0 ? 100 : until - clock_monotonic_ms();
-        size_t want = b->cap - b->n < 64 ? b->cap - b->n : 64;
-        /* Time is up, but nobody waits for the batch: let it grow with the backlog. */
-        if (left <= 0 && !queue_room(c, 0, 0))
-            left = 2;
-        if (left <= 0 || want == 0)
-            break;
-        const int got = kafka_poll(c->kafka, m, want, left, &e);
+        const size_t room = b->cap - b->n;
+        const int got =
+            kafka_poll(c->kafka, m, room < POLL_MESSAGES ? room : POLL_MESSAGES, wait, &e);
         if (got < 0)
             log_warn(EV("kafka_poll"), KV("reason", e.msg));
-        if (b->n == 0 && got > 0) {
+        if (b->n == 0) {
             until = clock_monotonic_ms() + s->batch_wait;
             b->epoch = partitions_epoch(c->partitions);
         }
-        for (int i = 0; i < got; i++) {
-            bytes += m[i].value.len;
-            if (full) /* probation began within this poll: read the rest again */
-                kafka_message_free(&m[i]);
-            else
-                full = take(c, b, &m[i]);
-        }
-        if (full && got > 1)
-            atomic_store(&c->reset, true);
-        full = full || bytes >= s->batch_bytes ||
-               (b->n > 0 && b->epoch != partitions_epoch(c->partitions));
-        if (b->n == 0)
+        const bool close = take_all(c, b, m, got, &bytes);
+        if (close || b->n == 0 || bytes >= s->batch_bytes ||
+            b->epoch != partitions_epoch(c->partitions))
             break;
     }
     return TAKE(b);

@@ -289,8 +289,9 @@ static void derive_end(const struct facts *f, struct alert_state *ret)
         const struct order *last =
             i < f->start_n ? &f->starts[i].last : &f->marks[f->mark_n - 1].order;
         const struct fact_end *e = end_of(f, i < f->start_n ? f->starts[i].start : last->at, last);
-        const int64_t at = !e                        ? 0
-                           : e->silence              ? e->end
+        if (!e)
+            continue;
+        const int64_t at = e->silence                ? e->end
                            : before(last, &e->first) ? e->first.at
                                                      : e->last.at;
         if (at > ret->ended_at) {
@@ -402,7 +403,7 @@ static void put_order(struct buf *b, const struct order *o)
 
 struct slice facts_pack(const struct facts *f, struct arena *a)
 {
-    CLEANUP(buf_release) struct buf b = BUF_INIT(64 * 1024);
+    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)64 << 10);
 
     put_int(&b, PACK_VERSION, 1);
     put_int(&b, f->start_n, 1);

@@ -54,7 +54,7 @@ static struct touch *touch_new(struct touches *t, struct arena *a)
 static int labels_of(struct work *w, const struct alert_work *al, const struct change *c,
                      enum severity severity, struct labels *ret, struct err *e)
 {
-    struct labels own;
+    struct labels own = {0};
     struct slice source = al->source;
 
     if (al->said) {
@@ -70,7 +70,7 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
 {
     const struct alert_work *al = (const struct alert_work *)(const void *)n->alert;
     const struct route *routes[ROUTES_PER_ALERT];
-    struct labels labels;
+    struct labels labels = {0};
     const enum severity severity = n->kind == NEWS_RESOLVED ? al->severity : n->severity;
     int rc = labels_of(w, al, n->change, severity, &labels, e);
 
@@ -144,7 +144,7 @@ static bool group_columns_make(struct group_columns *c, size_t cap, struct arena
 
 static struct slice labels_json(struct arena *a, struct labels l)
 {
-    CLEANUP(buf_release) struct buf b = BUF_INIT(16 * 1024 * 1024);
+    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)16 << 20);
 
     labels_to_json(&b, l);
     return b.failed ? (struct slice){NULL, 0} : arena_slice(a, (struct slice){b.p, b.len});
@@ -377,7 +377,8 @@ int reach_store(struct work *w, struct pg *pg, struct err *e)
             rc = touch_news(w, &w->news.v[i], &t, e);
     if (rc < 0)
         return rc;
-    qsort(t.v, t.n, sizeof(*t.v), touch_cmp);
+    if (t.n > 0)
+        qsort(t.v, t.n, sizeof(*t.v), touch_cmp);
     w->due_now = true;
     if ((rc = store_groups(w, pg, &t, e)) == 0 && (rc = store_members(w, pg, &t, e)) == 0 &&
         (rc = store_digest_items(w, pg, &t, e)) == 0 && (rc = wake_incidents(w, pg, e)) == 0)

@@ -47,7 +47,7 @@ int work_sort(struct work *w, const struct input *inputs, size_t n, struct err *
     for (size_t i = 0; i < n; i++)
         if (!inputs[i].skip)
             sorted[used++] = &inputs[i];
-    qsort(sorted, used, sizeof(*sorted), by_alert);
+    qsort(sorted, used, sizeof(const struct input *), by_alert);
     w->alerts = arena_array(w->a, used ? used : 1, struct alert_work);
     if (!w->alerts)
         return no_memory(e);
@@ -396,7 +396,7 @@ static int insert_alerts(struct work *w, struct pg *pg, struct err *e)
     int64_t *fps = arena_array(w->a, w->alert_n + 1, int64_t),
             *at = arena_array(w->a, w->alert_n + 1, int64_t);
     int32_t *severity = arena_array(w->a, w->alert_n + 1, int32_t);
-    CLEANUP(buf_release) struct buf b = BUF_INIT(64 * 1024 * 1024);
+    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)64 << 20);
     const size_t cap = w->alert_n;
     size_t n = 0;
 

@@ -38,7 +38,7 @@ static int take_inputs(struct work *w, struct alert_work *al, struct report **re
 static int change_alert(struct work *w, struct alert_work *al, struct err *e)
 {
     const struct merge_limits lim = work_limits(w);
-    struct report *reports;
+    struct report *reports = NULL;
     struct facts facts;
     int rc = facts_unpack(al->packed, &facts, e);
 

@@ -298,7 +298,7 @@ static int alert_columns_add(struct work *w, struct alert_columns *c, const stru
     c->title[i] = c->description[i] = c->link[i] = c->annotations[i] = keep;
     if (!ev)
         return 0;
-    CLEANUP(buf_release) struct buf b = BUF_INIT(16 * 1024 * 1024);
+    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)16 << 20);
     labels_to_json(&b, ev->annotations);
     c->annotations[i] = arena_slice(w->a, (struct slice){b.p, b.len});
     c->title[i] = ev->title.p ? ev->title : SLICE_LIT("");

@@ -22,7 +22,7 @@ enum { TOPICS = sizeof topics / sizeof *topics };
 
 static void print_topic(const struct kafka_settings *s, const char *before, const char *name)
 {
-    printf("%s%s%s\n", before, s->topic_prefix, name);
+    printf("%s%s%s%s\n", before, s->topic_prefix, s->topic_prefix[0] ? "." : "", name);
 }
 
 /* One by one, so that each line is true when it is printed and a failure names its topic. */

@@ -46,8 +46,8 @@ static int set_up(void **state)
     rd_kafka_mock_topic_create(f->cluster, "unit.raw.a", PARTITIONS, 1);
     f->s = (struct kafka_settings){
         .brokers = rd_kafka_mock_cluster_bootstraps(f->cluster),
-        .topic_prefix = "unit.",
-        .group_prefix = "unit-",
+        .topic_prefix = "unit",
+        .group_prefix = "unit",
         .client_id = "test",
         .partitions = PARTITIONS,
         .replication_factor = 1,
