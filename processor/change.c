@@ -36,7 +36,7 @@ static void take_back(struct run *r, struct slice identity)
     struct change_list *out = r->out;
 
     for (size_t i = 0; i < out->n; i++) {
-        if (out->v[i].occurrence.p && slice_eq(out->v[i].occurrence, identity)) {
+        if (out->v[i].occurrence.p && identity.p && slice_eq(out->v[i].occurrence, identity)) {
             out->v[i].occurrence = (struct slice){NULL, 0};
             return;
         }
