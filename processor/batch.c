@@ -53,10 +53,12 @@ static bool decode_beat(struct batch *b, struct batch_record *r, struct err *e)
     json_t *doc = json_tree(r->message.value, b->a, e);
     if (!doc)
         return false;
+    const int64_t at = json_integer_value(json_object_get(doc, "at"));
+    const int64_t age = json_integer_value(json_object_get(doc, "oldest_spooled_ms"));
     r->beat = (struct beat){
         .ingest = json_str(doc, "id", b->a),
-        .at = json_integer_value(json_object_get(doc, "at")),
-        .oldest_spooled = json_integer_value(json_object_get(doc, "oldest_spooled")),
+        .at = at,
+        .oldest_spooled = age > 0 ? at - age : 0,
         .farewell = json_is_true(json_object_get(doc, "farewell")),
     };
     if (r->beat.ingest.len == 0 || r->beat.at <= 0)
