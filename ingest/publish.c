@@ -202,7 +202,7 @@ static void success(struct publisher *p)
 static void job_report(struct publisher *p, struct job *j, int err_code, const char *err_text)
 {
     (void)pthread_mutex_lock(&p->lock);
-    if (err_code != 0 && err_code != TOO_LARGE)
+    if (err_code != 0 && err_code != TOO_LARGE && !p->stopping)
         miss(p, err_text);
     if (j->state == JOB_OUT) {
         unlist(p, j);

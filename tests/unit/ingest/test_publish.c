@@ -1,0 +1,244 @@
+/* The publisher against librdkafka's mock cluster, which comes and goes. */
+#include "testing.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include "common/clock.h"
+#include "ingest/publish.h"
+
+struct fixture {
+    rd_kafka_t *host;
+    rd_kafka_mock_cluster_t *cluster;
+    struct settings s;
+    char dir[64];
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    size_t n, by[OUTCOME_UNFIT + 1];
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    char why[256];
+    assert_non_null(f);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)rd_kafka_conf_set(conf, "log_level", "0", why, sizeof(why));
+    f->host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
+    f->cluster = rd_kafka_mock_cluster_new(f->host, 1);
+    assert_int_equal(rd_kafka_mock_topic_create(f->cluster, "unit.raw.a", 1, 1), 0);
+    assert_int_equal(rd_kafka_mock_topic_create(f->cluster, "unit.beat", 1, 1), 0);
+    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/test_publish.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    f->s.kafka = (struct kafka_settings){.brokers = rd_kafka_mock_cluster_bootstraps(f->cluster),
+                                         .topic_prefix = "unit.",
+                                         .group_prefix = "unit-",
+                                         .client_id = "test",
+                                         .partitions = 1,
+                                         .replication_factor = 1,
+                                         .min_insync_replicas = 1,
+                                         .ack_timeout = 5000,
+                                         .session_timeout = 6000,
+                                         .linger = 1,
+                                         .fetch_wait = 10,
+                                         .queue_messages = 1000};
+    f->s.ingest = (struct ingest_settings){.spool_dir = f->dir, .spool_max = 1 << 20};
+    (void)pthread_mutex_init(&f->lock, NULL);
+    (void)pthread_cond_init(&f->cond, NULL);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    rd_kafka_mock_cluster_destroy(f->cluster);
+    rd_kafka_destroy(f->host);
+    char command[128];
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a directory of our own */
+    (void)pthread_mutex_destroy(&f->lock);
+    (void)pthread_cond_destroy(&f->cond);
+    free(f);
+    return 0;
+}
+
+static void on_outcome(void *ctx, enum outcome o)
+{
+    struct fixture *f = ctx;
+    (void)pthread_mutex_lock(&f->lock);
+    f->by[o]++;
+    f->n++;
+    (void)pthread_cond_broadcast(&f->cond);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+static void await(struct fixture *f, size_t n)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    while (f->n < n)
+        (void)pthread_cond_wait(&f->cond, &f->lock);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+static struct publisher *open_as(struct fixture *f, const char *id)
+{
+    struct publisher *p = NULL;
+    struct err e = {0};
+    if (publisher_new(&f->s, id, &p, &e) < 0)
+        fail_msg("%s", e.msg);
+    return p;
+}
+
+static struct publisher *open_publisher(struct fixture *f)
+{
+    return open_as(f, "first");
+}
+
+static void send_one(struct fixture *f, struct publisher *p, const char *key, size_t size)
+{
+    static char value[2 << 20];
+    static const struct kafka_header h = {"v", {"1", 1}};
+    const struct spool_record r = {.topic = SLICE_LIT("raw.a"),
+                                   .key = slice_of(key),
+                                   .value = {value, size},
+                                   .headers = &h,
+                                   .header_n = 1,
+                                   .at = 1700000000000};
+    publish(p, &r, on_outcome, f);
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec t = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+static size_t spooled(struct publisher *p)
+{
+    struct publisher_state s;
+    publisher_state(p, &s);
+    return s.spool.records;
+}
+
+static bool is_open(struct publisher *p)
+{
+    struct publisher_state s;
+    publisher_state(p, &s);
+    return s.breaker_open;
+}
+
+static void test_acknowledged(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    for (int i = 0; i < 50; i++)
+        send_one(f, p, i % 2 ? "k" : NULL, 100);
+    await(f, 50);
+    assert_int_equal(f->by[OUTCOME_ACKNOWLEDGED], 50);
+    assert_int_equal(spooled(p), 0);
+    assert_false(is_open(p));
+}
+
+static void test_an_outage_goes_to_the_spool_and_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 200;
+    (void)rd_kafka_mock_broker_set_down(f->cluster, 1);
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    send_one(f, p, "k", 10);
+    await(f, 1);
+    assert_int_equal(f->by[OUTCOME_SPOOLED], 1);
+    assert_true(is_open(p));
+    for (int i = 0; i < 20; i++)
+        send_one(f, p, i % 2 ? "k" : NULL, 10);
+    await(f, 21);
+    assert_int_equal(f->by[OUTCOME_SPOOLED], 21);
+    assert_int_equal(spooled(p), 21);
+    (void)rd_kafka_mock_broker_set_up(f->cluster, 1);
+    while (spooled(p) > 0 || is_open(p))
+        pause_ms(10);
+    f->s.kafka.ack_timeout = 200;
+    send_one(f, p, "k", 10);
+    await(f, 22);
+    assert_int_equal(f->by[OUTCOME_REFUSED], 0);
+}
+
+static void test_without_a_spool_it_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 200;
+    f->s.ingest.spool_dir = "";
+    (void)rd_kafka_mock_broker_set_down(f->cluster, 1);
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    send_one(f, p, "k", 10);
+    send_one(f, p, NULL, 10);
+    await(f, 2);
+    assert_int_equal(f->by[OUTCOME_REFUSED], 2);
+    assert_true(is_open(p));
+    (void)rd_kafka_mock_broker_set_up(f->cluster, 1);
+    while (is_open(p)) /* by a probe: no record is needed for it */
+        pause_ms(10);
+}
+
+static void test_a_full_spool_refuses(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 200;
+    f->s.ingest.spool_max = 5000;
+    (void)rd_kafka_mock_broker_set_down(f->cluster, 1);
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    for (size_t i = 0; i < 10; i++) {
+        send_one(f, p, "k", 1000);
+        await(f, i + 1);
+    }
+    assert_int_equal(f->by[OUTCOME_SPOOLED], 4);
+    assert_int_equal(f->by[OUTCOME_REFUSED], 6);
+}
+
+static void test_too_large_for_kafka_never_reaches_the_spool(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    send_one(f, p, "k", 1100000);
+    await(f, 1);
+    assert_int_equal(f->by[OUTCOME_UNFIT], 1);
+    assert_int_equal(spooled(p), 0);
+}
+
+/* Everybody who waits is told before the end, and what was told safe is found by the next process.
+ */
+static void test_the_end_leaves_nobody_waiting(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 60000;
+    (void)rd_kafka_mock_broker_set_down(f->cluster, 1);
+    struct publisher *p = open_publisher(f);
+    for (int i = 0; i < 30; i++)
+        send_one(f, p, NULL, 10);
+    publisher_free(p);
+    assert_int_equal(f->n, 30);
+    assert_int_equal(f->by[OUTCOME_SPOOLED], 30);
+    p = open_as(f, "second");
+    assert_int_equal(spooled(p), 30);
+    publisher_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_acknowledged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_outage_goes_to_the_spool_and_comes_back, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_without_a_spool_it_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_full_spool_refuses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_too_large_for_kafka_never_reaches_the_spool, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_the_end_leaves_nobody_waiting, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
