@@ -73,7 +73,7 @@ int lock_groups(struct pg *pg, struct arena *a, const struct lock_keys *k, PGres
     pg_uuids(p, k->uuids, k->n);
     return pg_query(pg,
                     LOCKING("t.tenant, t.id, kind, receiver, route, labels::text, incident_id, "
-                            "moved, since, flushed_at, "
+                            "routed_by::text, since, flushed_at, "
                             "seq, told::text",
                             "groups", "id", "$1::text[], $2::uuid[]"),
                     p, ret, e);
