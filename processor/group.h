@@ -70,7 +70,8 @@ enum due_kind {
     DUE_RESOLVED,
     DUE_REPEAT,
     DUE_ALERTS,
-    DUE_DIGEST
+    DUE_DIGEST,
+    DUE_KINDS /* one more than the last */
 };
 const char *due_name(enum due_kind k); /* the `kind` of a notification row */
 

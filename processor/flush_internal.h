@@ -1,0 +1,65 @@
+/* One flush at work; for flush*.c only. */
+#pragma once
+
+#include "common/locks.h"
+#include "processor/flush.h"
+#include "processor/group.h"
+
+struct member {
+    uint64_t fingerprint;
+    bool firing;
+};
+
+/* One group under its lock, and what it is about. */
+struct target {
+    struct slice tenant, receiver_name, told, routed_by, labels_json, source;
+    struct uuid id, incident;
+    enum group_kind kind;
+    const struct route *route;       /* of the configuration, or `gone` in flush_read.c */
+    const struct receiver *receiver; /* NULL: left the configuration */
+    struct labels labels;
+    struct standing is; /* lists of alerts apart: they differ per integration */
+    enum severity severity;
+    bool found;             /* kind incident: its row is there */
+    struct member *members; /* kind alerts, ascending */
+    size_t member_n;
+    struct slice items; /* kind digest, taken: a JSON array's inside */
+
+    int64_t seq;
+    size_t note_n;
+    json_t *told_tree;
+    int64_t look_again;
+};
+
+struct flush {
+    const struct flush_settings *s;
+    struct pg *pg;
+    struct arena *a;
+    int64_t now_ms;
+    struct target *targets; /* by (tenant, id) */
+    size_t target_n;
+};
+
+/* One notification row to be. */
+struct note {
+    size_t target;
+    size_t integration;
+    struct due due; /* seq is filled */
+};
+
+struct notes {
+    struct note *v;
+    size_t n, cap;
+};
+
+/* Lock, then read what each group is about. */
+int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct err *e) MUST_CHECK;
+/* Take the digest items of those targets for which `due` is set. */
+int flush_take_items(struct flush *f, const bool *due, struct err *e) MUST_CHECK;
+/* Offset of the target's zone at its next flush time, in minutes; 0 unless it is a digest by time
+ * of day. */
+int flush_zone(struct flush *f, const struct target *t, int32_t *ret_minutes,
+               struct err *e) MUST_CHECK;
+/* Rows, groups, members and timers. */
+int flush_write(struct flush *f, const struct notes *notes, struct flushed *ret,
+                struct err *e) MUST_CHECK;

@@ -1,0 +1,342 @@
+/* The reading half of a flush: groups under their lock, then what they are about. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/digest.h"
+#include "processor/flush_internal.h"
+
+#define MATCHES_MAX 256
+#define ITEMS_TEXT_MAX ((size_t)64 << 20)
+
+/* What is left to say is said at once, and nothing twice. */
+static const struct route gone = {
+    .path = "{}", .repeat_interval_ms = INT64_MAX / 4, .digest = {.period_ms = 1, .at_minute = -1}};
+
+static int no_memory(struct err *e)
+{
+    return err_set(e, -ENOMEM, "flush: too many alerts at once");
+}
+
+/* ---- groups ---- */
+
+static int lock(struct flush *f, const struct flush_subject *v, size_t n, PGresult **ret,
+                struct err *e)
+{
+    struct slice *tenants = arena_array(f->a, n, struct slice);
+    struct uuid *ids = arena_array(f->a, n, struct uuid);
+
+    if (!tenants || !ids)
+        return no_memory(e);
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = v[i].tenant;
+        ids[i] = v[i].group;
+    }
+    const struct lock_keys keys = {.tenants = tenants, .uuids = ids->b, .n = n};
+    return lock_groups(f->pg, f->a, &keys, ret, e);
+}
+
+static struct slice copy_cell(struct flush *f, const PGresult *r, int row, int col)
+{
+    return arena_slice(f->a, pg_get_text(r, row, col));
+}
+
+static int take_group(struct flush *f, const PGresult *r, int row, struct target *t, struct err *e)
+{
+    unsigned char route[16];
+    const unsigned char *incident = pg_get_uuid(r, row, GR_INCIDENT);
+
+    t->tenant = copy_cell(f, r, row, GR_TENANT);
+    memcpy(t->id.b, pg_get_uuid(r, row, GR_ID), sizeof(t->id.b));
+    if (incident)
+        memcpy(t->incident.b, incident, sizeof(t->incident.b));
+    t->kind = (enum group_kind)pg_get_int(r, row, GR_KIND);
+    t->receiver_name = copy_cell(f, r, row, GR_RECEIVER);
+    t->labels_json = copy_cell(f, r, row, GR_LABELS);
+    t->routed_by = copy_cell(f, r, row, GR_ROUTED_BY);
+    t->told = copy_cell(f, r, row, GR_TOLD);
+    t->seq = pg_get_int(r, row, GR_SEQ);
+    t->is = (struct standing){.kind = t->kind,
+                              .since_ms = pg_get_int(r, row, GR_SINCE),
+                              .flushed_ms = pg_get_int(r, row, GR_FLUSHED_AT)};
+    if (!t->tenant.p || !t->labels_json.p || !t->routed_by.p || !t->told.p)
+        return no_memory(e);
+    t->route = hex_decode(pg_get_text(r, row, GR_ROUTE), route, sizeof(route))
+                   ? route_find(f->s->routes, route)
+                   : NULL;
+    t->receiver = t->route ? t->route->receiver : receiver_find(f->s->receivers, t->receiver_name);
+    if (!t->route)
+        t->route = &gone;
+    return labels_from_json(f->a, t->labels_json, &t->labels, e);
+}
+
+/* ---- what they are about ---- */
+
+/* $1 tenants, $2 ids, $3 indexes of targets of this kind. */
+static size_t keys_of(struct flush *f, enum group_kind kind, const bool *only, struct pg_args *p)
+{
+    struct slice *tenants = arena_array(f->a, f->target_n, struct slice);
+    struct uuid *ids = arena_array(f->a, f->target_n, struct uuid);
+    int64_t *index = arena_array(f->a, f->target_n, int64_t);
+    size_t n = 0;
+
+    for (size_t i = 0; tenants && ids && index && i < f->target_n; i++) {
+        const struct target *t = &f->targets[i];
+
+        if (t->kind != kind || (only && !only[i]))
+            continue;
+        tenants[n] = t->tenant;
+        ids[n] = kind == GROUP_INCIDENT ? t->incident : t->id;
+        index[n++] = (int64_t)i;
+    }
+    pg_texts(p, tenants, n);
+    pg_uuids(p, ids, n);
+    pg_ints(p, index, n);
+    return n;
+}
+
+/* Run `sql` for the targets of one kind; *ret stays NULL when there are none. */
+static int ask(struct flush *f, enum group_kind kind, const bool *only, const char *sql,
+               PGresult **ret, struct err *e)
+{
+    struct pg_args *p = pg_args(f->a);
+
+    return keys_of(f, kind, only, p) ? pg_query(f->pg, sql, p, ret, e) : 0;
+}
+
+static struct target *target_at(struct flush *f, const PGresult *r, int row)
+{
+    return &f->targets[pg_get_int(r, row, 0)];
+}
+
+/* With its severity of now, is the incident still routed here? */
+static int has_moved(struct flush *f, const struct target *t, bool *ret, struct err *e)
+{
+    const struct route *out[MATCHES_MAX];
+    struct labels labels;
+    size_t n;
+
+    if (labels_from_json(f->a, t->routed_by, &labels, e) < 0)
+        return e->code;
+    if (route_labels(f->a, labels, t->is.severity, t->source, &labels) < 0)
+        return no_memory(e);
+    n = route_match(f->s->routes, labels, out, MATCHES_MAX);
+    *ret = true;
+    for (size_t i = 0; i < n; i++)
+        if (out[i] == t->route)
+            *ret = false;
+    return 0;
+}
+
+static int read_incidents(struct flush *f, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    int rc =
+        ask(f, GROUP_INCIDENT, NULL,
+            "SELECT k.n, status, severity, level, opened_level, episode, source FROM incidents "
+            "i JOIN unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n) ON i.tenant = k.t "
+            "AND i.id = k.id",
+            &r, e);
+
+    for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
+        struct target *t = target_at(f, r, row);
+
+        t->found = true;
+        t->is.status = (enum incident_status)pg_get_int(r, row, 1);
+        t->is.severity = t->severity = (enum severity)pg_get_int(r, row, 2);
+        t->is.level = (enum escalation_level)pg_get_int(r, row, 3);
+        t->is.opened_level = (enum escalation_level)pg_get_int(r, row, 4);
+        t->is.episode = (int32_t)pg_get_int(r, row, 5);
+        t->source = copy_cell(f, r, row, 6);
+        if (t->receiver && t->route == &gone)
+            t->is.moved = true;
+        else if (t->receiver)
+            rc = has_moved(f, t, &t->is.moved, e);
+    }
+    return rc;
+}
+
+static int by_fingerprint(const void *x, const void *y)
+{
+    const struct member *a = x, *b = y;
+
+    return (a->fingerprint > b->fingerprint) - (a->fingerprint < b->fingerprint);
+}
+
+static int read_members(struct flush *f, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    int rc = ask(f, GROUP_ALERTS, NULL,
+                 "SELECT k.n, a.fingerprint, a.status, a.severity FROM unnest($1::text[], "
+                 "$2::uuid[], $3::int8[]) k(t, id, n) JOIN group_alerts g ON g.tenant = k.t AND "
+                 "g.group_id = k.id JOIN alerts a ON a.tenant = g.tenant AND a.fingerprint = "
+                 "g.fingerprint ORDER BY k.n",
+                 &r, e);
+
+    if (rc < 0 || !r)
+        return rc;
+    struct member *v = arena_array(f->a, (size_t)PQntuples(r) + 1, struct member);
+    if (!v)
+        return no_memory(e);
+    for (int row = 0; row < PQntuples(r); row++) {
+        struct target *t = target_at(f, r, row);
+        const enum severity severity = (enum severity)pg_get_int(r, row, 3);
+
+        if (t->member_n == 0)
+            t->members = &v[row];
+        v[row] = (struct member){.fingerprint = (uint64_t)pg_get_int(r, row, 1),
+                                 .firing = pg_get_int(r, row, 2) == ALERT_FIRING};
+        t->member_n++;
+        if (severity > t->severity)
+            t->severity = severity;
+    }
+    for (size_t i = 0; i < f->target_n; i++)
+        if (f->targets[i].member_n > 1)
+            qsort(f->targets[i].members, f->targets[i].member_n, sizeof(*v), by_fingerprint);
+    return 0;
+}
+
+static int read_digests(struct flush *f, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    int rc = ask(f, GROUP_DIGEST, NULL,
+                 "SELECT k.n, count(*), min(d.first_at) FROM unnest($1::text[], $2::uuid[], "
+                 "$3::int8[]) k(t, id, n) JOIN digest_items d ON d.tenant = k.t AND d.group_id = "
+                 "k.id GROUP BY k.n",
+                 &r, e);
+
+    for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
+        struct target *t = target_at(f, r, row);
+
+        t->is.item_n = (size_t)pg_get_int(r, row, 1);
+        t->is.item_first_ms = pg_get_int(r, row, 2);
+    }
+    return rc;
+}
+
+int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    int rc = lock(f, v, n, &r, e);
+
+    if (rc < 0 || !r)
+        return rc;
+    f->targets = arena_array(f->a, (size_t)PQntuples(r) + 1, struct target);
+    if (!f->targets)
+        return no_memory(e);
+    for (int row = 0; row < PQntuples(r); row++)
+        if ((rc = take_group(f, r, row, &f->targets[f->target_n++], e)) < 0)
+            return rc;
+    if ((rc = read_incidents(f, e)) < 0 || (rc = read_members(f, e)) < 0)
+        return rc;
+    return read_digests(f, e);
+}
+
+/* ---- digests ---- */
+
+static int put_item(struct buf *b, const PGresult *r, int row)
+{
+    char id[UUID_STR];
+    struct uuid incident;
+
+    memcpy(incident.b, pg_get_uuid(r, row, 1), sizeof(incident.b));
+    buf_printf(b, "%s{\"incident\":\"%s\",\"occurrences\":%lld,\"first_at\":%lld,\"last_at\":%lld}",
+               b->len > 0 ? "," : "", uuid_format(&incident, id), (long long)pg_get_int(r, row, 2),
+               (long long)pg_get_int(r, row, 3), (long long)pg_get_int(r, row, 4));
+    return b->failed ? -ENOMEM : 0;
+}
+
+/* Rows of one target, from `row` on: the first row of the next. */
+static int take_target(struct flush *f, const PGresult *r, int row, struct err *e)
+{
+    CLEANUP(buf_release) struct buf b = BUF_INIT(ITEMS_TEXT_MAX);
+    struct target *t = target_at(f, r, row);
+
+    t->severity = SEVERITY_INFO;
+    for (; row < PQntuples(r) && target_at(f, r, row) == t; row++) {
+        const enum severity severity = (enum severity)pg_get_int(r, row, 5);
+
+        if (put_item(&b, r, row) < 0)
+            return no_memory(e);
+        if (severity > t->severity)
+            t->severity = severity;
+    }
+    t->items = arena_slice(f->a, (struct slice){b.p, b.len});
+    return t->items.p ? row : no_memory(e);
+}
+
+int flush_take_items(struct flush *f, const bool *due, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    /* Batches add to the same rows, ordered by their key. */
+    int rc =
+        ask(f, GROUP_DIGEST, due,
+            "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n)), "
+            "held AS (SELECT d.tenant, d.group_id, d.incident_id FROM digest_items d JOIN k ON "
+            "d.tenant = k.t AND d.group_id = k.id ORDER BY 1, 2, 3 FOR UPDATE OF d), "
+            "taken AS (DELETE FROM digest_items d USING held h WHERE d.tenant = h.tenant AND "
+            "d.group_id = h.group_id AND d.incident_id = h.incident_id RETURNING d.*) "
+            "SELECT k.n, t.incident_id, t.occurrences, t.first_at, t.last_at, "
+            "coalesce(i.severity, 1) FROM taken t JOIN k ON t.tenant = k.t AND t.group_id = "
+            "k.id LEFT JOIN incidents i ON i.tenant = t.tenant AND i.id = t.incident_id "
+            "ORDER BY k.n, coalesce(i.severity, 1) DESC, t.first_at, t.incident_id",
+            &r, e);
+
+    for (int row = 0; rc >= 0 && r && row < PQntuples(r); row = rc)
+        rc = take_target(f, r, row, e);
+    return rc < 0 ? rc : 0;
+}
+
+static int offset_at(struct flush *f, const char *zone, int64_t ms, int32_t *ret, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    struct pg_args *p = pg_args(f->a);
+
+    pg_int(p, ms);
+    pg_text(p, slice_of(zone));
+    int rc =
+        pg_query(f->pg,
+                 "SELECT (extract(epoch FROM (to_timestamp($1::int8 / 1000.0) AT TIME ZONE $2) "
+                 "- (to_timestamp($1::int8 / 1000.0) AT TIME ZONE 'UTC')) / 60)::int8",
+                 p, &r, e);
+    if (rc == 0)
+        *ret = (int32_t)pg_get_int(r, 0, 0);
+    return rc;
+}
+
+static const char *zone_of(const struct flush_settings *s, const struct receiver *r)
+{
+    return r && *r->time_zone ? r->time_zone : s->time_zone;
+}
+
+int flush_zone(struct flush *f, const struct target *t, int32_t *ret_minutes, struct err *e)
+{
+    const char *zone = zone_of(f->s, t->receiver);
+    const struct digest_when *d = &t->route->digest;
+
+    *ret_minutes = 0;
+    if (t->is.item_n == 0 || d->at_minute < 0 || !*zone)
+        return 0;
+    int rc = offset_at(f, zone, t->is.item_first_ms, ret_minutes, e);
+    if (rc == 0) /* clocks may change between now and then */
+        rc = offset_at(f, zone, digest_next(d, t->is.item_first_ms, *ret_minutes), ret_minutes, e);
+    return rc;
+}
+
+int flush_check_zones(const struct flush_settings *s, struct pg *pg, struct arena *a, struct err *e)
+{
+    struct flush f = {.s = s, .pg = pg, .a = a};
+
+    for (size_t i = 0; i < s->receivers->n; i++) {
+        const char *zone = zone_of(s, &s->receivers->v[i]);
+        int32_t minutes;
+        int rc = *zone ? offset_at(&f, zone, 0, &minutes, e) : 0;
+
+        if (rc == -ERANGE)
+            return err_set(e, -EINVAL, "receiver %s: Postgres knows no time zone %s",
+                           s->receivers->v[i].name, zone);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}

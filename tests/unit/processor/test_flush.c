@@ -1,0 +1,881 @@
+/* Flushes and the runner of timers: a real PostgreSQL, librdkafka's mock cluster, real threads. */
+#include "broker.h"
+#include "schema.h"
+#include "testing.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "processor/flush.h"
+#include "processor/group.h"
+#include "processor/timers.h"
+#include "processor/work.h"
+
+#define TENANT "default"
+#define INCIDENT "018f0000-0000-7000-8000-000000000001"
+
+static const char *const topics[] = {"notify.slack", "notify.webhook", "notify.email", NULL};
+
+static const char config[] = "\
+time_zone: Asia/Shanghai\n\
+receivers:\n\
+  - name: team\n\
+    webhook_configs: [{url: 'http://a'}]\n\
+    slack_configs: [{api_url: 'http://b'}]\n\
+  - name: boss\n\
+    webhook_configs: [{url: 'http://c'}]\n\
+  - name: list\n\
+    webhook_configs: [{url: 'http://d'}]\n\
+route:\n\
+  receiver: team\n\
+  group_by: [incident]\n\
+  group_wait: 0s\n\
+  group_interval: 0s\n\
+  routes:\n\
+    - {match: {severity: critical}, receiver: boss}\n\
+    - {match: {to: alerts}, receiver: list, group_by: [job]}\n\
+    - {match: {to: hourly}, receiver: list, digest: 1h}\n\
+    - {match: {to: daily}, receiver: list, digest: '09:00'}\n";
+
+/* Without the receivers `list` and `boss`, and another way to `team`. */
+static const char config_later[] = "\
+receivers:\n\
+  - name: team\n\
+    webhook_configs: [{url: 'http://a'}]\n\
+    slack_configs: [{api_url: 'http://b'}]\n\
+route:\n\
+  receiver: team\n\
+  group_by: [incident, job]\n";
+
+static struct schema db;
+static struct broker broker;
+
+struct world {
+    struct conf *conf;
+    struct settings settings;
+    struct receivers receivers;
+    const struct route *routes;
+};
+
+struct fixture {
+    struct world now, later;
+    struct outbox *outbox;
+    struct kafka_producer *producer;
+    struct timers *timers, *second;
+    struct err e;
+
+    /* what the callbacks said */
+    pthread_mutex_t lock;
+    struct silence silent[8];
+    size_t silent_n;
+    int expire_answer;
+    struct err failed;
+};
+
+/* ---- the stage ---- */
+
+static void world_load(struct world *w, const char *text)
+{
+    struct err e = {0};
+
+    if (conf_parse("t.yml", text, NULL, &w->conf, &e) < 0 ||
+        settings_load(w->conf, &w->settings, &e) < 0 ||
+        receivers_load(&w->settings, &w->receivers, &e) < 0 ||
+        route_load(&w->settings, &w->receivers, &w->routes, &e) < 0)
+        fail_msg("%s", e.msg);
+    w->settings.postgres = db.settings;
+    w->settings.conf = w->conf;
+}
+
+static int expire(void *ctx, struct pg *pg, const struct silence *v, size_t n, struct err *e)
+{
+    struct fixture *f = ctx;
+
+    assert_int_equal(pg_exec(pg,
+                             "INSERT INTO beats (ingest, since, last_at) VALUES ('seen', 0, "
+                             "4102444800000) ON CONFLICT DO NOTHING",
+                             e),
+                     0);
+    for (size_t i = 0; i < n && f->silent_n < 8; i++)
+        f->silent[f->silent_n++] = v[i];
+    return f->expire_answer ? err_set(e, f->expire_answer, "as the test wants it") : 0;
+}
+
+static void on_fail(const struct err *why)
+{
+    fail_msg("the runner gave up: %s", why->msg);
+}
+
+static struct timers *runner(struct fixture *f, const struct world *w)
+{
+    const struct timers_options o = {.settings = &w->settings,
+                                     .routes = w->routes,
+                                     .receivers = &w->receivers,
+                                     .producer = f->producer,
+                                     .outbox = f->outbox,
+                                     .expire = expire,
+                                     .expire_ctx = f,
+                                     .fail = on_fail};
+    struct timers *t;
+
+    SQL_OK(f, timers_new(&o, &t, &f->e));
+    return t;
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    broker_open(&broker, topics);
+    schema_open(&db);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    schema_close(&db);
+    broker_close(&broker);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    schema_do(&db, "TRUNCATE incidents, alerts, groups, group_alerts, digest_items, notifications, "
+                   "timers, outbox, delivery_ids, beats");
+    world_load(&f->now, config);
+    world_load(&f->later, config_later);
+    f->outbox = outbox_new();
+    SQL_OK(f, kafka_producer_new(&broker.settings, outbox_report, f->outbox, &f->producer, &f->e));
+    f->timers = runner(f, &f->now);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    timers_free(f->timers);
+    timers_free(f->second);
+    kafka_producer_free(f->producer);
+    outbox_free(f->outbox);
+    conf_free(f->now.conf);
+    conf_free(f->later.conf);
+    free(f);
+    return 0;
+}
+
+/* ---- props ---- */
+
+static const char *sql(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static const char *sql(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(db.arena, fmt, ap);
+    va_end(ap);
+    assert_non_null(text);
+    return text;
+}
+
+#define DO(...) schema_do(&db, sql(__VA_ARGS__))
+#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
+
+static void add_incident(const char *id, int status, int severity, int level)
+{
+    DO("INSERT INTO incidents (tenant, id, anomaly_key, status, severity, level, title, source, "
+       "alert_name, service, namespace, environment, error_type, opened_at, updated_at, "
+       "window_start, last_seen, occurrences, alerts_firing, alerts_total) VALUES ('" TENANT
+       "', '%s', uuid_send('%s'), %d, %d, %d, 't', 'am', 'a', 's', '', '', '', 1, 1, 1, 1, 1, 1, "
+       "1)",
+       id, id, status, severity, level);
+}
+
+static void add_alert(uint64_t fp, int status, int severity)
+{
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, status, severity, labels, "
+       "annotations, title, description, link, source, first_seen, last_seen) VALUES ('" TENANT
+       "', %lld, '\\x01', %d, %d, '{}', '{}', '', '', '', 'am', 1, 1)",
+       (long long)fp, status, severity);
+}
+
+/* The group of an alert with these labels, as a batch makes it, with a timer that is due. Its id.
+ */
+static const char *add_group(const struct world *w, const char *labels_json, const char *incident)
+{
+    const struct route *r;
+    struct group_identity g;
+    struct labels labels;
+    struct uuid id = {{0}};
+    struct err e = {0};
+    char hex[33], *text = arena_alloc(db.arena, 1, UUID_STR);
+    CLEANUP(buf_release) struct buf group_labels = BUF_INIT(4096);
+
+    if (incident)
+        assert_true(uuid_parse(slice_of(incident), &id));
+    assert_int_equal(labels_from_json(db.arena, slice_of(labels_json), &labels, &e), 0);
+    assert_int_equal(route_match(w->routes, labels, &r, 1), 1);
+    assert_int_equal(group_of(db.arena, r, SLICE_LIT(TENANT), labels, &id, &g), 0);
+    labels_to_json(&group_labels, g.labels);
+    (void)uuid_format(&g.id, text);
+    DO("INSERT INTO groups (tenant, id, kind, receiver, route, labels, incident_id, routed_by, "
+       "since) VALUES ('" TENANT "', '%s', %d, '%s', '%s', '%s', %s%s%s, '%s', 1)",
+       text, (int)g.kind, r->receiver->name, hex_encode(r->id, sizeof(r->id), hex),
+       buf_str(&group_labels), incident ? "'" : "", incident ? incident : "NULL",
+       incident ? "'" : "", labels_json);
+    return text;
+}
+
+static void look(const char *group)
+{
+    DO("INSERT INTO timers (due_at, kind, tenant, subject) VALUES (1, 1, '" TENANT
+       "', uuid_send('%s'))",
+       group);
+}
+
+static size_t pass(struct fixture *f, struct timers *t)
+{
+    size_t ran = 0;
+
+    SQL_OK(f, timers_pass(t, &ran, &f->e));
+    return ran;
+}
+
+/* "slack:opened slack:crossing webhook:opened": rows of a group in order of channel and sequence.
+ */
+static const char *told(const char *group)
+{
+    return TEXT(
+        "SELECT coalesce(string_agg(channel || ':' || kind, ' ' ORDER BY channel, seq), '') "
+        "FROM notifications WHERE group_id = '%s'",
+        group);
+}
+
+static void forget(void)
+{
+    schema_do(&db, "DELETE FROM notifications");
+}
+
+/* ---- incidents ---- */
+
+static void test_opening(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 3, 3);
+    const char *g = add_group(&f->now, "{\"job\":\"api\"}", INCIDENT);
+    look(g);
+    look(g);
+    assert_int_equal(pass(f, f->timers), 2);
+    assert_string_equal(told(g), "slack:opened slack:crossing slack:crossing slack:crossing "
+                                 "webhook:opened webhook:crossing webhook:crossing "
+                                 "webhook:crossing");
+    assert_string_equal(
+        TEXT("SELECT string_agg(concat_ws('|', seq, integration, state, severity, incident_id = "
+             "'" INCIDENT
+             "', about->'state'->>'level', about->>'reason', (about->'state'->>'seq')::int "
+             "= seq, about->>'incident' = '" INCIDENT "', about->>'group_key'), ' ') FROM "
+             "notifications WHERE channel = 'webhook' AND seq = 2"),
+        "2|1|pending|3|t|1|crossing|t|t|{}:{incident=\"" INCIDENT "\"}");
+    assert_int_equal(INT("SELECT count(DISTINCT id) FROM notifications"), 8);
+    assert_string_equal(TEXT("SELECT concat_ws('|', seq, flushed_at > 1, told->'0'->'last'->>"
+                             "'level', told->'1'->'last'->>'seq', told->'2') FROM groups"),
+                        "4|t|3|4");
+    /* it looks again when the same may be repeated, and only then */
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 1);
+    assert_int_equal(INT("SELECT due_at - flushed_at FROM timers, groups WHERE timers.kind = 1"),
+                     4 * MS_HOUR);
+}
+
+static void test_a_spurious_look_says_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    for (int i = 0; i < 4; i++) {
+        look(g);
+        assert_int_equal(pass(f, f->timers), 1);
+        assert_string_equal(told(g), "slack:opened webhook:opened");
+        assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 1);
+    }
+}
+
+static void test_the_end_and_again(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    forget();
+    schema_do(&db, "UPDATE incidents SET status = 4; DELETE FROM timers WHERE kind = 1");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:resolved webhook:resolved");
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 0);
+    schema_do(&db, "UPDATE incidents SET status = 1, episode = 2");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:resolved slack:reopened webhook:resolved webhook:reopened");
+    assert_int_equal(INT("SELECT max(seq) FROM notifications"), 3);
+}
+
+/* One integration failed, the other did not: only the first is told again. */
+static void test_integrations_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    schema_do(&db, "UPDATE groups SET told = jsonb_set(told - '0', '{1,delivered}', "
+                   "told->'1'->'last')");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:opened slack:opened webhook:opened");
+    assert_string_equal(TEXT("SELECT told->'1'->'delivered'->>'seq' FROM groups"), "1");
+}
+
+static void test_a_raised_severity_moves(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *team = add_group(&f->now, "{}", INCIDENT);
+    look(team);
+    pass(f, f->timers);
+    forget();
+    schema_do(&db, "UPDATE incidents SET severity = 4, level = 1");
+    const char *boss = add_group(&f->now, "{\"severity\":\"critical\"}", INCIDENT);
+    look(team);
+    look(boss);
+    pass(f, f->timers);
+    assert_string_equal(told(team), "");
+    assert_string_equal(told(boss), "webhook:opened webhook:crossing");
+    forget();
+    schema_do(&db, "UPDATE incidents SET status = 4");
+    look(team);
+    look(boss);
+    pass(f, f->timers);
+    assert_string_equal(told(team), "slack:resolved webhook:resolved");
+    assert_string_equal(told(boss), "webhook:resolved");
+}
+
+/* ---- groups of alerts ---- */
+
+#define HIGH_FP UINT64_C(0x8000000000000001) /* negative in Postgres, last in order */
+
+static const char *alerts_group(struct fixture *f)
+{
+    const char *g = add_group(&f->now, "{\"job\":\"api\",\"to\":\"alerts\"}", NULL);
+
+    DO("INSERT INTO group_alerts SELECT '" TENANT "', '%s', fingerprint FROM alerts", g);
+    DO("UPDATE groups SET since = 1");
+    look(g);
+    return g;
+}
+
+static void test_alerts(void **state)
+{
+    struct fixture *f = *state;
+
+    add_alert(5, 1, 2);
+    add_alert(HIGH_FP, 1, 4);
+    const char *g = alerts_group(f);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "webhook:alerts");
+    assert_string_equal(
+        TEXT("SELECT concat_ws('|', severity, about->'state'->'alerts', about->>'group_key', "
+             "about->'group_labels', incident_id) FROM notifications"),
+        "4|[\"0000000000000005\", \"8000000000000001\"]|{}/{to=\"alerts\"}:{job=\"api\"}|{\"job\": "
+        "\"api\"}");
+    /* one is over: told, and it leaves */
+    schema_do(&db, "UPDATE alerts SET status = 2 WHERE fingerprint = 5");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "webhook:alerts webhook:alerts");
+    assert_string_equal(TEXT("SELECT about->'state'->>'resolved_alerts' FROM notifications WHERE "
+                             "seq = 2"),
+                        "[\"0000000000000005\"]");
+    assert_int_equal(INT("SELECT fingerprint::int8 FROM group_alerts") == (int64_t)HIGH_FP, 1);
+    schema_do(&db, "UPDATE alerts SET status = 2");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT("SELECT about->'state'->>'status' FROM notifications WHERE seq = 3"),
+                        "resolved");
+    assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
+}
+
+/* A resolve that failed is said again, although the member has left. */
+static void test_a_failed_end_of_alerts(void **state)
+{
+    struct fixture *f = *state;
+
+    add_alert(5, 1, 2);
+    const char *g = alerts_group(f);
+    pass(f, f->timers);
+    schema_do(&db, "CREATE TEMP TABLE before AS SELECT told FROM groups; UPDATE alerts SET status "
+                   "= 2");
+    look(g);
+    pass(f, f->timers);
+    assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
+    schema_do(&db, "UPDATE groups SET told = before.told FROM before; DROP TABLE before");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT("SELECT about->'state'->>'resolved_alerts' FROM notifications WHERE "
+                             "seq = 3"),
+                        "[\"0000000000000005\"]");
+}
+
+/* A batch that is making the alert fire again holds its row: the member stays. */
+static void test_a_member_in_flight_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct pg *batch;
+
+    add_alert(5, 1, 2);
+    const char *g = alerts_group(f);
+    pass(f, f->timers);
+    schema_do(&db, "UPDATE alerts SET status = 2");
+    SQL_OK(f, pg_open(&db.settings, "batch", &batch, &f->e));
+    SQL_OK(f, pg_connect(batch, &f->e));
+    SQL_OK(f, pg_exec(batch,
+                      "BEGIN; SELECT FROM alerts FOR NO KEY UPDATE; UPDATE alerts SET "
+                      "status = 1",
+                      &f->e));
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "webhook:alerts webhook:alerts");
+    assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 1);
+    SQL_OK(f, pg_exec(batch, "COMMIT", &f->e));
+    pg_close(batch);
+    schema_do(&db, "UPDATE groups SET flushed_at = 1"); /* group_interval is over */
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "webhook:alerts webhook:alerts webhook:alerts");
+    assert_string_equal(TEXT("SELECT about->'state'->>'status' FROM notifications WHERE seq = 3"),
+                        "firing");
+}
+
+/* ---- digests ---- */
+
+static void test_a_digest(void **state)
+{
+    static const char other[] = "018f0000-0000-7000-8000-000000000002";
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 1, 0);
+    add_incident(other, 1, 3, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"hourly\"}", NULL);
+    DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 7, 1000, 2000), "
+       "('" TENANT "', '%s', '%s', 1, 3000, 3000)",
+       g, g, other);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(
+        TEXT("SELECT concat_ws('|', kind, state, severity, incident_id, about->'items') FROM "
+             "notifications"),
+        sql("digest|pending|3|[{\"last_at\": 3000, \"first_at\": 3000, \"incident\": \"%s\", "
+            "\"occurrences\": 1}, {\"last_at\": 2000, \"first_at\": 1000, \"incident\": \"" INCIDENT
+            "\", \"occurrences\": 7}]",
+            other));
+    assert_int_equal(INT("SELECT count(*) FROM digest_items"), 0);
+    look(g);
+    pass(f, f->timers);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), 1);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 0);
+}
+
+static void test_a_digest_waits_for_its_time(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 1, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"daily\"}", NULL);
+    DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 1, "
+       "(extract(epoch FROM now()) * 1000)::int8 + 60000, 1)",
+       g);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "");
+    assert_int_equal(INT("SELECT count(*) FROM digest_items"), 1);
+    /* nine o'clock in Shanghai is one o'clock UTC */
+    assert_int_equal(INT("SELECT due_at %% 86400000 FROM timers WHERE kind = 1"), MS_HOUR);
+}
+
+/* ---- configurations that change ---- */
+
+static void test_a_receiver_that_left(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 4, 0);
+    const char *g = add_group(&f->now, "{\"severity\":\"critical\"}", INCIDENT);
+    f->second = runner(f, &f->later);
+    for (int i = 0; i < 2; i++) {
+        look(g);
+        pass(f, f->second);
+    }
+    assert_string_equal(TEXT("SELECT concat_ws('|', kind, state, channel, receiver, reason, "
+                             "ended_at IS NOT NULL) FROM notifications"),
+                        "opened|suppressed||boss|receiver boss is no longer in the "
+                        "configuration|t");
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 0);
+    /* it comes back, and hears what it missed */
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), ":opened webhook:opened");
+    assert_int_equal(INT("SELECT count(*) FROM groups WHERE told ? 'gone'"), 0);
+}
+
+static void test_a_digest_whose_receiver_left(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 1, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"hourly\"}", NULL);
+    DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 7, 1, 2)", g);
+    look(g);
+    f->second = runner(f, &f->later);
+    pass(f, f->second);
+    assert_string_equal(TEXT("SELECT concat_ws('|', kind, state, about->'items'->0->>"
+                             "'occurrences') FROM notifications"),
+                        "digest|suppressed|7");
+    assert_int_equal(INT("SELECT count(*) FROM digest_items"), 0);
+}
+
+/* Its receiver is still there: whoever was told hears the end, nobody anything else. */
+static void test_a_route_that_left(void **state)
+{
+    static const char untold[] = "018f0000-0000-7000-8000-000000000002";
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    add_incident(untold, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT), *h = add_group(&f->now, "{}", untold);
+    look(g);
+    pass(f, f->timers);
+    forget();
+    f->second = runner(f, &f->later);
+    schema_do(&db, "UPDATE incidents SET level = 2");
+    look(g);
+    look(h);
+    pass(f, f->second);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), 0);
+    schema_do(&db, "UPDATE incidents SET status = 4");
+    look(g);
+    look(h);
+    pass(f, f->second);
+    assert_string_equal(told(g), "slack:resolved webhook:resolved");
+    assert_string_equal(told(h), "");
+}
+
+static void test_an_unknown_time_zone(void **state)
+{
+    struct fixture *f = *state;
+    size_t ran;
+
+    f->now.settings.time_zone = "Mars/Olympus";
+    f->second = runner(f, &f->now);
+    assert_int_equal(timers_pass(f->second, &ran, &f->e), -EINVAL);
+    assert_string_equal(f->e.msg, "receiver team: Postgres knows no time zone Mars/Olympus");
+}
+
+/* ---- wake-ups ---- */
+
+struct heard {
+    char text[4096];
+    size_t n;
+};
+
+static void hear(void *ctx, const struct kafka_message *m)
+{
+    struct heard *h = ctx;
+    const size_t used = strlen(h->text);
+
+    assert_int_equal(m->key.len, 16);
+    assert_true(slice_is(kafka_message_header(m, "v"), "1"));
+    (void)snprintf(h->text + used, sizeof(h->text) - used, "%s %.*s %.*s;", m->topic,
+                   SLICE_FMT(m->value), SLICE_FMT(kafka_message_header(m, "tenant")));
+    h->n++;
+}
+
+static void test_wakeups(void **state)
+{
+    static const char *const read[] = {"notify.email", NULL};
+    static const char mail[] = "receivers: [{name: m, email_configs: [{to: a@b}]}]\n"
+                               "route: {receiver: m, group_by: [incident], group_wait: 0s}\n";
+    struct fixture *f = *state;
+    struct heard heard = {.n = 0};
+    struct world w = {0};
+
+    world_load(&w, mail);
+    add_incident(INCIDENT, 1, 2, 1);
+    look(add_group(&w, "{}", INCIDENT));
+    f->second = runner(f, &w);
+    pass(f, f->second);
+    assert_int_equal(kafka_flush(f->producer, 10000), 0);
+    broker_read(&broker, "wakeups", read, 2, hear, &heard);
+    assert_string_equal(heard.text,
+                        TEXT("SELECT string_agg('notify.email ' || id || ' " TENANT ";', '' ORDER "
+                             "BY seq) FROM notifications"));
+    timers_free(f->second);
+    f->second = NULL;
+    conf_free(w.conf);
+}
+
+/* ---- transactions ---- */
+
+/* The incident ends while a flush that did not see it is under way. */
+static void test_a_change_between_flush_and_commit(void **state)
+{
+    struct fixture *f = *state;
+    const struct flush_settings s = {
+        .routes = f->now.routes, .receivers = &f->now.receivers, .time_zone = "UTC"};
+    struct flush_subject subject = {.tenant = SLICE_LIT(TENANT)};
+    struct flushed out;
+    struct pg *flusher;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    assert_true(uuid_parse(slice_of(g), &subject.group));
+    SQL_OK(f, pg_open(&db.settings, "flusher", &flusher, &f->e));
+    SQL_OK(f, pg_connect(flusher, &f->e));
+    SQL_OK(f, pg_begin(flusher, &f->e));
+    const struct flush_subjects v = {.v = &subject, .n = 1, .now_ms = 100000};
+    SQL_OK(f, flush_groups(&s, flusher, db.arena, &v, &out, &f->e));
+    assert_int_equal(out.created[DUE_OPENED], 2);
+    assert_int_equal(out.wakeup_n, 2);
+
+    schema_do(&db, "UPDATE incidents SET status = 4");
+    look(g);
+    assert_string_equal(told(g), "");
+    SQL_OK(f, pg_commit(flusher, &f->e));
+    pg_close(flusher);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:opened slack:resolved webhook:opened webhook:resolved");
+}
+
+/* What cannot be done leaves its timer. */
+static void test_a_failed_pass_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    size_t ran;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    schema_do(&db, "UPDATE groups SET told = '[]'");
+    look(g);
+    assert_int_equal(timers_pass(f->timers, &ran, &f->e), -EIO);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 1);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), 0);
+}
+
+static void test_a_group_that_is_no_more(void **state)
+{
+    struct fixture *f = *state;
+
+    look(INCIDENT);
+    schema_do(&db,
+              "INSERT INTO timers (due_at, kind, tenant, subject) VALUES (1, 1, 't', '\\x01')");
+    assert_int_equal(pass(f, f->timers), 2);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 0);
+}
+
+#define CROWD 120
+#define LOOKS 4
+
+struct racer {
+    pthread_t thread;
+    struct timers *timers;
+    int rc;
+};
+
+static void *race(void *ctx)
+{
+    struct racer *r = ctx;
+    struct err e = {0};
+
+    for (int i = 0; i < 400; i++) {
+        size_t ran = 0;
+
+        r->rc = timers_pass(r->timers, &ran, &e);
+        if (r->rc == -EAGAIN)
+            continue;
+        if (r->rc < 0 || ran == 0)
+            break;
+    }
+    return NULL;
+}
+
+static void test_two_runners_double_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct racer racers[2];
+
+    f->now.settings.processor.timer_batch = 7;
+    f->second = runner(f, &f->now);
+    for (unsigned i = 0; i < CROWD; i++) {
+        const char *id = sql("018f0000-0000-7000-8000-%012u", i);
+
+        add_incident(id, 1, 2, 1);
+        const char *g = add_group(&f->now, "{}", id);
+        for (int j = 0; j < LOOKS; j++)
+            look(g);
+    }
+    racers[0] = (struct racer){.timers = f->timers};
+    racers[1] = (struct racer){.timers = f->second};
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    for (size_t i = 0; i < 2; i++) {
+        (void)pthread_join(racers[i].thread, NULL);
+        assert_int_equal(racers[i].rc, 0);
+    }
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1 AND due_at = 1"), 0);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), CROWD * 4);
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE kind = 'opened'"), CROWD * 2);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), CROWD);
+}
+
+/* ---- other kinds ---- */
+
+static void test_alerts_that_may_have_ended(void **state)
+{
+    struct fixture *f = *state;
+    size_t ran;
+
+    schema_do(&db, "INSERT INTO timers (due_at, kind, tenant, subject) VALUES "
+                   "(1, 2, 'b', '\\x8000000000000001'), (2, 2, 'b', '\\x8000000000000001'), "
+                   "(1, 2, 'a', '\\x0000000000000002'), (4102444800000, 2, 'a', "
+                   "'\\x0000000000000002')");
+    f->expire_answer = -ENOTCONN;
+    assert_int_equal(timers_pass(f->timers, &ran, &f->e), -ENOTCONN);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 4);
+    assert_int_equal(INT("SELECT count(*) FROM beats"), 0);
+
+    f->silent_n = 0;
+    f->expire_answer = 0;
+    assert_int_equal(pass(f, f->timers), 3);
+    assert_int_equal(f->silent_n, 2);
+    assert_int_equal(f->silent[0].fingerprint, 2);
+    assert_true(f->silent[1].fingerprint == HIGH_FP);
+    assert_int_equal(INT("SELECT count(*) FROM beats"), 1);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 1);
+}
+
+static void test_housekeeping(void **state)
+{
+    struct fixture *f = *state;
+
+    pass(f, f->timers);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 3"), 1);
+    DO("INSERT INTO delivery_ids SELECT '" TENANT
+       "', 's', i::text, 1 FROM generate_series(1, 4500) "
+       "i; INSERT INTO delivery_ids VALUES ('" TENANT "', 's', 'young', 4102444800000); "
+       "INSERT INTO beats (ingest, since, last_at) VALUES ('old', 1, 1), ('young', 1, "
+       "4102444800000); DROP TABLE IF EXISTS timeline_%s; UPDATE timers SET due_at = 5 WHERE kind "
+       "= 3",
+       TEXT("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYYMM')"));
+    assert_int_equal(pass(f, f->timers), 1);
+    assert_string_equal(TEXT("SELECT id FROM delivery_ids"), "young");
+    assert_string_equal(TEXT("SELECT ingest FROM beats"), "young");
+    assert_int_equal(INT("SELECT count(*) FROM pg_tables WHERE schemaname = '" SCHEMA_NAME
+                         "' AND tablename = 'timeline_' || to_char(now() AT TIME ZONE 'UTC' + "
+                         "interval '3 months', 'YYYYMM')"),
+                     1);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 3 AND due_at > 5"), 1);
+}
+
+/* ---- the thread ---- */
+
+static void wait_for(const char *query)
+{
+    const int64_t deadline = clock_monotonic_ms() + 60 * MS_SECOND;
+
+    while (!schema_int(&db, query)) {
+        if (clock_monotonic_ms() > deadline)
+            fail_msg("this never came true: %s", query);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+}
+
+static void test_the_runner(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    f->now.settings.processor.timer_idle = MS_HOUR; /* so that only a kick or a timer wakes it */
+    SQL_OK(f, timers_start(f->timers, &f->e));
+    wait_for("SELECT count(*) FROM timers WHERE kind = 3");
+    look(add_group(&f->now, "{}", INCIDENT));
+    schema_do(&db, "INSERT INTO outbox (topic, value) VALUES ('notify.slack', 'x')");
+    timers_kick(f->timers);
+    wait_for("SELECT count(*) = 2 FROM notifications");
+    wait_for("SELECT count(*) = 0 FROM outbox");
+    /* it sleeps until the next timer, not for an hour */
+    schema_do(&db, "UPDATE incidents SET level = 1; INSERT INTO timers (due_at, kind, tenant, "
+                   "subject) SELECT (extract(epoch FROM now()) * 1000)::int8 + 100, 1, tenant, "
+                   "uuid_send(id) FROM groups");
+    timers_kick(f->timers);
+    wait_for("SELECT count(*) = 4 FROM notifications");
+    timers_stop(f->timers);
+    schema_do(&db, "UPDATE incidents SET status = 4; UPDATE timers SET due_at = 1 WHERE kind = 1");
+    timers_kick(f->timers);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1 AND due_at = 1"), 1);
+}
+
+/* Postgres ends its connection under it. */
+static void test_the_runner_survives_postgres(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    f->now.settings.processor.timer_idle = 20;
+    SQL_OK(f, timers_start(f->timers, &f->e));
+    wait_for("SELECT count(*) FROM timers WHERE kind = 3");
+    schema_do(&db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name "
+                   "= 'tocsin-processor timers'");
+    look(add_group(&f->now, "{}", INCIDENT));
+    wait_for("SELECT count(*) = 2 FROM notifications");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_opening),
+        TEST(test_a_spurious_look_says_nothing),
+        TEST(test_the_end_and_again),
+        TEST(test_integrations_are_told_apart),
+        TEST(test_a_raised_severity_moves),
+        TEST(test_alerts),
+        TEST(test_a_failed_end_of_alerts),
+        TEST(test_a_member_in_flight_stays),
+        TEST(test_a_digest),
+        TEST(test_a_digest_waits_for_its_time),
+        TEST(test_a_receiver_that_left),
+        TEST(test_a_digest_whose_receiver_left),
+        TEST(test_a_route_that_left),
+        TEST(test_an_unknown_time_zone),
+        TEST(test_wakeups),
+        TEST(test_a_change_between_flush_and_commit),
+        TEST(test_a_failed_pass_changes_nothing),
+        TEST(test_a_group_that_is_no_more),
+        TEST(test_two_runners_double_nothing),
+        TEST(test_alerts_that_may_have_ended),
+        TEST(test_housekeeping),
+        TEST(test_the_runner),
+        TEST(test_the_runner_survives_postgres),
+    };
+
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
