@@ -67,10 +67,9 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
     if (!v)
         return err_set(e, -ENOMEM, "alertmanager: %zu alerts are too many", n);
     for (size_t i = 0; i < n; i++) {
-        const json_t *alert = json_array_get(alerts, i);
-        if (json_object_size(json_object_get(alert, "labels")) == 0)
+        decode_one(&d, body, json_array_get(alerts, i), &v[i]);
+        if (v[i].labels.n == 0 && !d.failed)
             return err_set(e, -EBADMSG, "alertmanager: alerts[%zu] has no labels", i);
-        decode_one(&d, body, alert, &v[i]);
     }
     if (missing > 0 && n > 0) {
         note_truncated(&d, missing, &v[0], &v[n]);

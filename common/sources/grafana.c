@@ -128,10 +128,9 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
     if (!v)
         return err_set(e, -ENOMEM, "grafana: %zu alerts are too many", n);
     for (size_t i = 0; i < n; i++) {
-        const json_t *alert = json_array_get(alerts, i);
-        if (json_object_size(json_object_get(alert, "labels")) == 0)
+        decode_one(&d, body, json_array_get(alerts, i), &v[i]);
+        if (v[i].labels.n == 0 && !d.failed)
             return err_set(e, -EBADMSG, "grafana: alerts[%zu] has no labels", i);
-        decode_one(&d, body, alert, &v[i]);
     }
     int rc = decode_end(&d, e);
     if (rc == 0)
