@@ -150,6 +150,13 @@ static void open_at_level(struct incident *i, enum escalation_level before,
     i->level = i->opened_level = reached;
 }
 
+/* Begun and over before the incident was, and known only now: it counts, but opens nothing again.
+ */
+static bool joins_past(const struct incident *i, const struct change *c)
+{
+    return c->past && i && i->status == INCIDENT_RESOLVED && c->at <= i->resolved_at;
+}
+
 static void began(struct alert_row *alert, const struct change *c, const struct incident_words *w,
                   const struct aggregate_rules *rules, struct news_list *news)
 {
@@ -187,7 +194,7 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
         open_at_level(i, before, reached);
         n.kind = NEWS_OPENED;
         n.severity = i->severity;
-    } else if (i->status == INCIDENT_RESOLVED) {
+    } else if (i->status == INCIDENT_RESOLVED && !joins_past(i, c)) {
         reopen(i);
         n.kind = NEWS_REOPENED;
     }
@@ -233,7 +240,7 @@ static void ended(struct alert_row *alert, const struct change *c, struct news_l
         return;
     i->status = INCIDENT_RESOLVED;
     i->resolved_by = c->by_silence ? RESOLVED_BY_SILENCE : RESOLVED_BY_ALERTS;
-    i->resolved_at = c->at;
+    i->resolved_at = i->updated_at; /* the latest end, whichever came to us last */
     n.kind = NEWS_RESOLVED;
     tell(news, n);
 }
@@ -242,17 +249,29 @@ void aggregate_apply(struct alert_row *alert, const struct change *c,
                      const struct incident_words *words, const struct aggregate_rules *rules,
                      struct news_list *news)
 {
-    if (c->past && !c->counted)
-        return;
     if (c->kind == CHANGE_ENDED) {
-        ended(alert, c, news);
+        if (alert->firing)
+            ended(alert, c, news);
         alert->firing = false;
         return;
     }
-    if (c->kind == CHANGE_AGAIN && !c->counted)
+    if ((c->past || c->kind == CHANGE_AGAIN) && !c->counted)
         return;
     began(alert, c, words, rules, news);
     alert->firing = true;
+}
+
+void aggregate_recount(struct alert_row *alert, int64_t at_ms)
+{
+    struct anomaly_state *an = alert->anomaly;
+
+    frequency_add(&an->frequency, at_ms);
+    an->occurrences++;
+    an->dirty = true;
+    if (alert->incident) {
+        alert->incident->occurrences++;
+        alert->incident->dirty = true;
+    }
 }
 
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms)

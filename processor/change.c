@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* One report makes at most: an occurrence by start or mark, one by event, and the end of it. */
-#define CHANGES_PER_REPORT 3
+/* One report names at most: an occurrence by start and one by mark, one by event, and one that it
+ * brings back. */
+#define NAMES_PER_REPORT 4
+#define CHANGES_PER_REPORT (NAMES_PER_REPORT + 1)
 
 struct run {
     struct change_list *out;
@@ -15,35 +17,46 @@ struct run {
     bool ever, failed;
 };
 
-static bool same(const struct occurrence *x, const struct occurrence *y)
+static struct slice name_of(struct run *r, const struct occurrence *o)
 {
-    if (x->by != y->by)
-        return false;
-    return x->by == BY_START ? x->start == y->start : order_cmp(&x->order, &y->order) == 0;
+    const struct slice s = occurrence_identity(o, r->a);
+
+    r->failed |= !s.p;
+    return s;
 }
 
-static bool has(const struct alert_state *s, const struct occurrence *o)
-{
-    for (uint32_t i = 0; i < s->occurrence_n; i++)
-        if (same(&s->occurrences[i], o))
-            return true;
-    return false;
-}
-
-/* An identity that was named and is gone again within the run was never told to anybody. */
-static void take_back(struct run *r, struct slice identity)
+/* Where this run wrote that identity. */
+static struct slice *named_before(struct run *r, struct slice identity)
 {
     struct change_list *out = r->out;
 
-    for (size_t i = 0; i < out->n; i++) {
-        if (out->v[i].occurrence.p && identity.p && slice_eq(out->v[i].occurrence, identity)) {
-            out->v[i].occurrence = (struct slice){NULL, 0};
-            return;
-        }
-    }
+    for (size_t i = out->n; i-- > 0;)
+        if (out->v[i].occurrence.p && slice_eq(out->v[i].occurrence, identity))
+            return &out->v[i].occurrence;
+    for (size_t i = 0; i < out->gone_n; i++)
+        if (out->gone[i].into.p && slice_eq(out->gone[i].into, identity))
+            return &out->gone[i].into;
+    return NULL;
+}
+
+static size_t find_gone(const struct change_list *out, struct slice identity)
+{
+    size_t i = 0;
+
+    while (i < out->gone_n && !slice_eq(out->gone[i].identity, identity))
+        i++;
+    return i;
+}
+
+static void add_gone(struct run *r, struct gone g)
+{
+    struct change_list *out = r->out;
+
+    if (!g.into.p && find_gone(out, g.identity) < out->gone_n)
+        return;
     if (out->gone_n == r->gone_cap) {
         const size_t cap = r->gone_cap ? 2 * r->gone_cap : 4;
-        struct slice *v = arena_array(r->a, cap, struct slice);
+        struct gone *v = arena_array(r->a, cap, struct gone);
         if (!v) {
             r->failed = true;
             return;
@@ -53,55 +66,107 @@ static void take_back(struct run *r, struct slice identity)
         out->gone = v;
         r->gone_cap = cap;
     }
-    out->gone[out->gone_n++] = identity;
+    out->gone[out->gone_n++] = g;
 }
 
-static void begin(struct run *r, struct change c)
+/* What one report brought into the world. */
+struct names {
+    struct slice v[NAMES_PER_REPORT];
+    int64_t at[NAMES_PER_REPORT];
+    size_t n;
+};
+
+static void add_name(struct names *names, struct slice name, int64_t at)
+{
+    if (!name.p || names->n == NAMES_PER_REPORT)
+        return;
+    names->at[names->n] = at;
+    names->v[names->n++] = name;
+}
+
+/* An identity that is new to the state. When it went earlier in this run it did not go, and what
+ * stood for it since is new as well. The table knows which it has. */
+static void find_name(struct run *r, struct slice name, int64_t at, struct names *names)
+{
+    struct change_list *out = r->out;
+    size_t i;
+
+    while ((i = find_gone(out, name)) < out->gone_n) {
+        add_name(names, out->gone[i].into, at);
+        out->gone[i] = out->gone[--out->gone_n];
+    }
+    add_name(names, name, at);
+}
+
+/* `lost` is no occurrence of its own any more; when this report named one, that is the same under
+ * another name. It may be in the table even when this run named it: some come back after they were
+ * forgotten. */
+static void rename_or_drop(struct run *r, struct slice lost, struct names *names)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        if (slice_eq(names->v[i], lost)) {
+            names->n--;
+            names->v[i] = names->v[names->n];
+            names->at[i] = names->at[names->n];
+        }
+    }
+    const struct slice into = names->n > 0 ? names->v[--names->n] : (struct slice){NULL, 0};
+    struct slice *own = named_before(r, lost);
+    if (own)
+        *own = into;
+    add_gone(r, (struct gone){lost, own ? (struct slice){NULL, 0} : into});
+}
+
+/* The identities that are new to this run: not those that stand for one that it took out. */
+static void find_names(struct run *r, struct slice event, int64_t now, struct names *ret)
+{
+    ret->n = 0;
+    for (uint32_t i = 0; i < r->is.occurrence_n; i++) {
+        const struct occurrence *o = &r->is.occurrences[i];
+        if (!occurrence_among(&r->was, o))
+            find_name(r, name_of(r, o), o->order.at, ret);
+    }
+    add_name(ret, event, now);
+    for (uint32_t i = 0; i < r->was.occurrence_n; i++)
+        if (!occurrence_among(&r->is, &r->was.occurrences[i]))
+            rename_or_drop(r, name_of(r, &r->was.occurrences[i]), ret);
+}
+
+static void began(struct run *r, struct change c)
 {
     c.again = r->ever;
     r->out->v[r->out->n++] = c;
     r->ever = true;
 }
 
-/* At most one identity is new: a report brings its own start, or it is an end that splits one
- * occurrence in two. */
 static void compare(struct run *r, const struct order *order, size_t report, struct slice event)
 {
-    struct slice named = event;
-    struct change c = {.order = *order, .at = order->at, .report = report};
+    struct names names;
+    struct change c = {.kind = r->was.firing ? CHANGE_AGAIN : CHANGE_BEGAN,
+                       .order = *order,
+                       .at = order->at,
+                       .report = report,
+                       .past = !r->is.firing && !r->was.firing};
 
-    for (uint32_t i = 0; i < r->was.occurrence_n; i++) {
-        if (has(&r->is, &r->was.occurrences[i]))
-            continue;
-        const struct slice id = occurrence_identity(&r->was.occurrences[i], r->a);
-        r->failed |= !id.p;
-        take_back(r, id);
+    find_names(r, event, order->at, &names);
+    if (names.n == 0 && r->is.firing && !r->was.firing)
+        began(r, c);
+    for (size_t i = 0; i < names.n; i++) {
+        c.at = names.at[i];
+        c.occurrence = names.v[i];
+        began(r, c);
+        c.kind = CHANGE_AGAIN;
     }
-    for (uint32_t i = 0; i < r->is.occurrence_n && !named.p; i++) {
-        if (has(&r->was, &r->is.occurrences[i]))
-            continue;
-        named = occurrence_identity(&r->is.occurrences[i], r->a);
-        r->failed |= !named.p;
-        c.at = r->is.occurrences[i].order.at;
-    }
-    c.occurrence = named;
-    c.past = !r->is.firing && !r->was.firing;
-    if (r->is.firing != r->was.firing || named.p) {
-        c.kind = r->was.firing ? CHANGE_AGAIN : CHANGE_BEGAN;
-        if (r->is.firing || named.p)
-            begin(r, c);
-        if (!r->is.firing)
-            r->out->v[r->out->n++] =
-                (struct change){.kind = CHANGE_ENDED,
-                                .order = *order,
-                                .at = r->is.ended_at ? r->is.ended_at : order->at,
-                                .report = report,
-                                .by_silence = r->is.by_silence,
-                                .past = c.past};
-    }
+    if (!r->is.firing && (r->was.firing || names.n > 0))
+        r->out->v[r->out->n++] = (struct change){.kind = CHANGE_ENDED,
+                                                 .order = *order,
+                                                 .at = r->is.ended_at ? r->is.ended_at : order->at,
+                                                 .report = report,
+                                                 .by_silence = r->is.by_silence,
+                                                 .past = c.past};
 }
 
-static int run_start(struct run *r, const struct facts *facts, size_t n, bool ever,
+static int run_start(struct run *r, struct facts *facts, size_t n, bool ever,
                      const struct merge_limits *lim, struct arena *a, struct change_list *ret)
 {
     memset(r, 0, sizeof(*r));
@@ -110,17 +175,24 @@ static int run_start(struct run *r, const struct facts *facts, size_t n, bool ev
     r->a = a;
     r->lim = lim;
     r->ever = ever;
-    ret->v = arena_array(a, n * CHANGES_PER_REPORT, struct change);
+    (void)facts_make_room(facts, lim); /* the caps may have been lowered */
+    ret->v = arena_array(a, n * CHANGES_PER_REPORT + 1, struct change);
     if (!ret->v)
         return -ENOMEM;
     facts_derive(facts, lim, &r->is);
     return 0;
 }
 
-static int run_end(struct run *r, struct facts *facts)
+/* After each report. What is forgotten did not go: the next one is compared with what is left. */
+static void step_end(struct run *r, struct facts *facts)
+{
+    if (facts_prune(facts, r->lim))
+        facts_derive(facts, r->lim, &r->is);
+}
+
+static int run_end(struct run *r)
 {
     r->out->state = r->is;
-    facts_prune(facts, r->lim);
     return r->failed ? -ENOMEM : 0;
 }
 
@@ -143,8 +215,9 @@ int change_run(struct facts *facts, const struct report *reports, size_t n, bool
         facts_add(facts, &reports[i], lim);
         facts_derive(facts, lim, &r.is);
         compare(&r, &reports[i].order, i, event);
+        step_end(&r, facts);
     }
-    return run_end(&r, facts);
+    return run_end(&r);
 }
 
 int change_silence(struct facts *facts, int64_t at_ms, const struct merge_limits *lim,
@@ -159,5 +232,6 @@ int change_silence(struct facts *facts, int64_t at_ms, const struct merge_limits
     facts_add_silence(facts, at_ms, lim);
     facts_derive(facts, lim, &r.is);
     compare(&r, &order, 0, (struct slice){NULL, 0});
-    return run_end(&r, facts);
+    step_end(&r, facts);
+    return run_end(&r);
 }

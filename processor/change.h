@@ -2,8 +2,9 @@
  * What a run of reports changes about one alert. Pure.
  *
  * Each report is added to the facts in order and the state before and after is compared: the alert
- * began, ended, began again. Which of the named occurrences are new to the world is for the table
- * to say (it is a set); `counted` is filled by the caller from its answer.
+ * began, ended, began again. The facts are pruned after each, so where a batch was cut does not
+ * matter. Which of the named occurrences are new to the world is for the table to say (it is a
+ * set); `counted` is filled by the caller from its answer.
  */
 #pragma once
 
@@ -28,10 +29,16 @@ struct change {
     bool counted;  /* by the caller: the identity was new */
 };
 
+/* An identity that turned out to be part of another. With `into` the same occurrence has a new
+ * name, and nothing is counted; without, there is one less. */
+struct gone {
+    struct slice identity, into;
+};
+
 struct change_list {
     struct change *v;
     size_t n;
-    struct slice *gone; /* identities that turned out to be part of another */
+    struct gone *gone;
     size_t gone_n;
     struct alert_state state; /* in the end */
 };

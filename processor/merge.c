@@ -26,11 +26,6 @@ void facts_init(struct facts *f)
     memset(f, 0, sizeof(*f));
 }
 
-static uint32_t cap_of(uint32_t limit)
-{
-    return limit == 0 || limit > MERGE_MAX ? MERGE_MAX : limit;
-}
-
 static void widen(struct order *first, struct order *last, const struct order *o)
 {
     if (before(o, first))
@@ -41,166 +36,67 @@ static void widen(struct order *first, struct order *last, const struct order *o
 
 /* ---- is it over? ---- */
 
-/* The end that closed what began at `start` and was last reported at `last`: the earliest such
- * report. NULL: it is not over. */
+/* An end by silence says nothing once a longer promise came to light. */
+static bool holds(const struct facts *f, const struct fact_end *e)
+{
+    return !e->silence || f->promise <= e->end;
+}
+
+/* When the end closed what was last reported at `last`: by its first report after that. */
+static int64_t closed_at(const struct fact_end *e, const struct order *last)
+{
+    if (e->silence)
+        return e->end;
+    return before(last, &e->first) ? e->first.at : e->last.at;
+}
+
+/* The end that closed what began at `start` and was last reported at `last`: the first to do so.
+ * NULL: it is not over. */
 static const struct fact_end *end_of(const struct facts *f, int64_t start, const struct order *last)
 {
     const struct fact_end *found = NULL;
 
     for (uint32_t i = 0; i < f->end_n; i++) {
         const struct fact_end *e = &f->ends[i];
-        if (e->end < start || !before(last, &e->last) || (e->silence && f->promise > e->end))
+        if (e->end < start || !before(last, &e->last) || !holds(f, e))
             continue;
-        if (!found || before(&e->last, &found->last))
+        const int64_t at = closed_at(e, last), best = found ? closed_at(found, last) : 0;
+        if (!found || at < best || (at == best && found->silence))
             found = e;
     }
     return found;
 }
 
-/* ---- adding ---- */
-
-/* Over the cap, forget the start that matters least: the oldest that is over, else the second
- * oldest (the oldest names the occurrence). */
-static void drop_start(struct facts *f)
+static bool start_is_over(const struct facts *f, uint32_t i)
 {
-    uint32_t victim = 1;
-
-    for (uint32_t i = 0; i < f->start_n; i++) {
-        if (end_of(f, f->starts[i].start, &f->starts[i].last)) {
-            victim = i;
-            break;
-        }
-    }
-    f->start_n--;
-    memmove(&f->starts[victim], &f->starts[victim + 1],
-            (f->start_n - victim) * sizeof(f->starts[0]));
-}
-
-static void add_start(struct facts *f, int64_t start, const struct order *o, uint32_t cap)
-{
-    uint32_t i = 0;
-
-    while (i < f->start_n && f->starts[i].start < start)
-        i++;
-    if (i < f->start_n && f->starts[i].start == start) {
-        widen(&f->starts[i].first, &f->starts[i].last, o);
-        return;
-    }
-    if (f->start_n == cap) {
-        drop_start(f);
-        add_start(f, start, o, cap);
-        return;
-    }
-    memmove(&f->starts[i + 1], &f->starts[i], (f->start_n - i) * sizeof(f->starts[0]));
-    f->starts[i] = (struct fact_start){.start = start, .first = *o, .last = *o};
-    f->start_n++;
-}
-
-static void add_end(struct facts *f, int64_t end, const struct order *o, bool silence, uint32_t cap)
-{
-    uint32_t i = 0;
-
-    while (i < f->end_n &&
-           (f->ends[i].end < end || (f->ends[i].end == end && f->ends[i].silence < silence)))
-        i++;
-    if (i < f->end_n && f->ends[i].end == end && f->ends[i].silence == silence) {
-        widen(&f->ends[i].first, &f->ends[i].last, o);
-        return;
-    }
-    if (f->end_n == cap) {
-        if (i == 0)
-            return; /* older than all that is kept */
-        memmove(&f->ends[0], &f->ends[1], (f->end_n - 1) * sizeof(f->ends[0]));
-        f->end_n--;
-        i--;
-    }
-    memmove(&f->ends[i + 1], &f->ends[i], (f->end_n - i) * sizeof(f->ends[0]));
-    f->ends[i] = (struct fact_end){.end = end, .first = *o, .last = *o, .silence = silence};
-    f->end_n++;
-}
-
-/* Between two ends only the first and the last mark of a kind say anything: over the cap, one from
- * the middle goes. */
-static void drop_mark(struct facts *f)
-{
-    uint32_t victim = f->mark_n / 2;
-
-    for (uint32_t i = 1; i + 1 < f->mark_n; i++) {
-        if (f->marks[i - 1].kind == f->marks[i].kind && f->marks[i].kind == f->marks[i + 1].kind) {
-            victim = i;
-            break;
-        }
-    }
-    f->mark_n--;
-    memmove(&f->marks[victim], &f->marks[victim + 1], (f->mark_n - victim) * sizeof(f->marks[0]));
-}
-
-static void add_mark(struct facts *f, enum report_kind kind, const struct order *o, uint32_t cap)
-{
-    uint32_t i = 0;
-
-    while (i < f->mark_n && before(&f->marks[i].order, o))
-        i++;
-    if (i < f->mark_n && order_cmp(&f->marks[i].order, o) == 0)
-        return;
-    if (f->mark_n == cap) {
-        drop_mark(f);
-        add_mark(f, kind, o, cap);
-        return;
-    }
-    memmove(&f->marks[i + 1], &f->marks[i], (f->mark_n - i) * sizeof(f->marks[0]));
-    f->marks[i] = (struct fact_mark){.order = *o, .kind = kind};
-    f->mark_n++;
-}
-
-void facts_add(struct facts *f, const struct report *r, const struct merge_limits *lim)
-{
-    if (r->kind == REPORT_NOTE)
-        return;
-    if (before(&f->newest, &r->order))
-        f->newest = r->order;
-    if (r->kind == REPORT_RESOLVED) {
-        /* An end in the future is one at its receipt: nothing that has not begun can be over. */
-        const int64_t end = r->ends_at == 0 || r->ends_at > r->order.at ? r->order.at : r->ends_at;
-        add_end(f, end, &r->order, false, cap_of(lim->starts));
-        return;
-    }
-    if (r->kind == REPORT_FIRING && r->ends_at > f->promise)
-        f->promise = r->ends_at;
-    if (r->kind == REPORT_FIRING && r->starts_at > 0)
-        add_start(f, r->starts_at < r->order.at ? r->starts_at : r->order.at, &r->order,
-                  cap_of(lim->starts));
-    else
-        add_mark(f, r->kind, &r->order, cap_of(lim->marks));
-}
-
-void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim)
-{
-    struct order o = f->newest;
-
-    o.index = UINT32_MAX;
-    add_end(f, at_ms, &o, true, cap_of(lim->starts));
+    return end_of(f, f->starts[i].start, &f->starts[i].last) != NULL;
 }
 
 /* ---- deriving ---- */
 
-/* Does an end lie between what began at `from` and what begins at `to`? */
-static bool end_between(const struct facts *f, int64_t from, int64_t to)
+/* Was what the cover holds over before `next` began? `newest`: the latest start in it, `heard`: its
+ * last firing report; an end that a later firing overruled is none. */
+static bool over_before(const struct facts *f, int64_t newest, const struct order *heard,
+                        int64_t next)
 {
-    for (uint32_t i = 0; i < f->end_n; i++)
-        if (f->ends[i].end >= from && f->ends[i].end < to)
+    for (uint32_t i = 0; i < f->end_n; i++) {
+        const struct fact_end *e = &f->ends[i];
+        if (e->end >= newest && e->end < next && before(heard, &e->last) && holds(f, e))
             return true;
+    }
     return false;
 }
 
-/* Was something that mark `m` stands in line with ended between marks `a` and `b`? */
+/* Was an end reported between two marks? */
 static bool end_reported_between(const struct facts *f, const struct order *a,
                                  const struct order *b)
 {
-    for (uint32_t i = 0; i < f->end_n; i++)
-        if ((before(a, &f->ends[i].first) && before(&f->ends[i].first, b)) ||
-            (before(a, &f->ends[i].last) && before(&f->ends[i].last, b)))
+    for (uint32_t i = 0; i < f->end_n; i++) {
+        const struct fact_end *e = &f->ends[i];
+        if (holds(f, e) && ((before(a, &e->first) && before(&e->first, b)) ||
+                            (before(a, &e->last) && before(&e->last, b))))
             return true;
+    }
     return false;
 }
 
@@ -213,25 +109,24 @@ static struct occurrence *add_occurrence(struct alert_state *s, struct occurrenc
 static void derive_starts(const struct facts *f, int64_t window, struct alert_state *ret)
 {
     struct occurrence *current = NULL;
-    int64_t cover_end = 0;
+    const struct order *heard = NULL;
 
     for (uint32_t i = 0; i < f->start_n; i++) {
         const struct fact_start *s = &f->starts[i];
-        const bool open = !end_of(f, s->start, &s->last);
-        const bool joins =
-            current && (s->start <= cover_end || (s->start - cover_end <= window &&
-                                                  !end_between(f, current->start, s->start)));
+        const bool joins = current && (s->start <= heard->at ||
+                                       (s->start - heard->at <= window &&
+                                        !over_before(f, f->starts[i - 1].start, heard, s->start)));
         if (!joins) {
             current = add_occurrence(ret, (struct occurrence){BY_START, s->start, s->first});
-            cover_end = s->last.at;
+            heard = &s->last;
         } else {
             if (before(&s->first, &current->order))
                 current->order = s->first;
-            if (s->last.at > cover_end)
-                cover_end = s->last.at;
+            if (before(heard, &s->last))
+                heard = &s->last;
         }
-        if (open) {
-            if (!ret->firing || current->start < ret->starts_at)
+        if (!start_is_over(f, i)) {
+            if (!ret->firing)
                 ret->starts_at = current->start;
             ret->firing = true;
         } else if (!ret->firing) {
@@ -281,21 +176,15 @@ static void derive_marks(const struct facts *f, struct alert_state *ret)
     }
 }
 
-/* The alert was over when the last of what it had begun was: each by the first report of its end
- * that came after its last firing. */
+/* The alert was over when the last of what it had begun was. */
 static void derive_end(const struct facts *f, struct alert_state *ret)
 {
     for (uint32_t i = 0; i < f->start_n + (f->mark_n > 0); i++) {
         const struct order *last =
             i < f->start_n ? &f->starts[i].last : &f->marks[f->mark_n - 1].order;
         const struct fact_end *e = end_of(f, i < f->start_n ? f->starts[i].start : last->at, last);
-        if (!e)
-            continue;
-        const int64_t at = e->silence                ? e->end
-                           : before(last, &e->first) ? e->first.at
-                                                     : e->last.at;
-        if (at > ret->ended_at) {
-            ret->ended_at = at;
+        if (e && closed_at(e, last) > ret->ended_at) {
+            ret->ended_at = closed_at(e, last);
             ret->by_silence = e->silence;
         }
     }
@@ -304,59 +193,225 @@ static void derive_end(const struct facts *f, struct alert_state *ret)
 void facts_derive(const struct facts *f, const struct merge_limits *lim, struct alert_state *ret)
 {
     memset(ret, 0, offsetof(struct alert_state, occurrences));
+    ret->promise = f->promise > f->newest.at ? f->promise : 0;
     derive_starts(f, lim->window_ms, ret);
     derive_marks(f, ret);
     if (!ret->firing)
         derive_end(f, ret);
 }
 
+bool occurrence_same(const struct occurrence *x, const struct occurrence *y)
+{
+    if (x->by != y->by)
+        return false;
+    return x->by == BY_START ? x->start == y->start : order_cmp(&x->order, &y->order) == 0;
+}
+
+bool occurrence_among(const struct alert_state *s, const struct occurrence *o)
+{
+    for (uint32_t i = 0; i < s->occurrence_n; i++)
+        if (occurrence_same(&s->occurrences[i], o))
+            return true;
+    return false;
+}
+
 /* ---- forgetting ---- */
 
-void facts_prune(struct facts *f, const struct merge_limits *lim)
+enum list { STARTS, ENDS, MARKS };
+
+static void take_out(struct facts *f, enum list list, uint32_t i)
+{
+    if (list == STARTS) {
+        f->start_n--;
+        memmove(&f->starts[i], &f->starts[i + 1], (f->start_n - i) * sizeof(f->starts[0]));
+    } else if (list == ENDS) {
+        f->end_n--;
+        memmove(&f->ends[i], &f->ends[i + 1], (f->end_n - i) * sizeof(f->ends[0]));
+    } else {
+        f->mark_n--;
+        memmove(&f->marks[i], &f->marks[i + 1], (f->mark_n - i) * sizeof(f->marks[0]));
+    }
+}
+
+/* Forgetting may lose an occurrence that is past; it renames none, and what the alert is stays. */
+static bool says_the_same(const struct alert_state *now, const struct alert_state *then)
+{
+    if (now->firing != then->firing || now->starts_at != then->starts_at ||
+        now->ended_at != then->ended_at || now->by_silence != then->by_silence)
+        return false;
+    for (uint32_t i = 0; i < then->occurrence_n; i++)
+        if (!occurrence_among(now, &then->occurrences[i]))
+            return false;
+    return true;
+}
+
+static bool forget(struct facts *f, const struct merge_limits *lim, enum list list, uint32_t i)
+{
+    struct alert_state now, then;
+    struct facts without = *f;
+
+    take_out(&without, list, i);
+    facts_derive(f, lim, &now);
+    facts_derive(&without, lim, &then);
+    if (!says_the_same(&now, &then))
+        return false;
+    *f = without;
+    return true;
+}
+
+/* Over the cap: what says nothing about now, else the oldest that is over. When all fire, the
+ * second oldest (the oldest names the occurrence) goes into the next younger: what ends that one
+ * would have ended it, so nothing is hidden. */
+static void drop_start(struct facts *f, const struct merge_limits *lim)
+{
+    for (uint32_t i = 0; i < f->start_n; i++)
+        if (start_is_over(f, i) && forget(f, lim, STARTS, i))
+            return;
+    for (uint32_t i = 0; i < f->start_n; i++) {
+        if (start_is_over(f, i)) {
+            take_out(f, STARTS, i);
+            return;
+        }
+    }
+    widen(&f->starts[2].first, &f->starts[2].last, &f->starts[1].first);
+    widen(&f->starts[2].first, &f->starts[2].last, &f->starts[1].last);
+    take_out(f, STARTS, 1);
+}
+
+static void drop_end(struct facts *f, const struct merge_limits *lim)
+{
+    for (uint32_t i = 0; i < f->end_n; i++)
+        if (forget(f, lim, ENDS, i))
+            return;
+    take_out(f, ENDS, 0);
+}
+
+/* The last mark says whether the alert fires. */
+static void drop_mark(struct facts *f, const struct merge_limits *lim)
+{
+    for (uint32_t i = 0; i + 1 < f->mark_n; i++)
+        if (forget(f, lim, MARKS, i))
+            return;
+    take_out(f, MARKS, 0);
+}
+
+/* Fewer than this make no sense: the oldest, the newest, and what lies between. */
+#define CAP_LEAST 8
+
+static uint32_t cap_of(uint32_t limit)
+{
+    if (limit == 0 || limit > MERGE_MAX)
+        return MERGE_MAX;
+    return limit < CAP_LEAST ? CAP_LEAST : limit;
+}
+
+bool facts_make_room(struct facts *f, const struct merge_limits *lim)
+{
+    const uint32_t n = f->start_n + f->end_n + f->mark_n;
+
+    while (f->start_n >= cap_of(lim->starts))
+        drop_start(f, lim);
+    while (f->end_n >= cap_of(lim->starts))
+        drop_end(f, lim);
+    while (f->mark_n >= cap_of(lim->marks))
+        drop_mark(f, lim);
+    return n != f->start_n + f->end_n + f->mark_n;
+}
+
+/* Younger ones first: the first of an occurrence names it while any of it is known. The last start
+ * and the last mark stay, and with them what closed them: an old report that comes late is over,
+ * too. */
+bool facts_prune(struct facts *f, const struct merge_limits *lim)
 {
     const int64_t horizon = f->newest.at - lim->window_ms;
-    uint32_t n = 0;
+    bool changed = false;
 
-    /* A start goes when it is over, out of the window, and a later start remains. */
-    for (uint32_t i = 0; i < f->start_n; i++) {
-        const struct fact_start *s = &f->starts[i];
-        const bool keep =
-            s->last.at >= horizon || i + 1 == f->start_n || !end_of(f, s->start, &s->last);
-        if (keep)
-            f->starts[n++] = *s;
-    }
-    f->start_n = n;
+    for (uint32_t i = f->start_n > 0 ? f->start_n - 1 : 0; i-- > 0;)
+        if (f->starts[i].last.at < horizon && start_is_over(f, i))
+            changed |= forget(f, lim, STARTS, i);
+    for (uint32_t i = f->mark_n > 0 ? f->mark_n - 1 : 0; i-- > 0;)
+        if (f->marks[i].order.at < horizon)
+            changed |= forget(f, lim, MARKS, i);
+    for (uint32_t i = f->end_n; i-- > 0;)
+        if (f->ends[i].last.at < horizon)
+            changed |= forget(f, lim, ENDS, i);
+    return facts_make_room(f, lim) || changed;
+}
 
-    /* A mark goes when it is out of the window, unless it is the first or the last of the newest
-     * run. */
-    uint32_t run = f->mark_n ? f->mark_n - 1 : 0;
-    while (run > 0 && !end_reported_between(f, &f->marks[run - 1].order, &f->marks[run].order))
-        run--;
-    n = 0;
-    for (uint32_t i = 0; i < f->mark_n; i++) {
-        const bool says_now = i + 1 == f->mark_n ||
-                              (i >= run && (i == run || f->marks[i].kind != f->marks[i - 1].kind));
-        if (f->marks[i].order.at >= horizon || says_now)
-            f->marks[n++] = f->marks[i];
-    }
-    f->mark_n = n;
+/* ---- adding ---- */
 
-    /* An end goes when it is out of the window and a later one remains; but never one that closes a
-     * fact we keep. */
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < f->end_n; i++) {
-        bool keep = f->ends[i].last.at >= horizon || i + 1 == f->end_n;
-        for (uint32_t j = 0; j < f->start_n && !keep; j++)
-            keep = end_of(f, f->starts[j].start, &f->starts[j].last) == &f->ends[i];
-        if (!keep && f->mark_n > 0) {
-            const struct order *last = &f->marks[f->mark_n - 1].order;
-            keep = end_of(f, last->at, last) == &f->ends[i];
-        }
-        if (keep && kept != i)
-            f->ends[kept] = f->ends[i];
-        kept += keep;
+static void add_start(struct facts *f, int64_t start, const struct order *o)
+{
+    uint32_t i = 0;
+
+    while (i < f->start_n && f->starts[i].start < start)
+        i++;
+    if (i < f->start_n && f->starts[i].start == start) {
+        widen(&f->starts[i].first, &f->starts[i].last, o);
+        return;
     }
-    f->end_n = kept;
+    memmove(&f->starts[i + 1], &f->starts[i], (f->start_n - i) * sizeof(f->starts[0]));
+    f->starts[i] = (struct fact_start){.start = start, .first = *o, .last = *o};
+    f->start_n++;
+}
+
+static void add_end(struct facts *f, int64_t end, const struct order *o, bool silence)
+{
+    uint32_t i = 0;
+
+    while (i < f->end_n &&
+           (f->ends[i].end < end || (f->ends[i].end == end && f->ends[i].silence < silence)))
+        i++;
+    if (i < f->end_n && f->ends[i].end == end && f->ends[i].silence == silence) {
+        widen(&f->ends[i].first, &f->ends[i].last, o);
+        return;
+    }
+    memmove(&f->ends[i + 1], &f->ends[i], (f->end_n - i) * sizeof(f->ends[0]));
+    f->ends[i] = (struct fact_end){.end = end, .first = *o, .last = *o, .silence = silence};
+    f->end_n++;
+}
+
+static void add_mark(struct facts *f, enum report_kind kind, const struct order *o)
+{
+    uint32_t i = 0;
+
+    while (i < f->mark_n && before(&f->marks[i].order, o))
+        i++;
+    if (i < f->mark_n && order_cmp(&f->marks[i].order, o) == 0)
+        return;
+    memmove(&f->marks[i + 1], &f->marks[i], (f->mark_n - i) * sizeof(f->marks[0]));
+    f->marks[i] = (struct fact_mark){.order = *o, .kind = kind};
+    f->mark_n++;
+}
+
+void facts_add(struct facts *f, const struct report *r, const struct merge_limits *lim)
+{
+    if (r->kind == REPORT_NOTE)
+        return;
+    (void)facts_make_room(f, lim);
+    if (before(&f->newest, &r->order))
+        f->newest = r->order;
+    if (r->kind == REPORT_RESOLVED) {
+        /* An end in the future is one at its receipt: nothing that has not begun can be over. */
+        const int64_t end = r->ends_at == 0 || r->ends_at > r->order.at ? r->order.at : r->ends_at;
+        add_end(f, end, &r->order, false);
+        return;
+    }
+    if (r->kind == REPORT_FIRING && r->ends_at > f->promise)
+        f->promise = r->ends_at;
+    if (r->kind == REPORT_FIRING && r->starts_at > 0)
+        add_start(f, r->starts_at < r->order.at ? r->starts_at : r->order.at, &r->order);
+    else
+        add_mark(f, r->kind, &r->order);
+}
+
+void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim)
+{
+    struct order o = f->newest;
+
+    (void)facts_make_room(f, lim);
+    o.index = UINT32_MAX;
+    add_end(f, at_ms, &o, true);
 }
 
 /* ---- names and bytes ---- */
@@ -450,9 +505,20 @@ static uint64_t get_int(struct reader *r, unsigned bytes)
     return v;
 }
 
+/* Far outside of any calendar is garbage, and differences of such times overflow. */
+#define TIME_MAX (INT64_C(1) << 60)
+
+static int64_t get_time(struct reader *r)
+{
+    const int64_t v = (int64_t)get_int(r, 8);
+
+    r->failed |= v > TIME_MAX || v < -TIME_MAX;
+    return r->failed ? 0 : v;
+}
+
 static struct order get_order(struct reader *r)
 {
-    struct order o = {.at = (int64_t)get_int(r, 8)};
+    struct order o = {.at = get_time(r)};
 
     for (size_t i = 0; i < sizeof(o.request.b); i++)
         o.request.b[i] = (unsigned char)get_int(r, 1);
@@ -465,19 +531,19 @@ static void get_facts(struct reader *r, struct facts *f)
     f->start_n = (uint32_t)get_int(r, 1);
     f->end_n = (uint32_t)get_int(r, 1);
     f->mark_n = (uint32_t)get_int(r, 1);
-    f->promise = (int64_t)get_int(r, 8);
+    f->promise = get_time(r);
     f->newest = get_order(r);
     if (f->start_n > MERGE_MAX || f->end_n > MERGE_MAX || f->mark_n > MERGE_MAX) {
         r->failed = true;
         return;
     }
     for (uint32_t i = 0; i < f->start_n; i++) {
-        f->starts[i].start = (int64_t)get_int(r, 8);
+        f->starts[i].start = get_time(r);
         f->starts[i].first = get_order(r);
         f->starts[i].last = get_order(r);
     }
     for (uint32_t i = 0; i < f->end_n; i++) {
-        f->ends[i].end = (int64_t)get_int(r, 8);
+        f->ends[i].end = get_time(r);
         f->ends[i].first = get_order(r);
         f->ends[i].last = get_order(r);
         f->ends[i].silence = get_int(r, 1) != 0;

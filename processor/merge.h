@@ -9,13 +9,14 @@
  *
  * The rules:
  *  - A start is over when an end at or after it was reported later than its last firing report.
- * Anything else fires: a firing received after an end that is not before its start re-opens it at
- * once.
+ *    Anything else fires: a firing received after an end that is not before its start re-opens it
+ *    at once.
  *  - Each start covers [start, last firing report]. Covers that overlap, or lie at most one window
- * apart with no end between, are one occurrence, known by its earliest start.
+ *    apart with no end between, are one occurrence, known by its earliest start. An end that a
+ *    later firing overruled is none.
  *  - Without starts, the first mark and the first after any end begin an occurrence.
  *  - Event sources: OPENED counts only while no event counted since the last end; each event is an
- * occurrence by its own id (the caller's table).
+ *    occurrence by its own id (the caller's table).
  */
 #pragma once
 
@@ -67,7 +68,7 @@ struct facts {
 
 struct merge_limits {
     int64_t window_ms;
-    uint32_t starts, marks; /* at most MERGE_MAX each; ends share `starts` */
+    uint32_t starts, marks; /* 8 to MERGE_MAX each; ends share `starts` */
 };
 
 /* One time that the alert began, as derived from the facts. Events are not here: each is its own.
@@ -83,6 +84,7 @@ struct alert_state {
     int64_t starts_at; /* of what fires now, or fired last; 0: never fired */
     int64_t ended_at;  /* when the last end was reported (receive time); 0 while firing */
     bool by_silence;   /* the end that ended it was one by silence */
+    int64_t promise;   /* silence before it says nothing; 0: none, or newer reports outlived it */
     uint32_t occurrence_n;
     struct occurrence occurrences[2 * MERGE_MAX]; /* by start, then by mark */
 };
@@ -94,10 +96,15 @@ void facts_add(struct facts *f, const struct report *r, const struct merge_limit
  * end. Any report later than the newest, or a longer promise that comes to light, undoes it. */
 void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim);
 void facts_derive(const struct facts *f, const struct merge_limits *lim, struct alert_state *ret);
-/* Forget what is older than a window and says nothing about now. After the caller has compared
- * states. */
-void facts_prune(struct facts *f, const struct merge_limits *lim);
+/* Forget what is older than a window and says nothing about now, and what is over the caps; below
+ * them nothing changes but that past occurrences are not known any more. True when something was
+ * forgotten: states from before must not be compared with those after. */
+bool facts_prune(struct facts *f, const struct merge_limits *lim);
+/* The second half of it alone: one more report fits in. facts_add() does it, too. */
+bool facts_make_room(struct facts *f, const struct merge_limits *lim);
 
+bool occurrence_same(const struct occurrence *x, const struct occurrence *y);
+bool occurrence_among(const struct alert_state *s, const struct occurrence *o);
 /* "s:<ms>", "r:<at>:<request>:<index>", "e:<event id>": the key of the occurrences table. In the
  * arena. */
 struct slice occurrence_identity(const struct occurrence *o, struct arena *a);

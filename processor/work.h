@@ -63,7 +63,7 @@ struct alert_work {
     size_t said_n;
     const struct input
         *newest; /* the last of them that fires: words and annotations of now; NULL: none */
-    int64_t occurrences_added, last_seen, promise;
+    int64_t occurrences_added, last_seen;
 };
 
 struct work {

@@ -58,7 +58,6 @@ static int change_alert(struct work *w, struct alert_work *al, struct err *e)
     }
     if (rc < 0)
         return no_memory(e);
-    al->promise = facts.promise;
     al->packed = facts_pack(&facts, w->a);
     if (!al->packed.p)
         return no_memory(e);
@@ -70,9 +69,13 @@ static int change_alert(struct work *w, struct alert_work *al, struct err *e)
 
 /* ---- the table of occurrences ---- */
 
+/* An identity to insert: of a change, or the new name of one that is gone. */
 struct named {
-    const struct alert_work *al;
-    struct change *c;
+    struct alert_work *al;
+    struct slice identity;
+    struct order order; /* of several the first counts */
+    int64_t at;
+    bool *fresh; /* out: it was not in the table */
 };
 
 static int named_cmp_key(const struct named *n, struct slice tenant, uint64_t fingerprint,
@@ -82,15 +85,15 @@ static int named_cmp_key(const struct named *n, struct slice tenant, uint64_t fi
 
     if (c == 0 && n->al->row.fingerprint != fingerprint)
         c = n->al->row.fingerprint < fingerprint ? -1 : 1;
-    return c != 0 ? c : slice_cmp(n->c->occurrence, identity);
+    return c != 0 ? c : slice_cmp(n->identity, identity);
 }
 
 static int named_cmp(const void *x, const void *y)
 {
     const struct named *a = x, *b = y;
-    const int c = named_cmp_key(a, b->al->row.tenant, b->al->row.fingerprint, b->c->occurrence);
+    const int c = named_cmp_key(a, b->al->row.tenant, b->al->row.fingerprint, b->identity);
 
-    return c != 0 ? c : order_cmp(&a->c->order, &b->c->order);
+    return c != 0 ? c : order_cmp(&a->order, &b->order);
 }
 
 /* The first in order of those with this identity. */
@@ -122,9 +125,9 @@ static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, si
     qsort(v, n, sizeof(*v), named_cmp);
     for (size_t i = 0; i < n; i++) {
         text[i] = v[i].al->row.tenant;
-        text[n + i] = v[i].c->occurrence;
+        text[n + i] = v[i].identity;
         num[i] = (int64_t)v[i].al->row.fingerprint;
-        num[n + i] = v[i].c->at;
+        num[n + i] = v[i].at;
     }
     pg_texts(p, text, n);
     pg_ints(p, num, n);
@@ -139,28 +142,35 @@ static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, si
         struct named *hit = named_find(v, n, pg_get_text(r, i, 0), (uint64_t)pg_get_int(r, i, 1),
                                        pg_get_text(r, i, 2));
         if (hit)
-            hit->c->counted = true;
+            *hit->fresh = true;
     }
     return rc;
 }
 
-static int delete_gone(struct work *w, struct pg *pg, size_t n, struct err *e)
+/* An occurrence that is gone and had been counted: under its new name it counts on, without one it
+ * does not. */
+struct going {
+    struct alert_work *al;
+    struct slice identity;
+    bool renamed; /* its new name is fresh */
+};
+
+static int delete_gone(struct work *w, struct pg *pg, const struct going *v, size_t n,
+                       struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct slice *text = arena_array(w->a, 2 * n, struct slice);
-    int64_t *num = arena_array(w->a, 2 * n, int64_t); /* fingerprints, indexes into w->alerts */
+    int64_t *num = arena_array(w->a, 2 * n, int64_t); /* fingerprints, indexes into v */
+    bool *was_there = arena_array(w->a, n, bool);
     struct pg_args *p = pg_args(w->a);
-    size_t used = 0;
 
-    if (!text || !num)
+    if (!text || !num || !was_there)
         return no_memory(e);
-    for (size_t i = 0; i < w->alert_n; i++) {
-        for (size_t j = 0; j < w->alerts[i].changes.gone_n; j++) {
-            text[used] = w->alerts[i].row.tenant;
-            text[n + used] = w->alerts[i].changes.gone[j];
-            num[used] = (int64_t)w->alerts[i].row.fingerprint;
-            num[n + used++] = (int64_t)i;
-        }
+    for (size_t i = 0; i < n; i++) {
+        text[i] = v[i].al->row.tenant;
+        text[n + i] = v[i].identity;
+        num[i] = (int64_t)v[i].al->row.fingerprint;
+        num[n + i] = (int64_t)i;
     }
     pg_texts(p, text, n);
     pg_ints(p, num, n);
@@ -173,36 +183,62 @@ static int delete_gone(struct work *w, struct pg *pg, size_t n, struct err *e)
         "WHERE o.tenant = k.t AND o.fingerprint = k.f AND o.identity = k.i RETURNING k.n, o.at",
         p, &r, e);
     for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
-        struct alert_work *al = &w->alerts[pg_get_int(r, i, 0)];
-        aggregate_uncount(&al->row, pg_get_int(r, i, 1));
-        al->occurrences_added--;
+        const struct going *g = &v[pg_get_int(r, i, 0)];
+        was_there[pg_get_int(r, i, 0)] = true;
+        if (g->renamed)
+            continue;
+        aggregate_uncount(&g->al->row, pg_get_int(r, i, 1));
+        g->al->occurrences_added--;
+    }
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (v[i].renamed && !was_there[i]) {
+            aggregate_recount(&v[i].al->row, v[i].al->last_seen);
+            v[i].al->occurrences_added++;
+        }
     }
     return rc;
 }
 
+static size_t collect_named(struct work *w, struct named *named, struct going *going)
+{
+    size_t n = 0, m = 0;
+
+    for (size_t i = 0; i < w->alert_n; i++) {
+        struct alert_work *al = &w->alerts[i];
+        for (size_t j = 0; j < al->changes.n; j++) {
+            struct change *c = &al->changes.v[j];
+            if (c->occurrence.p)
+                named[n++] = (struct named){al, c->occurrence, c->order, c->at, &c->counted};
+        }
+        for (size_t j = 0; j < al->changes.gone_n; j++) {
+            const struct gone *g = &al->changes.gone[j];
+            going[m] = (struct going){al, g->identity, false};
+            if (g->into.p)
+                named[n++] = (struct named){al, g->into, {0}, al->last_seen, &going[m].renamed};
+            m++;
+        }
+    }
+    return n;
+}
+
 static int count_occurrences(struct work *w, struct pg *pg, struct err *e)
 {
-    size_t named = 0, gone = 0;
+    size_t changes = 0, gone = 0;
     int rc = 0;
 
     for (size_t i = 0; i < w->alert_n; i++) {
         gone += w->alerts[i].changes.gone_n;
-        for (size_t j = 0; j < w->alerts[i].changes.n; j++)
-            named += w->alerts[i].changes.v[j].occurrence.p != NULL;
+        changes += w->alerts[i].changes.n;
     }
-    if (named > 0) {
-        struct named *v = arena_array(w->a, named, struct named);
-        size_t n = 0;
-        if (!v)
-            return no_memory(e);
-        for (size_t i = 0; i < w->alert_n; i++)
-            for (size_t j = 0; j < w->alerts[i].changes.n; j++)
-                if (w->alerts[i].changes.v[j].occurrence.p)
-                    v[n++] = (struct named){&w->alerts[i], &w->alerts[i].changes.v[j]};
-        rc = insert_occurrences(w, pg, v, n, e);
-    }
+    struct named *named = arena_array(w->a, changes + gone + 1, struct named);
+    struct going *going = arena_array(w->a, gone + 1, struct going);
+    if (!named || !going)
+        return no_memory(e);
+    const size_t n = collect_named(w, named, going);
+    if (n > 0)
+        rc = insert_occurrences(w, pg, named, n, e);
     if (rc == 0 && gone > 0)
-        rc = delete_gone(w, pg, gone, e);
+        rc = delete_gone(w, pg, going, gone, e);
     return rc;
 }
 
@@ -220,7 +256,9 @@ static int step_cmp(const void *x, const void *y)
 
     if (a->al->row.anomaly != b->al->row.anomaly)
         return a->al->row.anomaly < b->al->row.anomaly ? -1 : 1;
-    const int c = order_cmp(&a->c->order, &b->c->order);
+    int c = order_cmp(&a->c->order, &b->c->order);
+    if (c == 0 && a->al != b->al) /* ends by silence have nothing but their time */
+        c = a->al < b->al ? -1 : 1;
     return c != 0 ? c : (a->seq > b->seq) - (a->seq < b->seq);
 }
 

@@ -262,8 +262,8 @@ static int64_t quiet_at(const struct alert_work *al)
 {
     if (!al->changes.state.firing)
         return 0;
-    if (al->promise > 0)
-        return al->promise;
+    if (al->changes.state.promise > 0)
+        return al->changes.state.promise;
     if (al->silent || !al->newest)
         return al->quiet_at;
     const struct source_common *cfg = al->newest->source->cfg;
