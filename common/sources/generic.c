@@ -252,7 +252,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
 {
     const struct generic_cfg *c = cfg;
     const struct record as_stored = {.body = h->body, .received_at = now_ms};
-    struct alert_list list;
+    struct alert_list list = {0};
     int rc = decode(cfg, &as_stored, lim, a, &list, e);
     if (rc < 0)
         return rc == -ENOMEM ? err_set(e, -E2BIG, "the post needs more memory than one may") : rc;

@@ -23,7 +23,10 @@ const char *__tsan_default_suppressions(void) /* NOLINT */
            "race:^__interceptor_free$\n"
            "race:^pthread_rwlock_destroy$\n"
            "race:^pthread_mutex_destroy$\n"
-           "race:^pthread_cond_destroy$\n";
+           "race:^pthread_cond_destroy$\n"
+           "race:^__interceptor_pthread_rwlock_destroy$\n"
+           "race:^__interceptor_pthread_mutex_destroy$\n"
+           "race:^__interceptor_pthread_cond_destroy$\n";
 }
 
 struct start {

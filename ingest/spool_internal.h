@@ -1,0 +1,87 @@
+/* Inside the spool: what spool.c (the writer and its callers) and spool_disk.c (files, directories,
+ * recovery) share. */
+#pragma once
+
+#include <pthread.h>
+
+#include "common/buf.h"
+#include "ingest/spool.h"
+
+#define KEY_BUCKETS 4096
+#define PATH_LEN 1024
+
+/* A record that is on disk and not yet in Kafka. */
+struct entry {
+    size_t offset, len;
+    uint64_t key; /* hash of topic and key; 0: none */
+    int64_t at;
+    bool damaged; /* by the disk, after it was written */
+};
+
+/* A segment; the last one is written to. */
+struct segment {
+    char path[PATH_LEN];
+    int fd;
+    size_t size;
+    struct entry *v;
+    size_t n, room, popped;
+    struct home *home;
+    struct segment *next;
+};
+
+/* A directory: ours, or one that a dead process left. Removed with its last segment. */
+struct home {
+    char path[PATH_LEN];
+    int lock;
+    size_t segments;
+    bool ours;
+    struct home *next;
+};
+
+/* What waits for the writer. */
+struct waiting {
+    void *cookie;
+    struct entry entry;
+    struct waiting *next;
+};
+
+struct spool {
+    struct spool_options o;
+    struct home *homes, *own;
+    struct segment *first, *last;
+    unsigned number; /* of the newest segment of our own */
+
+    pthread_mutex_t lock;
+    pthread_cond_t work, news;
+    pthread_t writer;
+    bool started, stopping, ended, full, woken;
+    bool writing;     /* the writer is at the last segment of our own */
+    struct buf queue; /* framed bytes, as they will stand in the file */
+    struct waiting *waiting, **waiting_end;
+    size_t bytes; /* of everything that is in here, queued or on disk */
+    size_t records, queued;
+    uint64_t damaged;
+    uint32_t
+        keys[KEY_BUCKETS]; /* how many records hash there: a neighbour only queues needlessly */
+};
+
+void segment_free(struct segment *g);
+int segment_add_entry(struct segment *g, struct entry e) MUST_CHECK;
+/* As the newest. */
+void link_segment(struct spool *s, struct segment *g);
+/* The next one of our own, not linked. */
+int segment_begin(struct spool *s, struct segment **ret) MUST_CHECK;
+/* Under the lock. */
+void drop_drained(struct spool *s);
+/* The fd of its lock; -EWOULDBLOCK while its process lives. */
+int home_lock(const char *path) MUST_CHECK;
+/* Linked; NULL: out of memory. */
+struct home *home_new(struct spool *s, const char *name, int lock, bool ours) MUST_CHECK;
+void home_remove(struct home *h);
+/* What dead processes left, oldest first. */
+int adopt_all(struct spool *s, struct err *e) MUST_CHECK;
+int sync_dir(const char *path) MUST_CHECK;
+/* 0: no key. */
+uint64_t key_hash(struct slice topic, struct slice key);
+uint32_t *key_bucket(struct spool *s, uint64_t hash);
+void count_key(struct spool *s, uint64_t hash, int by);
