@@ -147,7 +147,7 @@ static const char *labels_line(const struct model *m, const json_t *labels)
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)(uintptr_t)labels, name, value)
+    json_object_foreach ((json_t *)(uintptr_t)labels, name, value)
         buf_printf(&out, "%s%s=%s", out.len ? ", " : "", name,
                    json_string_value(value) ? json_string_value(value) : "");
     return out.failed ? "" : arena_strndup(m->a, buf_str(&out), out.len);

@@ -14,9 +14,9 @@ static bool listed(const json_t *fingerprints, const char *fp)
     size_t i;
     json_t *one;
 
-    json_array_foreach(fingerprints, i,
-                       one) if (strcmp(json_string_value(one) ? json_string_value(one) : "", fp) ==
-                                0) return true;
+    json_array_foreach (fingerprints, i, one)
+        if (strcmp(json_string_value(one) ? json_string_value(one) : "", fp) == 0)
+            return true;
     return false;
 }
 
@@ -52,12 +52,11 @@ static json_t *common_of(const json_t *alerts, const char *member)
     void *next;
     size_t i;
 
-    json_array_foreach(alerts, i, alert)
-    {
+    json_array_foreach (alerts, i, alert) {
         json_t *own = json_object_get(alert, member);
-        json_object_foreach_safe(common, next, name,
-                                 value) if (!json_equal(value, json_object_get(own, name)))(void)
-            json_object_del(common, name);
+        json_object_foreach_safe (common, next, name, value)
+            if (!json_equal(value, json_object_get(own, name)))
+                (void)json_object_del(common, name);
     }
     return common;
 }
@@ -76,8 +75,7 @@ static json_t *alert_lines(const struct model *m, const json_t *alerts)
     json_t *lines = json_array(), *alert;
     size_t i;
 
-    json_array_foreach(alerts, i, alert)
-    {
+    json_array_foreach (alerts, i, alert) {
         bool resolved = json_is_true(json_object_get(alert, "resolved"));
         const char *severity = get_str(alert, "severity");
         const char *emoji =
@@ -96,8 +94,7 @@ void model_alerts(struct model *m)
     json_t *alerts = json_array(), *row;
     size_t i, gone_n = json_array_size(gone), firing_n = json_array_size(firing);
 
-    json_array_foreach(json_object_get(m->facts, "alerts"), i, row)
-    {
+    json_array_foreach (json_object_get(m->facts, "alerts"), i, row) {
         bool resolved = !listed(firing, get_str(row, "fingerprint"));
         if (resolved && !m->s->send_resolved)
             continue;
@@ -142,8 +139,7 @@ static json_t *by_weight(const json_t *list)
     json_t *sorted = json_array(), *one;
     size_t i;
 
-    json_array_foreach(list, i, one)
-    {
+    json_array_foreach (list, i, one) {
         size_t at = json_array_size(sorted);
         while (at > 0 && weight(json_object_get(json_array_get(sorted, at - 1), "incident")) <
                              weight(json_object_get(one, "incident")))
@@ -192,8 +188,7 @@ void model_items(struct model *m)
     int64_t occurrences = 0;
     size_t i;
 
-    json_array_foreach(items, i, item)
-    {
+    json_array_foreach (items, i, item) {
         const json_t *incident = json_object_get(item, "incident");
         int64_t n = get_int(item, "occurrences");
         const char *title = get_str(incident, "title");
@@ -237,8 +232,11 @@ void model_members(struct model *m)
            *member;
     size_t i;
 
-    json_array_foreach(members, i, member)(void)
-        json_array_append_new(lines, member_line(m, member));
+    json_array_foreach (members, i, member) {
+        json_t *line = member_line(m, member);
+        put_str(line, "member", get_str(member, "id"));
+        (void)json_array_append_new(lines, line);
+    }
     put_int(m->root, "messages_n", get_int(m->facts, "members_n"));
     put_str(m->root, "title",
             words_fill(m->a, m->w->merge_title, model_number(m, get_int(m->facts, "members_n")),

@@ -21,8 +21,7 @@ static void sum(const struct model *m, struct totals *t)
     json_t *row;
 
     t->tier.level = (enum escalation_level)get_int(m->incident, "level");
-    json_array_foreach(json_object_get(m->facts, "stats"), i, row)
-    {
+    json_array_foreach (json_object_get(m->facts, "stats"), i, row) {
         const char *action = get_str(row, "action");
         int64_t attempts = get_int(row, "attempts"), last = get_int(row, "last_at");
 
@@ -66,8 +65,7 @@ static void put_history(const struct model *m, json_t *repair)
     json_t *list = json_array(), *row;
     size_t i;
 
-    json_array_foreach(json_object_get(m->facts, "repairs"), i, row)
-    {
+    json_array_foreach (json_object_get(m->facts, "repairs"), i, row) {
         json_t *one = json_object();
         put_str(one, "action", get_str(row, "action"));
         put_str(one, "outcome", get_str(row, "outcome"));

@@ -197,8 +197,10 @@ static int load_outlet(struct settings *s, struct outlets *all, const struct rec
     struct common_cfg common = {0};
     int rc;
 
-    *o = (struct outlet){
-        .receiver = r, .integration = (int32_t)i, .channel = channel_find(r->v[i].channel)};
+    *o = (struct outlet){.receiver = r,
+                         .integration = (int32_t)i,
+                         .channel = channel_find(r->v[i].channel),
+                         .messages = all->messages};
     if ((rc = load_common(s->conf, &r->v[i], o->channel, &common, e)) < 0 ||
         (rc = load_channel(s, &all->receivers.global, &r->v[i], o, e)) < 0 ||
         (rc = set_style(s, all, &r->v[i], o, e)) < 0 ||

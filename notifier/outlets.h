@@ -29,7 +29,8 @@ struct outlet {
     bool send_resolved;
     const struct words *words;
     const struct zone *zone;
-    const struct template *own; /* NULL: the built-in layout */
+    const struct messages *messages; /* the built-in layouts */
+    const struct template *own;      /* NULL: those alone */
     struct destination *destination;
 };
 

@@ -226,7 +226,7 @@ CREATE TABLE notifications (
     CHECK (state IN ('pending', 'sending', 'delivered', 'failed', 'suppressed', 'superseded', 'merged')),
     PRIMARY KEY (tenant, id)
 ) WITH (fillfactor = 70);
-CREATE INDEX notifications_waiting ON notifications (channel, not_before) WHERE state IN ('pending', 'sending');
+CREATE INDEX notifications_waiting ON notifications (receiver, integration, created_at) WHERE state IN ('pending', 'sending');
 CREATE INDEX notifications_by_incident ON notifications (tenant, incident_id) WHERE incident_id IS NOT NULL;
 CREATE INDEX notifications_by_group ON notifications (tenant, group_id, integration, seq);
 CREATE INDEX notifications_merged ON notifications (tenant, merged_into) WHERE merged_into IS NOT NULL;

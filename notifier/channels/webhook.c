@@ -161,8 +161,7 @@ static json_t *payload(const struct webhook_cfg *w, const struct notification *n
     json_int_t cut = json_integer_value(json_object_get(n->data, "truncated_alerts"));
     size_t i;
 
-    json_array_foreach(json_object_get(n->data, "alerts"), i, alert)
-    {
+    json_array_foreach (json_object_get(n->data, "alerts"), i, alert) {
         if (w->max_alerts && i >= w->max_alerts)
             cut++;
         else

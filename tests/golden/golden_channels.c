@@ -84,8 +84,7 @@ static void compare(const char *expected_file, const struct buf *got)
 static void run_case(const char *channel, const char *name)
 {
     CLEANUP(buf_release)
-    struct buf in = BUF_INIT(1024),
-               expected = BUF_INIT(1024), got = BUF_INIT(FILE_MAX);
+    struct buf in = BUF_INIT(1024), expected = BUF_INIT(1024), got = BUF_INIT(FILE_MAX);
     size_t stem = strlen(name) - strlen(".json");
 
     run++;

@@ -1,0 +1,198 @@
+#include "notifier/desk_judge.h"
+
+#include <errno.h>
+
+#include "common/clock.h"
+#include "common/rate.h"
+#include "notifier/model.h"
+#include "notifier/plan.h"
+#include "notifier/told.h"
+
+static void end_as(struct job *j, enum life_event end, const char *reason)
+{
+    j->end = end;
+    j->reason = reason ? reason : "";
+}
+
+bool judge_wanted(struct job *j)
+{
+    const json_t *told = json_object_get(json_object_get(j->facts, "group"), "told");
+    const char *status = json_string_value(json_object_get(j->state, "status")), *reason;
+
+    if (!j->outlet) {
+        end_as(j, LIFE_GIVE_UP, "the configuration has no such integration any more");
+        return true;
+    }
+    if (j->merge && json_array_size(json_object_get(j->facts, "members")) == 0) {
+        end_as(j, LIFE_SUPERSEDE, "newer messages of all its groups were delivered");
+        return true;
+    }
+    struct wanted_input in = {
+        .own_end = j->merge,
+        .resolved = status && strcmp(status, "resolved") == 0,
+        .send_resolved = j->outlet->send_resolved,
+        .seq = j->seq,
+        .delivered_seq = told_delivered_seq(told, j->integration),
+    };
+    enum life_event end = plan_wanted(&in, &reason);
+    if (end)
+        end_as(j, end, reason);
+    return end != 0;
+}
+
+static int render(struct job *j, const struct settings *s, struct err *e)
+{
+    const struct outlet *o = j->outlet;
+    size_t max = o->channel->max_text;
+    struct style style = {
+        .words = o->words,
+        .zone = o->zone,
+        .external_url = s->external_url ? s->external_url : "",
+        .now_ms = j->now_ms,
+        .send_resolved = o->send_resolved,
+        .max_alerts = j->merge || j->digest ? s->notifier.digest_items : s->limits.message_alerts,
+    };
+    struct layout layout = {
+        .format = o->channel->format,
+        .max_text = max && max < s->limits.payload ? max : s->limits.payload,
+        .own = o->own,
+        .words = o->words,
+    };
+    json_t *model = model_build(j->facts, &style, j->a);
+
+    j->message = (struct notification){
+        .id = j->id_text, .group = j->group_text, .created_at = j->created_at};
+    if (!model)
+        return err_set(e, -ENOMEM, "the message does not fit in its memory");
+    return message_render(o->messages, &layout, model, j->a, &j->message, e);
+}
+
+/* Keep only the members whose lines the reader sees. */
+static bool keep_shown(struct job *j)
+{
+    const json_t *lines = json_object_get(j->message.data, "lines");
+    json_t *members = json_object_get(j->facts, "members"), *shown = json_array(), *one;
+    size_t i;
+
+    if (json_integer_value(json_object_get(j->message.data, "more_n")) == 0 ||
+        json_array_size(lines) == 0) {
+        json_decref(shown);
+        return false;
+    }
+    json_array_foreach (members, i, one) {
+        bool seen = false;
+        for (size_t k = 0; k < json_array_size(lines) && !seen; k++)
+            seen = json_equal(json_object_get(json_array_get(lines, k), "member"),
+                              json_object_get(one, "id"));
+        if (seen)
+            (void)json_array_append(shown, one);
+    }
+    if (json_array_size(shown) == 0) {
+        json_decref(shown);
+        return false;
+    }
+    (void)json_object_set_new(j->facts, "members_n",
+                              json_integer((json_int_t)json_array_size(shown)));
+    (void)json_object_set_new(j->facts, "members", shown);
+    return true;
+}
+
+static struct step_input input_of(const struct job *j)
+{
+    return (struct step_input){
+        .cfg = j->outlet->cfg,
+        .notification = &j->message,
+        .reference = json_object_get(j->facts, "reference"),
+        .past = j->past,
+        .past_n = j->past_n,
+    };
+}
+
+int judge_render(struct job *j, const struct settings *s, bool *ret_split)
+{
+    struct err e = {0};
+
+    *ret_split = false;
+    job_missed(j);
+    int r = render(j, s, &e);
+    if (r == 0 && j->merge && keep_shown(j)) {
+        *ret_split = true;
+        r = render(j, s, &e);
+    }
+    struct step_input in = input_of(j);
+    if (r == 0)
+        r = channel_step(j->outlet->channel, &in, j->a, &j->step, &e);
+    if (r == 0 && j->step.done)
+        r = err_set(&e, -EINVAL, "the channel had nothing to send");
+    if (r < 0)
+        end_as(j, LIFE_GIVE_UP, arena_printf(j->a, "cannot be rendered: %s", e.msg));
+    return r;
+}
+
+static void judge_retry(struct job *j, const struct settings *s, uint64_t random)
+{
+    const struct notifier_settings *n = &s->notifier;
+    const struct outcome *o = &j->step.outcome;
+    int64_t tried = j->first_try ? j->ended_at - j->first_try : 0;
+
+    if (tried >= n->retry_for) {
+        end_as(j, LIFE_GIVE_UP,
+               arena_printf(j->a, "given up after %lld attempts: %s", (long long)j->attempts + 1,
+                            o->words));
+        return;
+    }
+    end_as(j, LIFE_RELEASE, o->words);
+    int64_t attempt = j->attempts < 30 ? j->attempts : 30;
+    j->wait_ms = backoff_full_jitter((uint32_t)attempt, n->retry_base, n->retry_cap, random);
+    if (o->wait_ms > j->wait_ms)
+        j->wait_ms = o->wait_ms;
+    j->limited = o->limited;
+}
+
+static void judge_outcome(struct job *j, const struct settings *s, uint64_t random)
+{
+    const struct outcome *o = &j->step.outcome;
+
+    j->answer = o->words ? o->words : "";
+    j->keep = o->keep;
+    j->unanswered = o->verdict != VERDICT_DELIVERED && j->transfer.unanswered;
+    switch (o->verdict) {
+    case VERDICT_DELIVERED:
+        end_as(j, LIFE_ACCEPT, o->refused ? arena_printf(j->a, "refused for %s", o->refused) : "");
+        break;
+    case VERDICT_RETRY:
+        judge_retry(j, s, random);
+        break;
+    case VERDICT_REJECT:
+        end_as(j, LIFE_GIVE_UP, j->answer);
+        break;
+    }
+}
+
+bool judge_answer(struct job *j, const struct settings *s, int64_t now_ms, uint64_t random)
+{
+    struct err e = {0};
+
+    j->past[j->past_n++] = (struct exchange){j->step.request, j->transfer.response};
+    j->duration_ms += j->transfer.duration_ms;
+    j->status = j->transfer.response.status;
+    j->ended_at = j->now_ms + (now_ms - j->loaded_at);
+    struct step_input in = input_of(j);
+    int r = channel_step(j->outlet->channel, &in, j->a, &j->step, &e);
+    bool more = r == 0 && !j->step.done;
+    if (more && j->past_n < EXCHANGES_MAX && now_ms + s->notifier.request_timeout < j->lease_ends)
+        return true;
+    j->attempted = true;
+    if (r < 0 || more) /* no time, no memory: what was said so far may count or not, so ask again */
+        j->step = (struct step){
+            .done = true,
+            .outcome = {.verdict = VERDICT_RETRY,
+                        .words = r < 0 ? "the answer cannot be read" : "no time left"}};
+    judge_outcome(j, s, random);
+    return false;
+}
+
+void judge_release(struct job *j)
+{
+    end_as(j, LIFE_RELEASE, "");
+}

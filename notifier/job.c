@@ -1,0 +1,160 @@
+#include "notifier/job.h"
+
+#include <errno.h>
+
+#include "common/clock.h"
+#include "common/frequency.h"
+#include "common/json.h"
+#include "notifier/told.h"
+
+#define JOB_MEMORY ((size_t)16 << 20)
+
+void job_free(struct job *j)
+{
+    if (j)
+        arena_free(j->a); /* the job itself lives there */
+}
+
+static int64_t number(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+static const char *text(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+/* The counters of the anomaly become the counts that people read. */
+static void add_frequency(json_t *facts, struct slice packed, int64_t now_ms)
+{
+    json_t *anomaly = json_object_get(facts, "anomaly");
+    struct frequency f;
+
+    if (!json_is_object(anomaly) || !json_is_integer(json_object_get(anomaly, "first_seen")) ||
+        frequency_unpack(packed, &f, NULL) < 0)
+        return;
+    struct frequency_counts n = frequency_count(&f, now_ms);
+    (void)json_object_set_new(facts, "frequency",
+                              json_pack("{s:I,s:I,s:I,s:I,s:O,s:O}", "count_1h", (json_int_t)n.h1,
+                                        "count_24h", (json_int_t)n.h24, "count_7d",
+                                        (json_int_t)n.d7, "count_30d", (json_int_t)n.d30,
+                                        "first_seen", json_object_get(anomaly, "first_seen"),
+                                        "last_seen", json_object_get(anomaly, "last_seen")));
+}
+
+/* SQL's nulls are absent members here. */
+static void drop_nulls(json_t *facts)
+{
+    const char *name;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe (facts, next, name, value)
+        if (json_is_null(value))
+            (void)json_object_del(facts, name);
+}
+
+static bool fill(struct job *j, const json_t *row, const struct outlets *o)
+{
+    if (!uuid_parse(slice_of(text(row, "id")), &j->id) ||
+        !uuid_parse(slice_of(text(row, "group_id")), &j->group))
+        return false;
+    (void)uuid_format(&j->id, j->id_text);
+    (void)uuid_format(&j->group, j->group_text);
+    j->kind = text(row, "kind");
+    j->merge = strcmp(j->kind, "merge") == 0;
+    j->digest = strcmp(j->kind, "digest") == 0;
+    j->seq = number(row, "seq");
+    j->severity = number(row, "severity");
+    j->created_at = number(row, "created_at");
+    j->integration = number(row, "integration");
+    j->attempts = number(row, "attempts");
+    j->first_try = number(j->facts, "first_try");
+    j->state = json_object_get(json_object_get(row, "about"), "state");
+    j->outlet = outlet_find(o, slice_of(text(row, "receiver")), j->integration,
+                            slice_of(text(row, "channel")));
+    return true;
+}
+
+struct job *job_new(const struct job_input *in, const struct outlets *o, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(JOB_MEMORY);
+    struct job *j = a ? arena_new_of(a, struct job) : NULL;
+
+    if (!j) {
+        (void)err_set(e, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    j->tenant = arena_slice(a, in->tenant);
+    j->facts = json_tree(in->head, a, e);
+    json_t *lists = j->facts ? json_tree(in->lists, a, e) : NULL;
+    if (!lists)
+        return NULL;
+    (void)json_object_update(j->facts, lists);
+    drop_nulls(j->facts);
+    add_frequency(j->facts, in->frequency, in->now_ms);
+    json_t *row = json_object_get(j->facts, "notification");
+    if (!fill(j, row, o)) {
+        (void)err_set(e, -EBADMSG, "the notification row has no id");
+        return NULL;
+    }
+    j->now_ms = in->now_ms;
+    j->loaded_at = clock_monotonic_ms();
+    if (j->merge)
+        (void)job_members(j);
+    j->a = TAKE(a);
+    return j;
+}
+
+void job_missed(struct job *j)
+{
+    const json_t *told = json_object_get(json_object_get(j->facts, "group"), "told");
+    const json_t *earlier = json_object_get(j->facts, "earlier"), *one;
+    int64_t since = number(json_object_get(j->facts, "incident"), "opened_at");
+    size_t i;
+
+    if (told_firing(told, j->integration))
+        return;
+    for (i = 0; i < json_array_size(earlier); i++) {
+        one = json_array_get(earlier, i);
+        const json_t *state = json_object_get(json_object_get(one, "about"), "state");
+        if (strcmp(text(state, "status"), "firing") != 0)
+            continue;
+        int64_t at = since ? since : number(state, "at");
+        (void)json_object_set_new(j->facts, "missed",
+                                  json_pack("{s:I}", "firing_since", (json_int_t)at));
+        return;
+    }
+}
+
+/* Is `b` the same group's older word, or was a newer one delivered since? */
+static bool newer_of_same(const json_t *a, const json_t *b)
+{
+    return strcmp(text(a, "group_id"), text(b, "group_id")) == 0 &&
+           number(a, "integration") == number(b, "integration") &&
+           number(a, "seq") > number(b, "seq");
+}
+
+size_t job_members(struct job *j)
+{
+    json_t *all = json_object_get(j->facts, "members"), *left = json_array(), *one;
+    size_t i;
+
+    json_array_foreach (all, i, one) {
+        const json_t *delivered = json_object_get(one, "delivered_seq");
+        bool news =
+            !json_is_integer(delivered) || json_integer_value(delivered) < number(one, "seq");
+        for (size_t k = 0; k < json_array_size(all) && news; k++)
+            news = !newer_of_same(json_array_get(all, k), one);
+        /* Each digest has its own period: an older one is no older word. */
+        if (news || strcmp(text(one, "kind"), "digest") == 0)
+            (void)json_array_append(left, one);
+    }
+    size_t n = json_array_size(left);
+    (void)json_object_set(j->facts, "all_members", all);
+    (void)json_object_set_new(j->facts, "members", left);
+    (void)json_object_set_new(j->facts, "members_n", json_integer((json_int_t)n));
+    return n;
+}

@@ -1,0 +1,60 @@
+/* One claimed notification on its way through this process. The desk owns it; while a transfer is
+ * under way only the wire touches it. */
+#pragma once
+
+#include "common/uuid7.h"
+#include "notifier/life.h"
+#include "notifier/outlets.h"
+#include "notifier/wire.h"
+
+#define EXCHANGES_MAX 8
+
+struct job {
+    struct arena *a; /* holds everything below */
+    struct job *next;
+    struct outlet *outlet; /* NULL: the configuration has no such integration any more */
+    struct slice tenant;
+    struct uuid id, group;
+    char id_text[UUID_STR], group_text[UUID_STR];
+    const char *kind;
+    bool merge, digest;
+    int64_t now_ms; /* Postgres's, when the facts were read */
+    int64_t seq, severity, created_at, integration, attempts, first_try;
+    json_t *facts;       /* notifier/model.h, and what the decisions need beside */
+    const json_t *state; /* about.state */
+    struct notification message;
+    struct exchange past[EXCHANGES_MAX];
+    size_t past_n;
+    struct step step;
+    struct transfer transfer;
+    int64_t loaded_at, lease_ends; /* monotonic */
+
+    /* How it ended, or LIFE_RELEASE. */
+    enum life_event end;
+    const char *reason;
+    int64_t wait_ms;  /* RELEASE */
+    int64_t ended_at; /* of the attempt, by Postgres's clock as near as we know it */
+    bool attempted;   /* a delivery row is due */
+    bool unanswered;  /* may have arrived: possible duplicate from now on */
+    bool limited;     /* nothing to this destination for wait_ms */
+    int status;
+    int64_t duration_ms;
+    const char *answer;
+    const json_t *keep; /* reference to remember */
+};
+
+void job_free(struct job *j);
+/* What Postgres said about one notification. */
+struct job_input {
+    struct slice tenant, head, lists; /* JSON objects that together are the facts */
+    struct slice frequency;           /* packed, may be empty */
+    int64_t now_ms;
+};
+/* NULL with a reason. */
+struct job *job_new(const struct job_input *in, const struct outlets *o, struct err *e) MUST_CHECK;
+/* Was the message before this one's group firing, and nobody was told? Fills facts.missed; see
+ * model.h. */
+void job_missed(struct job *j);
+/* Members of a merge that are still news, one per group: facts.members is replaced. The number
+ * left. */
+size_t job_members(struct job *j);

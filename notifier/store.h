@@ -1,0 +1,53 @@
+/*
+ * The notifier's statements. Claims, grants and ends go in batches; each function is one
+ * transaction on the desk's connection. Waits, leases and rates are judged by Postgres's clock.
+ */
+#pragma once
+
+#include "common/pg.h"
+#include "notifier/job.h"
+
+struct store {
+    struct pg *pg;
+    const struct settings *s;
+    struct outlets *outlets;
+    const char *name; /* of this process, in lease_by */
+};
+
+struct wake {
+    struct slice tenant;
+    struct uuid id;
+};
+
+/* Where rows may be claimed from, and how many. */
+struct room {
+    struct outlet *outlet;
+    uint32_t n;
+};
+
+/*
+ * Claim what is due: of these wake-ups, or (wakes NULL) of all rows older than the sweep age. One
+ * row per group and integration, the newest; at most `limit`; none while another of that group is
+ * under way. *ret: list of jobs with their facts, the caller's to free.
+ */
+int store_claim(struct store *st, const struct room *room, size_t room_n, const struct wake *wakes,
+                size_t wake_n, size_t limit, struct job **ret, struct err *e) MUST_CHECK;
+/* Rows of these channels that wait longer than retry_for for an integration that the configuration
+ * does not have. */
+int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,
+                        struct job **ret, struct err *e) MUST_CHECK;
+
+/*
+ * Just before the send: is each job still ours, may its destination take it? Debits the rates,
+ * merges what has to wait and is for people, puts the rest back. `list` is consumed: *ret_go are to
+ * be sent now (attempt counted, lease renewed), *ret_rest need nothing more but job_free().
+ */
+int store_grant(struct store *st, struct job *list, struct job **ret_go, struct job **ret_rest,
+                struct err *e) MUST_CHECK;
+/* A merge was too long: members that are not in the job's facts.members move to a merge of their
+ * own. */
+int store_split(struct store *st, struct job *j, struct err *e) MUST_CHECK;
+
+/* Write how each job of the list ended. Jobs that are not ours any more are skipped, but a delivery
+ * that happened is written. */
+int store_end(struct store *st, struct job *list, struct err *e) MUST_CHECK;

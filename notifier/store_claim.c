@@ -1,0 +1,311 @@
+#include <errno.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "notifier/store.h"
+#include "notifier/store_sql.h"
+
+#define BATCH_MEMORY ((size_t)64 << 20)
+#define ORPHANS_MAX 100
+
+/* Due, and not behind another row of its group. The literal states are the partial index's; the
+ * transitions are life.c's. */
+#define DUE                                                                                        \
+    "n.state IN ('pending', 'sending')"                                                            \
+    " AND (n.state = $5 AND n.not_before <= " MS_NOW " AND n.created_at <= " MS_NOW " - $6"        \
+    "   OR n.state = $7 AND n.lease_until <= " MS_NOW ")"                                          \
+    " AND NOT EXISTS (SELECT FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = "     \
+    "n.group_id"                                                                                   \
+    "   AND o.integration = n.integration AND o.id <> n.id"                                        \
+    "   AND (o.state = 'sending' AND o.lease_until > " MS_NOW                                      \
+    "     OR o.state = 'pending' AND o.seq > n.seq AND o.not_before <= " MS_NOW "))"
+
+#define TAKE_THEM                                                                                  \
+    " UPDATE notifications n SET state = $8, lease_until = " MS_NOW " + $9, lease_by = $10,"       \
+    " possible_duplicate = n.possible_duplicate OR n.state = $7"                                   \
+    " FROM due WHERE n.tenant = due.tenant AND n.id = due.id RETURNING n.tenant, n.id"
+
+static const char sweep_sql[] =
+    "WITH due AS MATERIALIZED ("
+    " SELECT x.tenant, x.id FROM unnest($1, $2, $3, $4) AS d (receiver, integration, channel, room)"
+    " CROSS JOIN LATERAL (SELECT n.tenant, n.id FROM notifications n"
+    "  WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel "
+    "AND " DUE "  ORDER BY n.created_at, n.seq LIMIT d.room FOR NO KEY UPDATE SKIP LOCKED) x LIMIT "
+    "$11)" TAKE_THEM;
+
+static const char wake_sql[] =
+    "WITH due AS MATERIALIZED ("
+    " SELECT n.tenant, n.id FROM unnest($12, $13) AS w (tenant, id)"
+    " JOIN notifications n ON n.tenant = w.tenant AND n.id = w.id"
+    " JOIN unnest($1, $2, $3, $4) AS d (receiver, integration, channel, room)"
+    "  ON n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel"
+    " WHERE " DUE " LIMIT $11 FOR NO KEY UPDATE OF n SKIP LOCKED)" TAKE_THEM;
+
+static const char orphans_sql[] =
+    "WITH due AS MATERIALIZED ("
+    " SELECT n.tenant, n.id FROM notifications n"
+    " WHERE n.state IN ('pending', 'sending') AND n.channel = ANY ($12) AND n.created_at <= " MS_NOW
+    " - $6"
+    "  AND (n.state = $5 AND n.not_before <= " MS_NOW
+    " OR n.state = $7 AND n.lease_until <= " MS_NOW ")"
+    "  AND NOT EXISTS (SELECT FROM unnest($1, $2, $3, $4) AS d (receiver, integration, channel, "
+    "room)"
+    "   WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel)"
+    " LIMIT $11 FOR NO KEY UPDATE SKIP LOCKED)" TAKE_THEM;
+
+/* Messages of the group that were not delivered and are older than this one: their news is told
+ * here too. */
+#define EARLIER                                                                                    \
+    "FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND "              \
+    "o.integration = n.integration"                                                                \
+    " AND o.seq < n.seq AND o.state IN ('pending', 'sending', 'merged')"                           \
+    " AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, "  \
+    "-1)"
+
+#define ALERTS                                                                                     \
+    "SELECT jsonb_agg(to_jsonb(l) - 'facts' - 'fed_by' || jsonb_build_object('fingerprint', "      \
+    "f.fp) ORDER BY f.k)"                                                                          \
+    " FROM (SELECT fp, min(k) AS k FROM jsonb_array_elements_text("                                \
+    "   coalesce(n.about #> '{state,alerts}', '[]') || coalesce(n.about #> "                       \
+    "'{state,resolved_alerts}', '[]')"                                                             \
+    "   || coalesce((SELECT jsonb_agg(v) FROM (SELECT jsonb_array_elements(o.about #> "            \
+    "'{state,resolved_alerts}') AS v " EARLIER                                                     \
+    ") missed), '[]')) WITH ORDINALITY AS e (fp, k) GROUP BY fp ORDER BY min(k) LIMIT $3) f"       \
+    " JOIN alerts l ON l.tenant = n.tenant AND l.fingerprint = ('x' || f.fp)::bit(64)::bigint"     \
+    " WHERE f.fp ~ '^[0-9a-f]{16}$'"
+
+#define ITEMS                                                                                      \
+    "SELECT jsonb_agg(jsonb_build_object('incident', to_jsonb(x), 'occurrences', t.occurrences,"   \
+    "  'first_at', t.first_at, 'last_at', t.last_at) ORDER BY t.last_at DESC)"                     \
+    " FROM (SELECT r.incident, sum(r.occurrences)::bigint AS occurrences, min(r.first_at) AS "     \
+    "first_at,"                                                                                    \
+    "   max(r.last_at) AS last_at"                                                                 \
+    "  FROM (SELECT n.about -> 'items' AS items UNION ALL SELECT o.about -> 'items' " EARLIER      \
+    ") s,"                                                                                         \
+    "   jsonb_to_recordset(coalesce(s.items, '[]'))"                                               \
+    "    AS r (incident uuid, occurrences bigint, first_at bigint, last_at bigint) GROUP BY "      \
+    "r.incident) t"                                                                                \
+    " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident"
+
+#define MEMBERS                                                                                    \
+    "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about, 'kind', m.kind, "           \
+    "'severity', m.severity,"                                                                      \
+    "  'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, 'created_at', "         \
+    "m.created_at,"                                                                                \
+    "  'incident_id', m.incident_id, 'incident', to_jsonb(x),"                                     \
+    "  'title', (SELECT string_agg(k || '=' || v, ', ' ORDER BY k) FROM "                          \
+    "jsonb_each_text(p.labels) AS l (k, v)),"                                                      \
+    "  'delivered_seq', p.told #> ARRAY[m.integration::text, 'delivered', 'seq']) ORDER BY "       \
+    "m.created_at, m.seq)"                                                                         \
+    " FROM notifications m LEFT JOIN incidents x ON x.tenant = m.tenant AND x.id = m.incident_id"  \
+    " LEFT JOIN groups p ON p.tenant = m.tenant AND p.id = m.group_id"                             \
+    " WHERE m.tenant = n.tenant AND m.merged_into = n.id"
+
+#define PLAYBOOKS                                                                                  \
+    "ARRAY['anomaly:' || encode(i.anomaly_key, 'hex'), 'alert:' || i.alert_name, 'service:' || "   \
+    "i.service, 'global']"
+
+#define ORDERED                                                                                    \
+    " FROM unnest($1, $2) AS u (tenant, id)"                                                       \
+    " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id"                                 \
+    " LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
+#define IN_ORDER " ORDER BY n.created_at, n.seq, n.tenant, n.id"
+
+/* Everything that a message tells, one row per notification: every look-up goes by a key. */
+static const char heads_sql[] =
+    "SELECT n.tenant, n.id, jsonb_build_object("
+    " 'notification', to_jsonb(n), 'group', to_jsonb(g), 'incident', to_jsonb(i),"
+    " 'anomaly', jsonb_build_object('first_seen', a.first_seen, 'last_seen', a.last_seen),"
+    " 'stats', (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.action) FROM repair_stats s"
+    "   WHERE s.tenant = n.tenant AND s.anomaly_key = i.anomaly_key),"
+    " 'repairs', (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.at DESC) FROM (SELECT action, outcome, "
+    "actor, at FROM repairs"
+    "   WHERE tenant = n.tenant AND anomaly_key = i.anomaly_key ORDER BY at DESC LIMIT $3) r),"
+    " 'playbook', (SELECT to_jsonb(p) FROM playbooks p WHERE p.tenant = n.tenant AND p.id = ANY "
+    "(" PLAYBOOKS ")"
+    "   AND jsonb_array_length(p.steps) > 0 ORDER BY array_position(" PLAYBOOKS ", p.id) LIMIT 1),"
+    " 'reference', (SELECT c.reference FROM channel_references c WHERE c.tenant = n.tenant AND "
+    "c.group_id = n.group_id"
+    "   AND c.integration = n.integration),"
+    " 'first_try', (SELECT min(d.at) FROM deliveries d WHERE n.attempts > 0 AND d.tenant = n.tenant"
+    "   AND d.notification_id = n.id))::text, a.frequency, " MS_NOW ORDERED
+    " LEFT JOIN incidents i ON i.tenant = n.tenant AND i.id = n.incident_id"
+    " LEFT JOIN anomalies a ON a.tenant = n.tenant AND a.key = i.anomaly_key" IN_ORDER;
+
+/* The lists beside them. */
+static const char lists_sql[] =
+    "SELECT n.tenant, n.id, jsonb_build_object("
+    " 'alerts', (" ALERTS "), 'items', CASE WHEN n.kind = 'digest' THEN (" ITEMS ") END,"
+    " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END,"
+    " 'earlier', (SELECT jsonb_agg(jsonb_build_object('seq', o.seq, 'about', o.about) ORDER BY "
+    "o.seq) " EARLIER "))::text" ORDERED IN_ORDER;
+
+enum { FACTS_TENANT, FACTS_ID, FACTS_JSON, FACTS_FREQUENCY, FACTS_NOW };
+
+static void free_jobs(struct job *list)
+{
+    while (list) {
+        struct job *next = list->next;
+        job_free(list);
+        list = next;
+    }
+}
+
+static int look_up(struct store *st, struct arena *a, const PGresult *claimed, const char *sql,
+                   uint32_t limit, PGresult **ret, struct err *e)
+{
+    size_t n = (size_t)PQntuples(claimed);
+    struct slice *tenants = arena_array(a, n, struct slice);
+    unsigned char *ids = arena_alloc(a, n, 16);
+    struct pg_args *args = pg_args(a);
+
+    if (!tenants || !ids)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = pg_get_text(claimed, (int)i, 0);
+        memcpy(ids + i * 16, pg_get_uuid(claimed, (int)i, 1), 16);
+    }
+    pg_texts(args, tenants, n);
+    pg_uuids(args, ids, n);
+    pg_int(args, limit);
+    return pg_query(st->pg, sql, args, ret, e);
+}
+
+static struct job *one_job(struct store *st, const PGresult *heads, const PGresult *lists, int i)
+{
+    struct err why = {0};
+    struct job *j = job_new(
+        &(struct job_input){
+            .tenant = pg_get_text(heads, i, FACTS_TENANT),
+            .head = pg_get_text(heads, i, FACTS_JSON),
+            .lists = pg_get_text(lists, i, FACTS_JSON),
+            .frequency = pg_get_text(heads, i, FACTS_FREQUENCY),
+            .now_ms = pg_get_int(heads, i, FACTS_NOW),
+        },
+        st->outlets, &why);
+
+    /* Its lease ends, and then it is tried again: this is memory, or a bug that must be seen. */
+    if (!j)
+        log_error(EV("notification_unreadable"), KV("reason", (const char *)why.msg));
+    else
+        j->lease_ends = clock_monotonic_ms() + st->s->notifier.lease;
+    return j;
+}
+
+static int load(struct store *st, struct arena *a, const PGresult *claimed, struct job **ret,
+                struct err *e)
+{
+    CLEANUP(PQclear) PGresult *heads = NULL;
+    CLEANUP(PQclear) PGresult *lists = NULL;
+    struct job *list = NULL, **end = &list;
+    int r;
+
+    if ((r = look_up(st, a, claimed, heads_sql, st->s->learner.history, &heads, e)) < 0 ||
+        (r = look_up(st, a, claimed, lists_sql, st->s->limits.message_alerts, &lists, e)) < 0)
+        return r;
+    if (PQntuples(heads) != PQntuples(lists))
+        return err_set(e, -EAGAIN, "notifications vanished while they were read");
+    for (int i = 0; i < PQntuples(heads); i++) {
+        struct job *j = one_job(st, heads, lists, i);
+        if (!j)
+            continue;
+        *end = j;
+        end = &j->next;
+    }
+    *ret = list;
+    return 0;
+}
+
+/* $1-$4: where; $5-$10: the transitions and the lease; $11: how many. */
+static struct pg_args *claim_args(struct store *st, struct arena *a, const struct room *room,
+                                  size_t n, int64_t age, size_t limit)
+{
+    struct pg_args *args = pg_args(a);
+    struct slice *receivers = arena_array(a, n + 1, struct slice),
+                 *channels = arena_array(a, n + 1, struct slice);
+    int32_t *integrations = arena_array(a, n + 1, int32_t);
+    int64_t *rooms = arena_array(a, n + 1, int64_t);
+    const char *from[7];
+
+    if (!receivers || !channels || !integrations || !rooms)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        receivers[i] = slice_of(room[i].outlet->receiver->name);
+        channels[i] = slice_of(room[i].outlet->channel->name);
+        integrations[i] = room[i].outlet->integration;
+        rooms[i] = room[i].n;
+    }
+    pg_texts(args, receivers, n);
+    pg_int4s(args, integrations, n);
+    pg_texts(args, channels, n);
+    pg_ints(args, rooms, n);
+    (void)life_from(LIFE_CLAIM, from);
+    pg_text(args, slice_of(from[0]));
+    pg_int(args, age);
+    (void)life_from(LIFE_RECLAIM, from);
+    pg_text(args, slice_of(from[0]));
+    pg_text(args, slice_of(life_state_name(life_to(LIFE_CLAIM))));
+    pg_int(args, st->s->notifier.lease);
+    pg_text(args, slice_of(st->name));
+    pg_int(args, (int64_t)limit);
+    return args;
+}
+
+static int claim(struct store *st, struct arena *a, const char *sql, struct pg_args *args,
+                 struct job **ret, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *claimed = NULL;
+    int r;
+
+    *ret = NULL;
+    if (!args)
+        return err_set(e, -ENOMEM, "out of memory");
+    if ((r = pg_query(st->pg, sql, args, &claimed, e)) < 0)
+        return r;
+    return PQntuples(claimed) > 0 ? load(st, a, claimed, ret, e) : 0;
+}
+
+int store_claim(struct store *st, const struct room *room, size_t room_n, const struct wake *wakes,
+                size_t wake_n, size_t limit, struct job **ret, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
+    struct pg_args *args =
+        a ? claim_args(st, a, room, room_n, wakes ? 0 : st->s->notifier.sweep_age, limit) : NULL;
+
+    if (args && wakes) {
+        struct slice *tenants = arena_array(a, wake_n, struct slice);
+        unsigned char *ids = arena_alloc(a, wake_n, 16);
+        if (!tenants || !ids)
+            return err_set(e, -ENOMEM, "out of memory");
+        for (size_t i = 0; i < wake_n; i++) {
+            tenants[i] = wakes[i].tenant;
+            memcpy(ids + i * 16, wakes[i].id.b, 16);
+        }
+        pg_texts(args, tenants, wake_n);
+        pg_uuids(args, ids, wake_n);
+    }
+    return claim(st, a, wakes ? wake_sql : sweep_sql, args, ret, e);
+}
+
+int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,
+                        struct job **ret, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
+    struct room *all = a ? arena_array(a, st->outlets->n + 1, struct room) : NULL;
+    struct slice *names = a ? arena_array(a, n + 1, struct slice) : NULL;
+
+    if (!all || !names)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < st->outlets->n; i++)
+        all[i].outlet = &st->outlets->v[i];
+    for (size_t i = 0; i < n; i++)
+        names[i] = slice_of(channels[i]->name);
+    struct pg_args *args =
+        claim_args(st, a, all, st->outlets->n, st->s->notifier.retry_for, ORPHANS_MAX);
+    if (args)
+        pg_texts(args, names, n);
+    int r = claim(st, a, orphans_sql, args, ret, e);
+    if (r < 0)
+        free_jobs(*ret);
+    return r;
+}

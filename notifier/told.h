@@ -1,0 +1,20 @@
+/*
+ * groups.told: per integration what was said last and what was delivered last. Pure.
+ *
+ *     {"0": {"last": STATE, "delivered": STATE}}, STATE being `about.state` of a notification
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Sequence of the newest delivered message; -1: none. */
+int64_t told_delivered_seq(const json_t *told, int64_t integration);
+/* Was the newest delivered message a firing one? */
+bool told_firing(const json_t *told, int64_t integration);
+/* `state` was delivered. False when a newer one was, and then nothing changes. */
+bool told_deliver(json_t *told, int64_t integration, json_t *state);
+/* The message with `seq` failed. True when it was the newest that was said: `last` is then what was
+ * delivered, and the group has to be looked at again. */
+bool told_fail(json_t *told, int64_t integration, int64_t seq);

@@ -1,0 +1,580 @@
+/* The notifier's desk with a real Postgres and the vendors' fakes; no Kafka: the sweep alone finds
+ * the rows. */
+#include "testing.h"
+
+#include "fakes.h"
+#include "notifier/desk.h"
+#include "schema.h"
+
+static struct schema db;
+static struct fakes fakes;
+
+/* Every test has a receiver and endpoints of its own, so that none sees another's rows. */
+struct world {
+    char name[32];
+    struct conf *conf;
+    struct settings settings;
+    struct outlets *outlets;
+    const struct channel *channels[8];
+    size_t channel_n;
+    struct desk *desk[2];
+    struct arena *arena;
+};
+
+enum { EMAIL, SLACK, WEBHOOK, WECOM };
+
+static char *text_of(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+static char *text_of(struct world *w, const char *format, ...)
+{
+    va_list ap;
+    (void)w;
+    va_start(ap, format);
+    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
+    va_end(ap);
+    assert_non_null(s);
+    return s;
+}
+
+static void world_open(struct world *w, const char *name, const char *more)
+{
+    struct err e = {0};
+
+    *w = (struct world){.arena = arena_new((size_t)4 << 20)};
+    (void)snprintf(w->name, sizeof(w->name), "%s", name);
+    const char *file =
+        text_of(w,
+                "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
+                "external_url: https://tocsin.example.com\n"
+                "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
+                "notifier: {sweep_age: 0s, sweep_interval: 50ms, retry_base: 20ms, retry_cap: "
+                "50ms, request_timeout: 2s, lease: 10s}\n"
+                "global: {smtp_smarthost: '127.0.0.1:%d', smtp_from: t@example.com, "
+                "smtp_require_tls: false}\n"
+                "receivers:\n"
+                "- name: %s\n"
+                "  email_configs: [{to: %s@example.com, send_resolved: true}]\n"
+                "  slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%s'}]\n"
+                "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+                "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s'%s}]\n",
+                db.settings.url, fakes.smtp_port, name, name, fakes.port, name, fakes.port, name,
+                fakes.port, name, more);
+    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
+        settings_load(w->conf, &w->settings, &e) < 0 ||
+        outlets_load(&w->settings, &w->outlets, &e) < 0)
+        fail_msg("%s", e.msg);
+    for (; channel_at(w->channel_n); w->channel_n++)
+        w->channels[w->channel_n] = channel_at(w->channel_n);
+}
+
+static void start(struct world *w, size_t i)
+{
+    struct err e = {0};
+    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
+
+    if (desk_new(&o, &w->desk[i], &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static void world_close(struct world *w)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (w->desk[i])
+            desk_drain(w->desk[i]);
+        desk_free(w->desk[i]);
+    }
+    outlets_free(w->outlets);
+    conf_free(w->conf);
+    arena_free(w->arena);
+}
+
+#define DO(w, ...) schema_do(&db, text_of((w), __VA_ARGS__))
+#define TEXT(w, ...) schema_text(&db, text_of((w), __VA_ARGS__))
+#define NUMBER(w, ...) schema_int(&db, text_of((w), __VA_ARGS__))
+
+/* Uuids of a test's own: md5 of its name and theirs. */
+#define ID "md5('%s.%s')::uuid"
+
+static void add_incident(struct world *w, const char *id, const char *title)
+{
+    DO(w,
+       "INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, source, "
+       "alert_name, service, namespace, environment,"
+       " error_type, opened_at, updated_at, window_start, last_seen, occurrences, alerts_firing, "
+       "alerts_total)"
+       " VALUES ('t', " ID ", decode(md5('%s.%s'), 'hex'), 1, 4, '%s', 'sentry', 'E', 'shop', '', "
+       "'prod', '', 1767323045000,"
+       " 1767323045000, 1767323045000, 1767323045000, 1, 1, 1)",
+       w->name, id, w->name, id, title);
+}
+
+static void add_group(struct world *w, const char *id, const char *told)
+{
+    DO(w,
+       "INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told)"
+       " VALUES ('t', " ID ", 1, '%s', 'r', '{\"service\":\"shop\"}', '{}', 0, '%s')",
+       w->name, id, w->name, told);
+}
+
+struct row {
+    const char *id, *group, *incident, *kind, *status;
+    int integration, seq, severity;
+    const char *items;
+};
+
+static void add_row(struct world *w, const struct row *r)
+{
+    DO(w,
+       "INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, incident_id, about,"
+       " created_at) VALUES ('t', " ID ", " ID ", '%s', %d, '%s', %d, '%s', %d, %s,"
+       " '{\"reason\":\"%s\",\"group_key\":\"k\",\"group_labels\":{},\"items\":%s,"
+       "\"state\":{\"seq\":%d,\"status\":\"%s\",\"at\":1767323045000,\"%s\":[\"00000000000000a1\"]}"
+       "}',"
+       " (extract(epoch FROM now()) * 1000)::bigint)",
+       w->name, r->id, w->name, r->group, w->name, r->integration,
+       w->outlets->v[r->integration].channel->name, r->seq, r->kind, r->severity ? r->severity : 4,
+       r->incident ? text_of(w, ID, w->name, r->incident) : "NULL", r->kind,
+       r->items ? r->items : "[]", r->seq, r->status,
+       strcmp(r->status, "firing") == 0 ? "alerts" : "resolved_alerts");
+}
+
+/* Until the query gives `want`; the test fails when it never does. */
+static void until(struct world *w, const char *want, const char *sql)
+{
+    const char *got = "";
+
+    for (int i = 0; i < 300; i++) {
+        got = schema_text(&db, sql);
+        if (strcmp(got, want) == 0)
+            return;
+        usleep(50000);
+    }
+    fail_msg("%s: %s instead of %s", w->name, got, want);
+}
+
+static char *state_of(struct world *w, const char *id)
+{
+    return text_of(w, "SELECT state FROM notifications WHERE id = " ID, w->name, id);
+}
+
+static void delivers_on_every_channel_and_writes_it_down(void **state)
+{
+    struct world w;
+    char id[4][8];
+
+    (void)state;
+    world_open(&w, "every", "");
+    add_incident(&w, "i", "Checkout <fails> every");
+    add_group(&w, "g", "{\"0\":{\"last\":{\"seq\":1}}}");
+    for (int i = EMAIL; i <= WECOM; i++) {
+        (void)snprintf(id[i], sizeof(id[i]), "n%d", i);
+        add_row(&w, &(struct row){id[i], "g", "i", "opened", "firing", .integration = i, .seq = 1});
+    }
+    start(&w, 0);
+    for (int i = EMAIL; i <= WECOM; i++)
+        until(&w, "delivered", state_of(&w, id[i]));
+    assert_int_equal(fakes_count(&fakes, "slack", "Checkout <fails> every"), 1);
+    assert_int_equal(fakes_count(&fakes, "wecom", "Checkout <fails> every"),
+                     0); /* shown as an entity */
+    assert_int_equal(fakes_count(&fakes, "wecom", "fails&gt; every"), 1);
+    assert_int_equal(fakes_count(&fakes, "webhook", "Checkout <fails> every"), 1);
+    assert_int_equal(fakes_count(&fakes, "email", "Checkout <fails> every"), 1);
+    for (int i = EMAIL; i <= WECOM; i++)
+        assert_int_equal(
+            NUMBER(&w, "SELECT (told #> '{%d,delivered,seq}')::bigint FROM groups WHERE id = " ID,
+                   i, w.name, "g"),
+            1);
+    assert_int_equal(
+        NUMBER(&w,
+               "SELECT count(*) FROM timeline WHERE kind = 'notification' AND incident_id = " ID,
+               w.name, "i"),
+        4);
+    assert_int_equal(
+        NUMBER(&w,
+               "SELECT count(*) FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
+               " WHERE n.receiver = '%s' AND d.outcome = 'delivered' AND d.attempt = 1",
+               w.name),
+        4);
+    assert_int_equal(
+        NUMBER(&w,
+               "SELECT count(*) FROM notifications WHERE receiver = '%s' AND possible_duplicate",
+               w.name),
+        0);
+    world_close(&w);
+}
+
+static void an_error_in_the_body_is_a_failure_and_arms_the_group_again(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "refused", "");
+    add_incident(&w, "i", "refused");
+    add_group(&w, "g", "{\"3\":{\"last\":{\"seq\":2},\"delivered\":{\"seq\":1}}}");
+    add_row(&w, &(struct row){"n", "g", "i", "crossing", "firing", .integration = WECOM, .seq = 2});
+    fakes_order(&fakes,
+                "{\"channel\":\"wecom\",\"key\":\"refused\",\"answers\":[\"200body:93000\"]}");
+    start(&w, 0);
+    until(&w, "failed", state_of(&w, "n"));
+    assert_non_null(
+        strstr(TEXT(&w, "SELECT answer FROM deliveries WHERE notification_id = " ID, w.name, "n"),
+               "93000"));
+    assert_int_equal(NUMBER(&w,
+                            "SELECT (told #> '{3,last,seq}')::bigint FROM groups WHERE id = " ID,
+                            w.name, "g"),
+                     1);
+    assert_int_equal(
+        NUMBER(
+            &w,
+            "SELECT count(*) FROM timers WHERE kind = 1 AND subject = decode(md5('%s.g'), 'hex')",
+            w.name),
+        1);
+    world_close(&w);
+}
+
+static void tries_again_and_counts_each_attempt(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "again", "");
+    add_incident(&w, "i", "again");
+    add_group(&w, "g", "{}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = WEBHOOK, .seq = 1});
+    fakes_order(&fakes,
+                "{\"channel\":\"webhook\",\"key\":\"/again\",\"answers\":[\"500\",\"503\"]}");
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "n"));
+    assert_int_equal(NUMBER(&w, "SELECT attempts FROM notifications WHERE id = " ID, w.name, "n"),
+                     3);
+    assert_string_equal(
+        TEXT(&w,
+             "SELECT string_agg(attempt || outcome || status, ' ' ORDER BY attempt) FROM deliveries"
+             " WHERE notification_id = " ID,
+             w.name, "n"),
+        "1retry500 2retry503 3delivered200");
+    world_close(&w);
+}
+
+static void an_answer_that_never_came_marks_a_possible_duplicate(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "lost", "");
+    add_incident(&w, "i", "lost");
+    add_group(&w, "g", "{}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = WEBHOOK, .seq = 1});
+    add_row(&w, &(struct row){"m", "g", "i", "opened", "firing", .integration = EMAIL, .seq = 1});
+    fakes_order(&fakes, "{\"channel\":\"webhook\",\"key\":\"/lost\",\"answers\":[\"lost\"]}");
+    fakes_order(&fakes,
+                "{\"channel\":\"email\",\"key\":\"lost@example.com\",\"answers\":[\"451\"]}");
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "n"));
+    until(&w, "delivered", state_of(&w, "m"));
+    assert_int_equal(
+        NUMBER(&w, "SELECT possible_duplicate FROM notifications WHERE id = " ID, w.name, "n"), 1);
+    /* A refusal is an answer. */
+    assert_int_equal(
+        NUMBER(&w, "SELECT possible_duplicate FROM notifications WHERE id = " ID, w.name, "m"), 0);
+    world_close(&w);
+}
+
+static void a_dead_workers_row_is_claimed_when_its_lease_ends(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "lease", "");
+    add_incident(&w, "i", "lease");
+    add_group(&w, "g", "{}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    DO(&w,
+       "UPDATE notifications SET state = 'sending', lease_by = 'dead', lease_until = 1 WHERE id "
+       "= " ID,
+       w.name, "n");
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "n"));
+    assert_int_equal(
+        NUMBER(&w, "SELECT possible_duplicate FROM notifications WHERE id = " ID, w.name, "n"), 1);
+    world_close(&w);
+}
+
+/* The newest goes, tells what the older one could not, and then ends it. */
+static void a_resolve_after_an_undelivered_firing_says_both(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "both", "");
+    add_incident(&w, "i", "both ends");
+    add_group(&w, "g", "{}");
+    add_row(&w, &(struct row){"old", "g", "i", "opened", "firing", .integration = WECOM, .seq = 1});
+    add_row(&w,
+            &(struct row){"new", "g", "i", "resolved", "resolved", .integration = WECOM, .seq = 2});
+    DO(&w,
+       "UPDATE incidents SET status = 4, resolved_by = 1, resolved_at = 1767323105000 WHERE id "
+       "= " ID,
+       w.name, "i");
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "new"));
+    until(&w, "superseded", state_of(&w, "old"));
+    assert_int_equal(fakes_count(&fakes, "wecom", "both ends"), 1);
+    assert_int_equal(fakes_count(&fakes, "wecom", "起告警，期间已恢复"), 1);
+    world_close(&w);
+}
+
+static void an_older_message_never_follows_a_delivered_newer_one(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "older", "");
+    add_incident(&w, "i", "older");
+    add_group(&w, "g",
+              "{\"1\":{\"last\":{\"seq\":9},\"delivered\":{\"seq\":9,\"status\":\"firing\"}}}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = SLACK, .seq = 4});
+    start(&w, 0);
+    until(&w, "superseded", state_of(&w, "n"));
+    assert_int_equal(fakes_count(&fakes, "slack", "older"), 0);
+    world_close(&w);
+}
+
+static void an_end_that_nobody_wants_is_suppressed(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "unwanted", "");
+    add_incident(&w, "i", "unwanted");
+    add_group(&w, "g", "{}");
+    add_row(&w,
+            &(struct row){"n", "g", "i", "resolved", "resolved", .integration = SLACK, .seq = 1});
+    start(&w, 0);
+    until(&w, "suppressed", state_of(&w, "n"));
+    assert_string_equal(TEXT(&w, "SELECT reason FROM notifications WHERE id = " ID, w.name, "n"),
+                        "send_resolved is false");
+    assert_int_equal(fakes_count(&fakes, "slack", "unwanted"), 0);
+    world_close(&w);
+}
+
+/* Twelve incidents, a rate of two at once: the others are told in digests, and share their end. */
+static void a_storm_becomes_a_digest_and_nothing_is_lost(void **state)
+{
+    struct world w;
+    char id[16];
+
+    (void)state;
+    world_open(&w, "storm", ", max_per_minute: 60, burst: 2");
+    for (int i = 0; i < 12; i++) {
+        (void)snprintf(id, sizeof(id), "s%d", i);
+        add_incident(&w, id, text_of(&w, "storm number %02d", i));
+        add_group(&w, id, "{}");
+        add_row(&w, &(struct row){id, id, id, "opened", "firing", .integration = WECOM, .seq = 1,
+                                  .severity = 2 + i % 3});
+    }
+    start(&w, 0);
+    until(&w, "0",
+          "SELECT count(*)::text FROM notifications WHERE receiver = 'storm' AND state IN "
+          "('pending', 'sending')");
+    assert_int_equal(
+        NUMBER(&w, "SELECT count(*) FROM notifications WHERE receiver = '%s' AND state = 'merged'",
+               w.name),
+        10);
+    assert_int_equal(
+        NUMBER(&w,
+               "SELECT count(*) FROM notifications n JOIN notifications m ON m.id = n.merged_into"
+               " WHERE n.receiver = '%s' AND m.kind = 'merge' AND m.state = 'delivered'",
+               w.name),
+        10);
+    assert_int_equal(NUMBER(&w,
+                            "SELECT count(*) FROM groups WHERE receiver = '%s' AND (told #> "
+                            "'{3,delivered,seq}')::bigint = 1",
+                            w.name),
+                     12);
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(fakes_count(&fakes, "wecom", text_of(&w, "storm number %02d", i)), 1);
+    world_close(&w);
+}
+
+/* Thirty long titles do not fit into one message of 4096 bytes: it goes on in another. */
+static void a_digest_that_is_too_long_goes_on_in_another_message(void **state)
+{
+    struct world w;
+    char id[16];
+    const char *title = "a long title of an incident whose words go on and on until nobody wants "
+                        "to read them any more, and then some";
+
+    (void)state;
+    world_open(&w, "long", ", max_per_minute: 60, burst: 1");
+    for (int i = 0; i < 45; i++) {
+        (void)snprintf(id, sizeof(id), "l%d", i);
+        add_incident(&w, id, text_of(&w, "long %02d %s", i, title));
+        add_group(&w, id, "{}");
+        add_row(&w, &(struct row){id, id, id, "opened", "firing", .integration = WECOM, .seq = 1});
+    }
+    start(&w, 0);
+    until(&w, "0",
+          "SELECT count(*)::text FROM notifications WHERE receiver = 'long' AND state IN "
+          "('pending', 'sending')");
+    assert_true(NUMBER(&w,
+                       "SELECT count(*) FROM notifications WHERE receiver = '%s' AND kind = "
+                       "'merge' AND state = 'delivered'",
+                       w.name) >= 2);
+    for (int i = 0; i < 45; i++)
+        assert_int_equal(fakes_count(&fakes, "wecom", text_of(&w, "long %02d ", i)), 1);
+    world_close(&w);
+}
+
+static void a_failed_digest_gives_its_items_back(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "items", "");
+    add_incident(&w, "i", "items");
+    add_group(&w, "g", "{}");
+    DO(&w, "INSERT INTO digest_items VALUES ('t', " ID ", " ID ", 2, 50, 60)", w.name, "g", w.name,
+       "i");
+    const char *incident = TEXT(&w, "SELECT (" ID ")::text", w.name, "i");
+    add_row(&w,
+            &(struct row){
+                "n", "g", NULL, "digest", "firing", .integration = SLACK, .seq = 1,
+                .items = text_of(
+                    &w, "[{\"incident\":\"%s\",\"occurrences\":5,\"first_at\":10,\"last_at\":40}]",
+                    incident)});
+    fakes_order(&fakes, "{\"channel\":\"slack\",\"key\":\"items\",\"answers\":[\"404\"]}");
+    start(&w, 0);
+    until(&w, "failed", state_of(&w, "n"));
+    assert_string_equal(TEXT(&w,
+                             "SELECT occurrences || ' ' || first_at || ' ' || last_at FROM "
+                             "digest_items WHERE group_id = " ID,
+                             w.name, "g"),
+                        "7 10 60");
+    world_close(&w);
+}
+
+static void a_destination_that_hangs_delays_no_other(void **state)
+{
+    struct world w;
+    char id[16];
+
+    (void)state;
+    world_open(&w, "hangs", "");
+    add_incident(&w, "i", "hangs");
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(id, sizeof(id), "h%d", i);
+        add_group(&w, id, "{}");
+        add_row(&w,
+                &(struct row){id, id, "i", "opened", "firing", .integration = WEBHOOK, .seq = 1});
+    }
+    fakes_order(&fakes, "{\"channel\":\"webhook\",\"key\":\"/hangs\",\"answers\":[\"hang*\"]}");
+    start(&w, 0);
+    add_group(&w, "g", "{}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    until(&w, "delivered", state_of(&w, "n"));
+    assert_int_equal(NUMBER(&w,
+                            "SELECT count(*) FROM notifications WHERE receiver = '%s' AND "
+                            "integration = 2 AND state IN"
+                            " ('pending', 'sending')",
+                            w.name),
+                     20);
+    char *reset = fakes_ask(&fakes, "/_reset", "{}");
+    free(reset);
+    until(&w, "0",
+          "SELECT count(*)::text FROM notifications WHERE receiver = 'hangs' AND state <> "
+          "'delivered'");
+    world_close(&w);
+}
+
+static void two_workers_send_each_message_once(void **state)
+{
+    struct world w, second;
+    char id[16];
+
+    (void)state;
+    world_open(&w, "pair", "");
+    world_open(&second, "pair", "");
+    add_incident(&w, "i", "pair");
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(id, sizeof(id), "p%d", i);
+        add_group(&w, id, "{}");
+        add_row(&w,
+                &(struct row){id, id, "i", "opened", "firing", .integration = WEBHOOK, .seq = 1});
+    }
+    start(&w, 0);
+    start(&second, 0);
+    until(
+        &w, "100",
+        "SELECT count(*)::text FROM notifications WHERE receiver = 'pair' AND state = 'delivered'");
+    assert_int_equal(fakes_count(&fakes, "webhook", "\"receiver\":\"pair\""), 100);
+    assert_int_equal(
+        NUMBER(&w, "SELECT max(attempts) FROM notifications WHERE receiver = '%s'", w.name), 1);
+    world_close(&w);
+    world_close(&second);
+}
+
+static void a_private_address_is_refused_unless_it_is_opened(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "private", "");
+    w.settings.limits.allow_private_addresses.n = 0;
+    add_incident(&w, "i", "private");
+    add_group(&w, "g", "{}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = WEBHOOK, .seq = 1});
+    start(&w, 0);
+    until(&w, "failed", state_of(&w, "n"));
+    assert_non_null(
+        strstr(TEXT(&w, "SELECT answer FROM deliveries WHERE notification_id = " ID, w.name, "n"),
+               "private"));
+    assert_int_equal(fakes_count(&fakes, "webhook", "\"receiver\":\"private\""), 0);
+    world_close(&w);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    schema_open(&db);
+    schema_do(
+        &db,
+        "INSERT INTO alerts (tenant, fingerprint, anomaly_key, status, severity, labels, "
+        "annotations, title,"
+        " description, link, source, starts_at, first_seen, last_seen) VALUES ('t', 161, '', 1, 4,"
+        " '{\"alertname\":\"E\"}', '{}', 'E', '', '', 'sentry', 1767323045000, 0, 0)");
+    fakes_start(&fakes);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fakes_stop(&fakes);
+    schema_close(&db);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(delivers_on_every_channel_and_writes_it_down),
+        cmocka_unit_test(an_error_in_the_body_is_a_failure_and_arms_the_group_again),
+        cmocka_unit_test(tries_again_and_counts_each_attempt),
+        cmocka_unit_test(an_answer_that_never_came_marks_a_possible_duplicate),
+        cmocka_unit_test(a_dead_workers_row_is_claimed_when_its_lease_ends),
+        cmocka_unit_test(a_resolve_after_an_undelivered_firing_says_both),
+        cmocka_unit_test(an_older_message_never_follows_a_delivered_newer_one),
+        cmocka_unit_test(an_end_that_nobody_wants_is_suppressed),
+        cmocka_unit_test(a_storm_becomes_a_digest_and_nothing_is_lost),
+        cmocka_unit_test(a_digest_that_is_too_long_goes_on_in_another_message),
+        cmocka_unit_test(a_failed_digest_gives_its_items_back),
+        cmocka_unit_test(a_destination_that_hangs_delays_no_other),
+        cmocka_unit_test(two_workers_send_each_message_once),
+        cmocka_unit_test(a_private_address_is_refused_unless_it_is_opened),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
