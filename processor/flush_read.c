@@ -123,7 +123,7 @@ static int has_moved(struct flush *f, const struct target *t, bool *ret, struct 
     n = route_match(f->s->routes, labels, out, MATCHES_MAX);
     *ret = true;
     for (size_t i = 0; i < n; i++)
-        if (out[i] == t->route)
+        if (memcmp(out[i]->id, t->route->id, sizeof(out[i]->id)) == 0)
             *ret = false;
     return 0;
 }

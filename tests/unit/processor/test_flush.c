@@ -271,6 +271,7 @@ static void test_opening(void **state)
     const char *g = add_group(&f->now, "{\"job\":\"api\"}", INCIDENT);
     look(g);
     look(g);
+    f->now.settings.processor.timer_batch = 1; /* both all the same: they are of one subject */
     assert_int_equal(pass(f, f->timers), 2);
     assert_string_equal(told(g), "slack:opened slack:crossing slack:crossing slack:crossing "
                                  "webhook:opened webhook:crossing webhook:crossing "
@@ -534,6 +535,24 @@ static void test_a_receiver_that_left(void **state)
     pass(f, f->timers);
     assert_string_equal(told(g), ":opened webhook:opened");
     assert_int_equal(INT("SELECT count(*) FROM groups WHERE told ? 'gone'"), 0);
+}
+
+/* It knew of the beginning: what it would have been told is the end. */
+static void test_a_told_receiver_that_left(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 4, 0);
+    const char *g = add_group(&f->now, "{\"severity\":\"critical\"}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    f->second = runner(f, &f->later);
+    schema_do(&db, "UPDATE incidents SET status = 4");
+    for (int i = 0; i < 2; i++) {
+        look(g);
+        pass(f, f->second);
+    }
+    assert_string_equal(told(g), ":resolved webhook:opened");
 }
 
 static void test_a_digest_whose_receiver_left(void **state)
@@ -863,6 +882,7 @@ int main(void)
         TEST(test_a_digest),
         TEST(test_a_digest_waits_for_its_time),
         TEST(test_a_receiver_that_left),
+        TEST(test_a_told_receiver_that_left),
         TEST(test_a_digest_whose_receiver_left),
         TEST(test_a_route_that_left),
         TEST(test_an_unknown_time_zone),
