@@ -210,23 +210,22 @@ static int act_once(const struct act *c, struct err *e)
 }
 
 int incident_set_status(struct pg *pg, struct slice tenant, const struct uuid *id,
-                        enum incident_status to, struct slice actor, struct slice note,
-                        int64_t now_ms, struct err *e)
+                        const struct person_act *act, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(ACT_MEMORY);
     /* NULL would be SQL's NULL; empty is meant. */
     const struct act c = {.pg = pg,
                           .a = a,
                           .tenant = tenant,
-                          .actor = actor.p ? actor : SLICE_LIT(""),
-                          .note = note.p ? note : SLICE_LIT(""),
+                          .actor = act->actor.p ? act->actor : SLICE_LIT(""),
+                          .note = act->note.p ? act->note : SLICE_LIT(""),
                           .id = id,
-                          .to = to,
-                          .now_ms = now_ms};
+                          .to = act->to,
+                          .now_ms = act->at_ms};
 
     if (!a)
         return err_set(e, -ENOMEM, "out of memory");
-    if (to == INCIDENT_OPEN)
+    if (act->to == INCIDENT_OPEN)
         return err_set(e, -EINVAL, "only a new occurrence opens an incident");
     int rc = act_once(&c, e);
     for (int i = 1; rc == -EAGAIN && i < ACT_TRIES; i++) {

@@ -34,11 +34,16 @@ const char *escalation_level_name(enum escalation_level l); /* "none", "REPEAT" 
 int incident_may_become(enum incident_status from, enum incident_status to,
                         struct err *e) MUST_CHECK;
 
+struct person_act {
+    enum incident_status to;
+    struct slice actor, note; /* may be empty */
+    int64_t at_ms;
+};
+
 /*
  * A person's act: under the locks of anomaly and incident, set the status, write the timeline and
  * wake every group of the incident by a timer. One transaction of its own on `pg`. -ENOENT: no such
- * incident. -EINVAL: not allowed. `actor` and `note` may be empty.
+ * incident. -EINVAL: not allowed.
  */
 int incident_set_status(struct pg *pg, struct slice tenant, const struct uuid *id,
-                        enum incident_status to, struct slice actor, struct slice note,
-                        int64_t now_ms, struct err *e) MUST_CHECK;
+                        const struct person_act *act, struct err *e) MUST_CHECK;

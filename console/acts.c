@@ -48,7 +48,7 @@ static int read_body(struct visit *v, struct act *act, struct err *e)
 {
     static const struct json_limits limits = {.max_depth = 4};
     const struct slice body = http_body(v->http);
-    struct slice status;
+    struct slice status = {NULL, 0};
     struct err why;
 
     if (json_scan(body, &limits, &why) < 0)
@@ -71,8 +71,9 @@ static int read_body(struct visit *v, struct act *act, struct err *e)
 
 static int set_status(struct visit *v, const struct act *act, struct err *e)
 {
-    int rc = incident_set_status(v->pg, v->tenant, &act->incident, act->to, ACTOR, act->note,
-                                 v->now_ms, e);
+    const struct person_act person = {
+        .to = act->to, .actor = ACTOR, .note = act->note, .at_ms = v->now_ms};
+    int rc = incident_set_status(v->pg, v->tenant, &act->incident, &person, e);
 
     /* The request is well formed; it is the incident that does not allow it. */
     return rc == -EINVAL ? err_set(e, -EPERM, "%s", e->msg) : rc;

@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 
-#define FILE_MAX ((off_t)16 << 20)
+#define FILE_MAX ((size_t)16 << 20)
 
 static const char missing[] =
     "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tocsin</title>"
@@ -60,26 +59,23 @@ static void guard(struct http_request *r)
     http_reply_header(r, "Referrer-Policy", "no-referrer");
 }
 
-/* The whole file, malloc'ed; NULL when it is no plain file of reasonable size. */
-static char *read_file(int dir, const char *name, size_t *ret_len)
+/* The whole file; false when it is no plain file of reasonable size. */
+static bool read_file(int dir, const char *name, struct buf *ret)
 {
     CLEANUP(close) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char part[16384];
     struct stat st;
-    size_t len = 0;
+    ssize_t n;
 
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
-        return NULL;
-    CLEANUP(free) char *text = malloc((size_t)st.st_size + 1);
-    while (text && len < (size_t)st.st_size) {
-        const ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return NULL;
-        len += (size_t)n;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    while ((n = read(fd, part, sizeof(part))) != 0) {
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0)
+            buf_add(ret, part, (size_t)n);
     }
-    *ret_len = len;
-    return TAKE(text);
+    return !ret->failed;
 }
 
 static int open_dir(const struct console *c, const char *below)
@@ -96,13 +92,12 @@ static int open_dir(const struct console *c, const char *below)
 void get_page(void *ctx, struct http_request *r)
 {
     CLEANUP(close) int dir = open_dir(ctx, ".");
-    size_t len = 0;
-    CLEANUP(free) char *text = dir < 0 ? NULL : read_file(dir, "index.html", &len);
+    CLEANUP(buf_release) struct buf text = BUF_INIT(FILE_MAX);
 
     guard(r);
     http_reply_header(r, "Cache-Control", "no-cache"); /* it names the assets of this build */
-    if (text)
-        http_reply(r, 200, "text/html; charset=utf-8", text, len);
+    if (dir >= 0 && read_file(dir, "index.html", &text))
+        http_reply(r, 200, "text/html; charset=utf-8", buf_str(&text), text.len);
     else
         http_reply(r, 404, "text/html; charset=utf-8", missing, strlen(missing));
 }
@@ -112,15 +107,14 @@ void get_asset(void *ctx, struct http_request *r)
     const char *name = http_param(r, "*");
     const char *type = type_of(name);
     CLEANUP(close) int dir = type && name_valid(name) ? open_dir(ctx, "assets") : -1;
-    size_t len = 0;
-    CLEANUP(free) char *text = dir < 0 ? NULL : read_file(dir, name, &len);
+    CLEANUP(buf_release) struct buf text = BUF_INIT(FILE_MAX);
 
     guard(r);
-    if (!text) {
+    if (dir < 0 || !read_file(dir, name, &text)) {
         http_reply_error(r, 404, "not_found", "there is no such file");
         return;
     }
     /* The bundler puts a hash of the content into each name. */
     http_reply_header(r, "Cache-Control", "public, max-age=31536000, immutable");
-    http_reply(r, 200, type, text, len);
+    http_reply(r, 200, type, buf_str(&text), text.len);
 }

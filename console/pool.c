@@ -25,8 +25,10 @@ int pool_new(const struct postgres_settings *s, uint32_t n, struct pool **ret, s
     (void)pthread_cond_init(&p->given, NULL);
     p->all = calloc(n, sizeof(struct pg *));
     p->free = calloc(n, sizeof(struct pg *));
-    if (!p->all || !p->free)
-        rc = err_set(e, -ENOMEM, "out of memory");
+    if (!p->all || !p->free) {
+        pool_free(p);
+        return err_set(e, -ENOMEM, "out of memory");
+    }
     for (; rc == 0 && p->n < n; p->n++) {
         rc = pg_open(s, "tocsin-console", &p->all[p->n], e);
         if (rc < 0)

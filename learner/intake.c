@@ -184,7 +184,9 @@ static int take(struct intake *in, const struct kafka_message *m, size_t n, stru
 
     if (rc < 0 || b.n == 0)
         return rc;
-    rc = learn_records(&in->learner, &g, b.moves, b.move_n, b.records, b.n, clock_now_ms(), e);
+    const struct learn_batch batch = {
+        .group = &g, .moves = b.moves, .move_n = b.move_n, .records = b.records, .n = b.n};
+    rc = learn_records(&in->learner, &batch, clock_now_ms(), e);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < b.move_n; i++)

@@ -13,11 +13,7 @@
 #define REASON_MAX 400
 
 struct batch {
-    const struct offset_group *group;
-    const struct offset_move *moves;
-    size_t move_n;
-    const struct inbound *records;
-    size_t n;
+    struct learn_batch in;
     int64_t now_ms;
     const char *refused; /* Postgres's words: the only record of this batch goes to `dead` */
 };
@@ -119,11 +115,11 @@ static int parse(struct learner *l, const struct batch *b, struct repair *r, siz
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->in.n; i++) {
         struct report t;
         struct err why;
         int rc = b->refused ? err_set(&why, -EBADMSG, "%s", b->refused)
-                            : report_parse(&b->records[i], l->a, &t, &why);
+                            : report_parse(&b->in.records[i], l->a, &t, &why);
         if (rc == 0) {
             r[n++] = repair_of(&t);
             continue;
@@ -151,7 +147,7 @@ static size_t only_fresh(struct repair *r, size_t n)
 static int store_batch(struct learner *l, const struct batch *b, struct repair *r, size_t *n,
                        const char *const *reasons, struct err *e)
 {
-    int rc = offsets_advance(l->pg, l->a, b->group, b->moves, b->move_n, e);
+    int rc = offsets_advance(l->pg, l->a, b->in.group, b->in.moves, b->in.move_n, e);
 
     if (rc == 0)
         rc = attempts_lock(l, r, *n, e);
@@ -161,17 +157,17 @@ static int store_batch(struct learner *l, const struct batch *b, struct repair *
         return rc;
     *n = only_fresh(r, *n);
     rc = settle(l, r, *n, b->now_ms, e);
-    for (size_t i = 0; i < b->n && rc == 0; i++)
+    for (size_t i = 0; i < b->in.n && rc == 0; i++)
         if (reasons[i])
-            rc = store_dead(l, &b->records[i], reasons[i], e);
+            rc = store_dead(l, &b->in.records[i], reasons[i], e);
     return rc;
 }
 
 static int run_batch(struct learner *l, const struct batch *b, struct err *e)
 {
     arena_reset(l->a);
-    struct repair *r = arena_array(l->a, b->n + 1, struct repair);
-    const char **reasons = arena_array(l->a, b->n + 1, const char *);
+    struct repair *r = arena_array(l->a, b->in.n + 1, struct repair);
+    const char **reasons = arena_array(l->a, b->in.n + 1, const char *);
     size_t n = 0;
 
     if (!r || !reasons)
@@ -207,18 +203,22 @@ static int try_batch(struct learner *l, const struct batch *b, struct err *e)
 /* The positions that record `i` alone moves: its own partition's, to behind it. */
 static int single(struct learner *l, const struct batch *b, size_t i, struct err *e)
 {
-    const struct inbound *in = &b->records[i];
+    const struct inbound *in = &b->in.records[i];
     struct offset_move move = {in->topic, in->partition, -1, in->offset + 1};
     char words[REASON_MAX];
 
-    for (size_t j = 0; j < b->move_n; j++)
-        if (b->moves[j].partition == in->partition && strcmp(b->moves[j].topic, in->topic) == 0)
-            move.expected = b->moves[j].expected;
+    for (size_t j = 0; j < b->in.move_n; j++)
+        if (b->in.moves[j].partition == in->partition &&
+            strcmp(b->in.moves[j].topic, in->topic) == 0)
+            move.expected = b->in.moves[j].expected;
     for (size_t j = 0; j < i; j++)
-        if (b->records[j].partition == in->partition && strcmp(b->records[j].topic, in->topic) == 0)
-            move.expected = b->records[j].offset + 1;
+        if (b->in.records[j].partition == in->partition &&
+            strcmp(b->in.records[j].topic, in->topic) == 0)
+            move.expected = b->in.records[j].offset + 1;
     struct batch one = {
-        .group = b->group, .moves = &move, .move_n = 1, .records = in, .n = 1, .now_ms = b->now_ms};
+        .in = {.group = b->in.group, .moves = &move, .move_n = 1, .records = in, .n = 1},
+        .now_ms = b->now_ms,
+    };
     int rc = try_batch(l, &one, e);
     if (rc != -ERANGE)
         return rc;
@@ -227,18 +227,15 @@ static int single(struct learner *l, const struct batch *b, size_t i, struct err
     return try_batch(l, &one, e);
 }
 
-int learn_records(struct learner *l, const struct offset_group *g, const struct offset_move *moves,
-                  size_t move_n, const struct inbound *records, size_t n, int64_t now_ms,
-                  struct err *e)
+int learn_records(struct learner *l, const struct learn_batch *batch, int64_t now_ms, struct err *e)
 {
-    const struct batch b = {
-        .group = g, .moves = moves, .move_n = move_n, .records = records, .n = n, .now_ms = now_ms};
+    const struct batch b = {.in = *batch, .now_ms = now_ms};
     int rc = try_batch(l, &b, e);
 
     if (rc != -ERANGE)
         return rc;
     rc = 0;
-    for (size_t i = 0; i < n && rc == 0; i++)
+    for (size_t i = 0; i < batch->n && rc == 0; i++)
         rc = single(l, &b, i, e);
     return rc;
 }

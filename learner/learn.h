@@ -26,13 +26,20 @@ struct learner {
 /* Metrics; fields above them are the caller's. */
 void learner_init(struct learner *l);
 
+struct learn_batch {
+    const struct offset_group *group;
+    const struct offset_move *moves; /* the positions that the records end at */
+    size_t move_n;
+    const struct inbound *records;
+    size_t n;
+};
+
 /*
- * Records of the topic `repairs` and the positions they end at, in one transaction. A record that
+ * Records of the topic `repairs` and their positions, in one transaction. A record that
  * is no report, or that Postgres will never take, goes to `dead` with a reason. A report that was
  * seen before changes nothing. Errors as pg_query()'s, and -ESTALE: the partition is another's.
  */
-int learn_records(struct learner *l, const struct offset_group *g, const struct offset_move *moves,
-                  size_t move_n, const struct inbound *records, size_t n, int64_t now_ms,
+int learn_records(struct learner *l, const struct learn_batch *b, int64_t now_ms,
                   struct err *e) MUST_CHECK;
 
 /* Decide what is due, at most one batch; *ret_n says how many were looked at. */

@@ -70,7 +70,8 @@ static int fill(void **state)
 static int act(const char *id, enum incident_status to, const char *actor, const char *note)
 {
     struct uuid u = id_of(id);
-    return incident_set_status(db.pg, TENANT, &u, to, slice_of(actor), slice_of(note), NOW, &db.e);
+    const struct person_act a = {to, slice_of(actor), slice_of(note), NOW};
+    return incident_set_status(db.pg, TENANT, &u, &a, &db.e);
 }
 
 static const char *row(void)
@@ -188,8 +189,9 @@ static void refusals_change_nothing(void **state)
     (void)state;
     assert_int_equal(act("018f0000-0000-7000-8000-00000000ffff", INCIDENT_RESOLVED, "a", ""),
                      -ENOENT);
-    assert_int_equal(incident_set_status(db.pg, SLICE_LIT("stranger"), &id, INCIDENT_RESOLVED, NONE,
-                                         NONE, NOW, &db.e),
+    assert_int_equal(incident_set_status(db.pg, SLICE_LIT("stranger"), &id,
+                                         &(struct person_act){INCIDENT_RESOLVED, NONE, NONE, NOW},
+                                         &db.e),
                      -ENOENT);
     assert_int_equal(act(INCIDENT, INCIDENT_OPEN, "a", ""), -EINVAL);
     SQL_OK(&db, act(INCIDENT, INCIDENT_RESOLVED, "a", ""));
@@ -202,12 +204,12 @@ static void refusals_change_nothing(void **state)
 
 static void *resolve(void *arg)
 {
+    const struct person_act a = {INCIDENT_RESOLVED, SLICE_LIT("bob"), NONE, NOW + 1};
     struct pg *pg = arg;
     struct uuid id = id_of(INCIDENT);
     struct err e;
 
-    return (void *)(intptr_t)incident_set_status(pg, TENANT, &id, INCIDENT_RESOLVED,
-                                                 SLICE_LIT("bob"), NONE, NOW + 1, &e);
+    return (void *)(intptr_t)incident_set_status(pg, TENANT, &id, &a, &e);
 }
 
 /* The act waits for whoever holds the anomaly, and decides on what that one left behind. */

@@ -119,7 +119,9 @@ static int feed_n(struct told *const *t, size_t n, int64_t now)
         in[i] = t[i]->in;
         in[i].offset = offset + (int64_t)i;
     }
-    int rc = learn_records(&learner, &group, &move, 1, in, n, now, &db.e);
+    const struct learn_batch batch = {
+        .group = &group, .moves = &move, .move_n = 1, .records = in, .n = n};
+    int rc = learn_records(&learner, &batch, now, &db.e);
     if (rc == 0)
         offset += (int64_t)n;
     return rc;
