@@ -95,15 +95,19 @@ static bool make_inputs(struct batch *b, struct batch_record *r, const struct al
     return true;
 }
 
-static bool decode_alerts(struct batch *b, struct batch_record *r, const struct settings *s,
-                          const struct source_entries *sources, struct err *e)
+struct headers {
+    const struct kafka_header *v;
+    size_t n;
+};
+
+static bool decode_alerts(struct batch *b, struct batch_record *r, const struct headers *h,
+                          const struct settings *s, const struct source_entries *sources,
+                          struct err *e)
 {
-    struct kafka_header *headers;
     struct alert_list list = {0};
-    const size_t n = kafka_message_headers(&r->message, b->a, &headers);
 
     r->stage = "envelope";
-    if (record_parse(headers, n, r->message.value, b->a, &r->record, e) < 0)
+    if (record_parse(h->v, h->n, r->message.value, b->a, &r->record, e) < 0)
         return false;
     r->source = source_entry_find(sources, r->record.source);
     if (!r->source)
@@ -118,17 +122,27 @@ static bool decode_alerts(struct batch *b, struct batch_record *r, const struct 
     return true;
 }
 
-void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s,
-               const struct source_entries *sources)
+void batch_add_with(struct batch *b, struct kafka_message *m, const struct kafka_header *headers,
+                    size_t n, const struct settings *s, const struct source_entries *sources)
 {
     struct batch_record *r = &b->v[b->n++];
+    const struct headers h = {headers, n};
     struct err e = {0};
 
     *r = (struct batch_record){.message = *m, .stage = "decode"};
-    const bool ok =
-        strcmp(m->topic, "beat") == 0 ? decode_beat(b, r, &e) : decode_alerts(b, r, s, sources, &e);
+    const bool ok = strcmp(m->topic, "beat") == 0 ? decode_beat(b, r, &e)
+                                                  : decode_alerts(b, r, &h, s, sources, &e);
     if (!ok)
         die(r, r->stage, arena_strndup(b->a, e.msg, strlen(e.msg)));
+}
+
+void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s,
+               const struct source_entries *sources)
+{
+    struct kafka_header *headers = NULL;
+    const size_t n = kafka_message_headers(m, b->a, &headers);
+
+    batch_add_with(b, m, headers, n, s, sources);
 }
 
 void batch_add_dead(struct batch *b, struct kafka_message *m, const char *stage, const char *reason)

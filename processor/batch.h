@@ -56,6 +56,9 @@ CLEANUP_DEFINE(struct batch *, batch_free);
 /* Take a message over and decode it; never fails: what cannot be decoded is FATE_DEAD. */
 void batch_add(struct batch *b, struct kafka_message *m, const struct settings *s,
                const struct source_entries *sources);
+/* The same for headers at hand, which live as long as the batch. */
+void batch_add_with(struct batch *b, struct kafka_message *m, const struct kafka_header *headers,
+                    size_t n, const struct settings *s, const struct source_entries *sources);
 /* Mark a record as one that must not be touched: it killed the process before. */
 void batch_add_dead(struct batch *b, struct kafka_message *m, const char *stage,
                     const char *reason);

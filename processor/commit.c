@@ -217,17 +217,20 @@ static int store_dead(struct committer *c, const struct batch_record *r, const c
     pg_bytea(p, r->message.key);
     pg_bytea(p, r->message.value.p ? r->message.value : SLICE_LIT(""));
     pg_text(p, (struct slice){h.p, h.len});
-    const int rc = pg_query(
+    return pg_query(
         c->pg,
         "INSERT INTO outbox (topic, key, value, headers) VALUES ('dead', $1, $2, $3::text::jsonb)",
         p, NULL, e);
-    if (rc == 0) {
-        counter_add(c->dead, 1);
-        log_warn(EV("record_dead"), KV("topic", r->message.topic),
-                 KV("partition", r->message.partition), KV("offset", r->message.offset),
-                 KV("stage", stage), KV("reason", reason));
-    }
-    return rc;
+}
+
+/* Once it is committed. */
+static void tell_dead(struct committer *c, const struct batch_record *r, const char *stage,
+                      const char *reason)
+{
+    counter_add(c->dead, 1);
+    log_warn(EV("record_dead"), KV("topic", r->message.topic),
+             KV("partition", r->message.partition), KV("offset", r->message.offset),
+             KV("stage", stage), KV("reason", reason));
 }
 
 static int store_records(struct committer *c, struct batch *b, size_t from, size_t to,
@@ -315,7 +318,9 @@ static int bury(struct committer *c, struct batch *b, size_t i, const char *why,
         pg_rollback(c->pg);
         return rc;
     }
-    return pg_commit(c->pg, e);
+    if ((rc = pg_commit(c->pg, e)) == 0)
+        tell_dead(c, &b->v[i], "store", why);
+    return rc;
 }
 
 /* ---- trying again ---- */
@@ -359,9 +364,12 @@ static void committed(struct committer *c, const struct batch *b, size_t from, s
 {
     int64_t oldest = INT64_MAX;
 
-    for (size_t i = from; i < to; i++)
+    for (size_t i = from; i < to; i++) {
         if (b->v[i].fate == FATE_ALERTS && b->v[i].record.received_at < oldest)
             oldest = b->v[i].record.received_at;
+        if (b->v[i].fate == FATE_DEAD)
+            tell_dead(c, &b->v[i], b->v[i].stage, b->v[i].reason);
+    }
     if (oldest != INT64_MAX)
         histogram_observe(c->latency, (double)(clock_now_ms() - oldest) / 1000.0);
     histogram_observe(c->seconds, (double)(clock_monotonic_ms() - began) / 1000.0);

@@ -1,0 +1,529 @@
+/* Whole batches through a real PostgreSQL: what the rows say after records, bad ones, races and
+ * storms. Every test has tenants and partitions of its own. */
+#include "reports.h"
+#include "schema.h"
+
+#include <pthread.h>
+
+#include "common/source.h"
+#include "processor/commit.h"
+
+#define PARTITIONS 64
+#define TOPIC "raw.alertmanager"
+
+static const char config[] = "\
+receivers:\n\
+  - name: team\n\
+    webhook_configs: [{url: 'http://a'}]\n\
+route:\n\
+  receiver: team\n\
+  group_by: [incident]\n\
+limits:\n\
+  open_incidents: 20\n\
+redis:\n\
+  url: ''\n";
+
+static struct stage {
+    struct schema db;
+    struct conf *conf;
+    struct settings settings;
+    struct receivers receivers;
+    const struct route *routes;
+    struct source_entries sources;
+    struct committer *committers[2];
+    atomic_bool stop;
+    int64_t next[PARTITIONS]; /* of each partition, as the rows say */
+    uint32_t tenants;
+    struct arena *a;
+} st;
+
+#define GROUP ((struct offset_group){"processor", "cluster"})
+
+static int open_all(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    schema_open(&st.db);
+    st.a = arena_new((size_t)256 << 20);
+    if (conf_parse("t.yml", config, NULL, &st.conf, &e) < 0 ||
+        settings_load(st.conf, &st.settings, &e) < 0 ||
+        receivers_load(&st.settings, &st.receivers, &e) < 0 ||
+        route_load(&st.settings, &st.receivers, &st.routes, &e) < 0 ||
+        source_entries_load(&st.settings, &st.sources, &e) < 0)
+        fail_msg("%s", e.msg);
+    st.settings.postgres = st.db.settings;
+    for (size_t i = 0; i < 2; i++) {
+        const struct committer_options o = {
+            .settings = &st.settings, .routes = st.routes, .group = GROUP, .stop = &st.stop};
+        SQL_OK(&st.db, committer_new(&o, &st.committers[i], &st.db.e));
+    }
+    struct offset_row rows[PARTITIONS];
+    const struct offset_group g = GROUP;
+    for (int32_t i = 0; i < PARTITIONS; i++)
+        rows[i] = (struct offset_row){.topic = TOPIC, .partition = i, .low = 0, .high = -1};
+    SQL_OK(&st.db, offsets_load(st.db.pg, st.db.arena, &g, rows, PARTITIONS, &st.db.e));
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        committer_free(st.committers[i]);
+    schema_close(&st.db);
+    conf_free(st.conf);
+    arena_free(st.a);
+    return 0;
+}
+
+static const char *new_tenant(void)
+{
+    const char *t = arena_printf(st.a, "t%u", ++st.tenants);
+
+    assert_non_null(t);
+    return t;
+}
+
+/* ---- records ---- */
+
+static const char *time_text(struct arena *a, int64_t ms)
+{
+    const int64_t s = (ms - BASE) / 1000 + 3 * 3600;
+
+    return arena_printf(a, "2026-01-02T%02d:%02d:%02dZ", (int)(s / 3600), (int)(s / 60 % 60),
+                        (int)(s % 60));
+}
+
+/* What Alertmanager would post of one alert: name and instance make it up. */
+static const char *body_of(struct arena *a, const struct report *r, const char *name,
+                           const char *instance)
+{
+    const bool over = r->kind == REPORT_RESOLVED;
+    const char *status = over ? "resolved" : "firing";
+
+    return arena_printf(a,
+                        "{\"version\":\"4\",\"status\":\"%s\",\"alerts\":[{\"status\":\"%s\","
+                        "\"labels\":{\"alertname\":\"%s\",\"instance\":\"%s\","
+                        "\"severity\":\"warning\"},\"annotations\":{\"summary\":\"%s is ill\"},"
+                        "\"startsAt\":\"%s\",\"endsAt\":\"%s\"}]}",
+                        status, status, name, instance, name,
+                        time_text(a, r->starts_at ? r->starts_at : r->order.at),
+                        over && r->ends_at ? time_text(a, r->ends_at) : "0001-01-01T00:00:00Z");
+}
+
+static struct batch *batch_open(void)
+{
+    struct batch *b = batch_new(6000, PARTITIONS, (size_t)512 << 20);
+
+    assert_non_null(b);
+    return b;
+}
+
+static int64_t position(struct batch *b, int32_t partition)
+{
+    int64_t at = st.next[partition];
+
+    for (size_t i = 0; i < b->n; i++)
+        at += b->v[i].message.partition == partition;
+    for (size_t i = 0; i < b->position_n; i++)
+        if (b->positions[i].partition == partition)
+            return at;
+    b->positions[b->position_n++] = (struct batch_position){
+        .topic = TOPIC, .partition = partition, .expected = st.next[partition]};
+    return at;
+}
+
+/* A record as ingest would have written it. */
+static void put_body(struct batch *b, int32_t partition, const char *tenant,
+                     const struct order *order, const char *source, const char *body,
+                     const struct kafka_header *extra)
+{
+    struct kafka_message m = {.topic = TOPIC,
+                              .partition = partition,
+                              .offset = position(b, partition),
+                              .key = SLICE_LIT("k"),
+                              .value = slice_of(arena_strndup(b->a, body, strlen(body)))};
+    struct kafka_header *h = arena_array(b->a, 6, struct kafka_header);
+    char id[UUID_STR];
+
+    h[0] = (struct kafka_header){"v", SLICE_LIT(RECORD_VERSION)};
+    h[1] = (struct kafka_header){"tenant", slice_of(tenant)};
+    h[2] = (struct kafka_header){"source", slice_of(source)};
+    h[3] = (struct kafka_header){
+        "request_id", slice_of(arena_printf(b->a, "%s", uuid_format(&order->request, id)))};
+    h[4] = (struct kafka_header){"received_at",
+                                 slice_of(arena_printf(b->a, "%lld", (long long)order->at))};
+    if (extra)
+        h[5] = *extra;
+    batch_add_with(b, &m, h, extra ? 6 : 5, &st.settings, &st.sources);
+}
+
+static void put(struct batch *b, int32_t partition, const char *tenant, struct report r,
+                const char *name, const char *instance)
+{
+    put_body(b, partition, tenant, &r.order, "alertmanager", body_of(b->a, &r, name, instance),
+             NULL);
+    assert_int_equal(b->v[b->n - 1].fate, FATE_ALERTS);
+}
+
+/* Commit, and remember where the partitions stand. */
+static int commit(size_t committer, struct batch *b)
+{
+    struct err e = {0};
+    const int rc = committer_run(st.committers[committer], b, &e);
+
+    if (rc == 0)
+        for (size_t i = 0; i < b->n; i++)
+            st.next[b->v[i].message.partition] = b->v[i].message.offset + 1;
+    else if (rc != -ESTALE)
+        fail_msg("%s", e.msg);
+    return rc;
+}
+
+static void commit_free(struct batch *b)
+{
+    assert_int_equal(commit(0, b), 0);
+    batch_free(b);
+}
+
+/* The answer of a query in which %s is the tenant. */
+static const char *ask(const char *sql, const char *tenant)
+{
+    char *text = arena_strndup(st.a, sql, strlen(sql) + 64);
+    char *mark = strstr(text, "%s");
+
+    if (mark)
+        (void)snprintf(mark, 64 + strlen(sql) - (size_t)(mark - text), "%s%s", tenant,
+                       sql + (mark - text) + 2);
+    return schema_text(&st.db, text);
+}
+
+#define ASK(sql, tenant, expected) assert_string_equal(ask(sql, tenant), expected)
+
+/* ---- the rows ---- */
+
+static void test_rows(void **state)
+{
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+
+    (void)state;
+    put(b, 0, t, FIRING(10, 0), "Disk", "a");
+    put(b, 1, t, FIRING(11, 2), "Disk", "b");
+    put(b, 1, t, FIRING(12, 2), "Disk", "b");
+    commit_free(b);
+    ASK("SELECT status || ' ' || alerts_firing || ' ' || alerts_total || ' ' || occurrences || ' ' "
+        "|| title FROM incidents WHERE tenant = '%s'",
+        t, "1 2 2 2 Disk is ill");
+    ASK("SELECT string_agg(status || ' ' || occurrences || ' ' || (incident_id IS NOT NULL), ',') "
+        "FROM alerts WHERE tenant = '%s'",
+        t, "1 1 true,1 1 true");
+    ASK("SELECT occurrences || ' ' || (incident_id IS NOT NULL) FROM anomalies WHERE tenant = '%s'",
+        t, "2 true");
+    ASK("SELECT count(*)::text FROM occurrences WHERE tenant = '%s'", t, "2");
+    ASK("SELECT count(*)::text FROM groups WHERE tenant = '%s'", t, "1");
+    ASK("SELECT (count(*) > 0)::text FROM timers WHERE kind = 1 AND tenant = '%s'", t, "true");
+    ASK("SELECT string_agg(kind, ',') FROM timeline WHERE tenant = '%s'", t, "opened");
+    ASK("SELECT string_agg(next_offset::text, ',' ORDER BY partition) FROM offsets WHERE partition "
+        "< 2",
+        t, "1,2");
+
+    b = batch_open();
+    put(b, 0, t, ENDED_AT(60, 59), "Disk", "a");
+    put(b, 1, t, ENDED_AT(70, 69), "Disk", "b");
+    commit_free(b);
+    ASK("SELECT status || ' ' || resolved_by || ' ' || alerts_firing || ' ' || (resolved_at - "
+        "1767322800000) FROM incidents WHERE tenant = '%s'",
+        t, "4 1 0 70000");
+    ASK("SELECT string_agg(status || ' ' || (ended_at - 1767322800000), ',' ORDER BY ended_at) "
+        "FROM alerts WHERE tenant = '%s'",
+        t, "2 60000,2 70000");
+
+    b = batch_open();
+    put(b, 0, t, FIRING(600, 590), "Disk", "a");
+    commit_free(b);
+    ASK("SELECT status || ' ' || episode || ' ' || occurrences FROM incidents WHERE tenant = '%s'",
+        t, "1 2 3");
+    b = batch_open();
+    put(b, 0, t, RESOLVE(700), "Disk", "a");
+    put(b, 0, t, FIRING(1400, 1390), "Disk", "a");
+    commit_free(b);
+    ASK("SELECT string_agg(status || ' ' || episode || ' ' || level || ' ' || severity, ',' ORDER "
+        "BY opened_at) FROM incidents WHERE tenant = '%s'",
+        t, "4 2 1 3,1 1 1 2");
+}
+
+#define EVERYTHING                                                                                 \
+    "SELECT md5((SELECT string_agg(x::text, '' ORDER BY x::text) FROM alerts x) || (SELECT "       \
+    "string_agg(x::text, '' ORDER BY x::text) FROM incidents x) || (SELECT string_agg(x::text, "   \
+    "'' "                                                                                          \
+    "ORDER BY x::text) FROM anomalies x) || (SELECT string_agg(x::text, '' ORDER BY x::text) "     \
+    "FROM "                                                                                        \
+    "occurrences x) || (SELECT string_agg(x::text, '' ORDER BY x::text) FROM offsets x) || "       \
+    "(SELECT string_agg(x::text, '' ORDER BY x::text) FROM timeline x) || (SELECT count(*)::text " \
+    "FROM timers) || (SELECT count(*)::text FROM outbox))"
+
+static void test_a_batch_whose_partition_moved(void **state)
+{
+    const char *t = new_tenant();
+    struct batch *b = batch_open(), *both = batch_open();
+
+    (void)state;
+    put(b, 2, t, FIRING(10, 0), "Disk", "a");
+    put(both, 2, t, FIRING(10, 0), "Disk", "b");
+    put(both, 3, t, FIRING(10, 0), "Disk", "c");
+    assert_int_equal(commit(0, b), 0);
+    const char *before = ask(EVERYTHING, t);
+    assert_int_equal(commit(1, b), -ESTALE);
+    assert_int_equal(commit(1, both), -ESTALE);
+    ASK(EVERYTHING, t, before);
+    batch_free(b);
+    batch_free(both);
+}
+
+/* The same records again, as after an offset that was lost: nothing but the offset moves. */
+static void test_the_same_records_again(void **state)
+{
+    const char *t = new_tenant();
+    struct report v[] = {FIRING(10, 0), FIRING(20, 0), ENDED_AT(30, 29), FIRING(40, 35)};
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        struct batch *b = batch_open();
+        for (size_t i = 0; i < 4; i++)
+            put(b, 4, t, v[i], "Disk", "a");
+        commit_free(b);
+        ASK("SELECT status || ' ' || occurrences || ' ' || (starts_at - 1767322800000) FROM alerts "
+            "WHERE tenant = '%s'",
+            t, "1 2 35000");
+        ASK("SELECT status || ' ' || episode || ' ' || occurrences || ' ' || alerts_firing FROM "
+            "incidents WHERE tenant = '%s'",
+            t, "1 2 2 1");
+        ASK("SELECT occurrences::text FROM anomalies WHERE tenant = '%s'", t, "2");
+        ASK("SELECT count(*)::text FROM timeline WHERE tenant = '%s'", t, "3");
+    }
+}
+
+static void test_a_poisoned_record_is_buried(void **state)
+{
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+    char sql[256];
+
+    (void)state;
+    put(b, 5, t, FIRING(10, 0), "Disk", "bad");
+    commit_free(b);
+    (void)snprintf(sql, sizeof(sql), "UPDATE alerts SET facts = '\\xff00' WHERE tenant = '%s'", t);
+    schema_do(&st.db, sql);
+    b = batch_open();
+    put(b, 5, t, FIRING(20, 11), "Disk", "a");
+    put(b, 5, t, FIRING(21, 0), "Disk", "bad");
+    put(b, 5, t, FIRING(22, 11), "Disk", "c");
+    const struct report none = FIRING(23, 0);
+    put_body(b, 5, t, &none.order, "alertmanager", "[]", NULL);
+    commit_free(b);
+    ASK("SELECT count(*)::text FROM alerts WHERE status = 1 AND tenant = '%s'", t, "3");
+    ASK("SELECT string_agg((headers->>'stage') || ' ' || (headers->>'offset') || ' ' || topic, ',' "
+        "ORDER BY headers->>'offset') FROM outbox",
+        t, "store 2 dead,decode 4 dead");
+    ASK("SELECT (headers->>'reason') FROM outbox WHERE headers->>'stage' = 'store'", t,
+        "facts of an alert: 2 bytes that are none");
+    ASK("SELECT next_offset::text FROM offsets WHERE partition = 5", t, "5");
+}
+
+#define SENTRY(issue)                                                                              \
+    "{\"action\":\"created\",\"data\":{\"issue\":{\"id\":\"" issue "\",\"title\":\"Boom\","        \
+    "\"project\":{\"slug\":\"shop\"}}},\"actor\":{\"type\":\"application\",\"id\":\"sentry\"}}"
+
+static void test_a_delivery_comes_twice(void **state)
+{
+    const struct kafka_header one = {"h.Request-ID", SLICE_LIT("d1")},
+                              two = {"h.Request-ID", SLICE_LIT("d2")};
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const struct report r = OPENED(10 + i);
+        put_body(b, 6, t, &r.order, "sentry", i ? SENTRY("2") : SENTRY("1"), &one);
+        assert_int_equal(b->v[i].fate, FATE_ALERTS);
+        assert_int_equal(b->v[i].delivery_id.len, 2);
+    }
+    commit_free(b);
+    ASK("SELECT count(*)::text FROM alerts WHERE tenant = '%s'", t, "1");
+    b = batch_open();
+    const struct report again = OPENED(20), other = OPENED(21);
+    put_body(b, 6, t, &again.order, "sentry", SENTRY("3"), &one);
+    put_body(b, 6, t, &other.order, "sentry", SENTRY("4"), &two);
+    commit_free(b);
+    ASK("SELECT count(*)::text FROM alerts WHERE tenant = '%s'", t, "2");
+    ASK("SELECT string_agg(id, ',' ORDER BY id) FROM delivery_ids WHERE tenant = '%s'", t, "d1,d2");
+}
+
+/* ---- storms and races ---- */
+
+#define STORM 5000
+
+static void test_storm(void **state)
+{
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+
+    (void)state;
+    for (int i = 0; i < STORM; i++)
+        put(b, 7, t, FIRING(10 + i % 50, 1 + i % 5), "Down", arena_printf(b->a, "host-%d", i));
+    commit_free(b);
+    ASK("SELECT status || ' ' || alerts_firing || ' ' || alerts_total || ' ' || occurrences || ' ' "
+        "|| level FROM incidents WHERE tenant = '%s'",
+        t, "1 5000 5000 5000 3");
+    ASK("SELECT occurrences::text FROM anomalies WHERE tenant = '%s'", t, "5000");
+    ASK("SELECT count(*)::text FROM occurrences WHERE tenant = '%s'", t, "5000");
+    ASK("SELECT string_agg(kind, ',' ORDER BY kind) FROM timeline WHERE kind <> 'severity' AND "
+        "tenant = '%s'",
+        t, "crossing,crossing,crossing,opened");
+    ASK("SELECT count(*)::text FROM groups WHERE tenant = '%s'", t, "1");
+}
+
+struct racer {
+    size_t committer;
+    int32_t partition;
+    const char *tenant;
+};
+
+#define ROUNDS 25
+#define RACERS 2
+
+static void *race(void *arg)
+{
+    const struct racer *r = arg;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct batch *b = batch_open();
+        for (int i = 0; i < 12; i++) {
+            /* Half of the alerts are the other's, too; each start is told by both. */
+            const char *who = i % 2 ? "shared" : arena_printf(b->a, "own-%d-%d", r->partition, i);
+            struct report rep = {.kind = REPORT_FIRING,
+                                 .order.at = SEC(20 * round + i),
+                                 .starts_at = SEC(20 * round)};
+            rep.order.request.b[0] = (unsigned char)(1 + r->partition);
+            rep.order.request.b[1] = (unsigned char)round;
+            rep.order.request.b[2] = (unsigned char)i;
+            put(b, r->partition, r->tenant, rep, "Race", arena_printf(b->a, "%s-%d", who, i % 4));
+            rep.kind = REPORT_RESOLVED;
+            rep.ends_at = SEC(20 * round + 1);
+            rep.order.at = SEC(20 * round + 15);
+            put(b, r->partition, r->tenant, rep, "Race", arena_printf(b->a, "%s-%d", who, i % 4));
+        }
+        const int rc = commit(r->committer, b);
+        batch_free(b);
+        if (rc != 0)
+            return arg;
+    }
+    return NULL;
+}
+
+static void test_two_workers_race(void **state)
+{
+    const char *t = new_tenant();
+    struct racer r[RACERS] = {{0, 8, t}, {1, 9, t}};
+    pthread_t threads[RACERS];
+
+    (void)state;
+    for (int i = 0; i < RACERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, race, &r[i]), 0);
+    for (int i = 0; i < RACERS; i++) {
+        void *failed = NULL;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    /* 2 shared alerts and 6 of each worker, each with one start a round. */
+    ASK("SELECT count(*) || ' ' || sum(occurrences) || ' ' || max(status) FROM alerts WHERE tenant "
+        "= '%s'",
+        t, "14 350 2");
+    ASK("SELECT occurrences::text FROM anomalies WHERE tenant = '%s'", t, "350");
+    ASK("SELECT count(*) || ' ' || sum(occurrences) || ' ' || sum(alerts_firing) || ' ' || "
+        "min(status) FROM incidents WHERE tenant = '%s'",
+        t, "1 350 0 4");
+}
+
+/* ---- the law of splits ---- */
+
+#define LAW_REPORTS 60
+
+#define STATE_OF_ALERTS                                                                            \
+    "SELECT string_agg(fingerprint || ' ' || status || ' ' || coalesce(starts_at, 0) || ' ' || "   \
+    "coalesce(ended_at, 0) || ' ' || occurrences, E'\\n' ORDER BY fingerprint) FROM alerts WHERE " \
+    "tenant = '%s'"
+#define STATE_OF_INCIDENTS                                                                         \
+    "SELECT string_agg(a.alert_name || ' ' || a.occurrences || ' ' || i.occurrences || ' ' || "    \
+    "i.status || ' ' || i.alerts_firing || ' ' || i.alerts_total || ' ' || "                       \
+    "coalesce(i.resolved_at, "                                                                     \
+    "0), E'\\n' ORDER BY a.alert_name, i.status, i.occurrences) FROM incidents i JOIN anomalies "  \
+    "a "                                                                                           \
+    "ON a.tenant = i.tenant AND a.key = i.anomaly_key WHERE i.tenant = '%s'"
+
+static void put_law(struct batch *b, int32_t partition, const char *tenant, const struct report *r,
+                    uint32_t who)
+{
+    put(b, partition, tenant, *r, who % 3 ? "Even" : "Odd",
+        arena_printf(b->a, "i%u", (unsigned)(who % 7)));
+}
+
+/* Two workers whose partitions come in any interleaving, cut anywhere, end where one worker ends
+ * that saw all in order. */
+static void test_splits_over_workers(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        const char *one = new_tenant(), *two = new_tenant();
+        struct report v[LAW_REPORTS];
+        uint32_t who[LAW_REPORTS], part[LAW_REPORTS];
+        struct dice d = {seed};
+        struct batch *b = batch_open();
+        for (size_t i = 0; i < LAW_REPORTS; i++)
+            v[i] = any_report(&d, STATES, 500);
+        qsort(v, LAW_REPORTS, sizeof(v[0]), report_cmp);
+        for (size_t i = 0; i < LAW_REPORTS; i++) {
+            who[i] = below(&d, 9);
+            part[i] = below(&d, 2);
+            put_law(b, 10, one, &v[i], who[i]);
+        }
+        commit_free(b);
+        size_t done[2] = {0, 0};
+        while (done[0] < LAW_REPORTS || done[1] < LAW_REPORTS) {
+            const uint32_t p = below(&d, 2);
+            size_t piece = 1 + below(&d, 12);
+            b = batch_open();
+            for (; piece > 0 && done[p] < LAW_REPORTS; done[p]++) {
+                if (part[done[p]] != p)
+                    continue;
+                put_law(b, 11 + (int32_t)p, two, &v[done[p]], who[done[p]]);
+                piece--;
+            }
+            assert_int_equal(commit(p, b), 0);
+            batch_free(b);
+        }
+        if (strcmp(ask(STATE_OF_ALERTS, one), ask(STATE_OF_ALERTS, two)) != 0)
+            fail_msg("alerts, seed %llu:\n%s\nand\n%s", (unsigned long long)seed,
+                     ask(STATE_OF_ALERTS, one), ask(STATE_OF_ALERTS, two));
+        if (strcmp(ask(STATE_OF_INCIDENTS, one), ask(STATE_OF_INCIDENTS, two)) != 0)
+            fail_msg("incidents, seed %llu:\n%s\nand\n%s", (unsigned long long)seed,
+                     ask(STATE_OF_INCIDENTS, one), ask(STATE_OF_INCIDENTS, two));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_a_batch_whose_partition_moved),
+        cmocka_unit_test(test_the_same_records_again),
+        cmocka_unit_test(test_a_poisoned_record_is_buried),
+        cmocka_unit_test(test_a_delivery_comes_twice),
+        cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_two_workers_race),
+        cmocka_unit_test(test_splits_over_workers),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
