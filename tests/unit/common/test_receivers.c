@@ -1,0 +1,106 @@
+/* `receivers:` and `global:`. */
+#include "testing.h"
+
+#include <string.h>
+
+#include "common/receivers.h"
+
+struct loaded {
+    struct conf *conf;
+    struct receivers all;
+    struct err e;
+    int rc;
+};
+
+static void load(struct loaded *l, const char *text)
+{
+    *l = (struct loaded){0};
+    assert_int_equal(conf_parse("t.yml", text, NULL, &l->conf, &l->e), 0);
+    struct settings s = {.conf = l->conf};
+    l->rc = receivers_load(&s, &l->all, &l->e);
+}
+
+static void refused(const char *text, const char *place, const char *why)
+{
+    struct loaded l;
+
+    load(&l, text);
+    assert_true(l.rc < 0);
+    if (!strstr(l.e.msg, place) || !strstr(l.e.msg, why))
+        fail_msg("%s", l.e.msg);
+    conf_free(l.conf);
+}
+
+static void integrations_go_by_channel_then_by_the_file(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, "receivers:\n- name: a\n  locale: zh-CN\n  webhook_configs: [{url: 'http://x/'}]\n  "
+             "slack_configs: [{}, {channel: b}]\n"
+             "- name: nobody\n");
+    assert_int_equal(l.rc, 0);
+    assert_int_equal(l.all.n, 2);
+    const struct receiver *a = receiver_find(&l.all, SLICE_LIT("a"));
+    assert_int_equal(a->n, 3);
+    assert_string_equal(a->locale, "zh-CN");
+    assert_string_equal(a->time_zone, "");
+    assert_string_equal(a->v[0].path, "receivers.0.slack_configs.0");
+    assert_string_equal(a->v[1].path, "receivers.0.slack_configs.1");
+    assert_string_equal(yaml_scalar(yaml_get(a->v[1].node, "channel")), "b");
+    assert_string_equal(a->v[2].channel, "webhook");
+    assert_int_equal(receiver_find(&l.all, SLICE_LIT("nobody"))->n, 0);
+    assert_null(receiver_find(&l.all, SLICE_LIT("b")));
+    conf_free(l.conf);
+}
+
+static void global_has_alertmanagers_defaults(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, "{}");
+    assert_int_equal(l.rc, 0);
+    assert_int_equal(l.all.n, 0);
+    assert_int_equal(l.all.global.resolve_timeout, 300000);
+    assert_true(l.all.global.smtp_require_tls);
+    assert_string_equal(l.all.global.smtp_hello, "localhost");
+    conf_free(l.conf);
+}
+
+static void a_foreign_global_key_is_named_and_loads(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, "global: {pagerduty_url: 'https://x', resolve_timeout: 1m}");
+    assert_int_equal(l.rc, 0);
+    assert_int_equal(l.all.global.resolve_timeout, 60000);
+    assert_non_null(strstr(conf_warning(l.conf, 0), "global.pagerduty_url"));
+    assert_null(conf_warning(l.conf, 1));
+    conf_free(l.conf);
+}
+
+static void mistakes_are_told_with_their_place(void **state)
+{
+    (void)state;
+    refused("global: {resolve_timeuot: 1m}", "t.yml:1:", "resolve_timeuot");
+    refused("receivers:\n- name: a\n- name: a\n", "t.yml:3:", "two receivers named a");
+    refused("receivers:\n- slack_configs: []\n", "t.yml:2:", "needs a name");
+    refused("receivers:\n- name: a\n  pagerduty_configs: [{}]\n", "t.yml:3:", "no such channel");
+    refused("receivers:\n- name: a\n  slak: 1\n", "t.yml:3:", "slak");
+    refused("receivers:\n- name: a\n  slack_configs: {}\n", "t.yml:3:", "a list is expected");
+    refused("receivers:\n- name: a\n  slack_configs: [x]\n", "t.yml:3:", "list of maps");
+    refused("receivers: {}\n", "t.yml:1:", "a list is expected");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integrations_go_by_channel_then_by_the_file),
+        cmocka_unit_test(global_has_alertmanagers_defaults),
+        cmocka_unit_test(a_foreign_global_key_is_named_and_loads),
+        cmocka_unit_test(mistakes_are_told_with_their_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
