@@ -47,7 +47,7 @@ void pool_free(struct pool *p)
 {
     if (!p)
         return;
-    for (uint32_t i = 0; i < p->n; i++)
+    for (uint32_t i = 0; p->all && i < p->n; i++)
         pg_close(p->all[i]);
     free(p->all);
     free(p->free);
