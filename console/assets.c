@@ -55,7 +55,6 @@ static void guard(struct http_request *r)
     http_reply_header(r, "Content-Security-Policy",
                       "default-src 'self'; base-uri 'none'; form-action 'none'; "
                       "frame-ancestors 'none'");
-    http_reply_header(r, "X-Content-Type-Options", "nosniff");
     http_reply_header(r, "Referrer-Policy", "no-referrer");
 }
 
