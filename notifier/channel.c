@@ -19,14 +19,21 @@ static const struct channel *const all[] = {
 #undef CHANNEL
 };
 
+enum {
+#define CHANNEL(name) NUMBER_OF_##name,
+#include "common/channels.def"
+#undef CHANNEL
+    CHANNELS
+};
+
 const struct channel *channel_at(size_t i)
 {
-    return i < sizeof(all) / sizeof(*all) ? all[i] : NULL;
+    return i < CHANNELS ? all[i] : NULL;
 }
 
 const struct channel *channel_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+    for (size_t i = 0; i < CHANNELS; i++)
         if (strcmp(all[i]->name, name) == 0)
             return all[i];
     return NULL;

@@ -234,17 +234,18 @@ static void process(struct desk *d, struct job *claimed)
     send_off(d, go);
 }
 
-static bool claim(struct desk *d, const struct wake *wakes, size_t n)
+static bool claim(struct desk *d, const struct wakes *wakes)
 {
     struct room *room = calloc(d->o.outlets->n + 1, sizeof(*room));
     uint32_t most = d->o.settings->notifier.concurrency;
-    size_t room_n = room ? look_round(d, room) : 0, got = 0;
+    struct rooms rooms = {room, room ? look_round(d, room) : 0};
+    size_t got = 0;
     struct job *list = NULL;
     struct err e = {0};
     int r = 0;
 
-    if (room_n > 0 && d->under_way < most)
-        r = store_claim(&d->store, room, room_n, wakes, n, most - d->under_way, &list, &e);
+    if (rooms.n > 0 && d->under_way < most)
+        r = store_claim(&d->store, &rooms, wakes, most - d->under_way, &list, &e);
     free(room);
     if (r < 0) {
         trouble("claiming notifications", &e);
@@ -263,7 +264,7 @@ static bool sweep(struct desk *d, int64_t now)
     struct err e = {0};
 
     d->more = false;
-    if (!claim(d, NULL, 0))
+    if (!claim(d, NULL))
         return false;
     d->next_sweep = now + d->o.settings->notifier.sweep_interval;
     if (now < d->next_orphans)
@@ -285,7 +286,7 @@ static bool claim_woken(struct desk *d, const struct held_wake *held, size_t n)
         return true; /* a hint: the sweep finds them */
     for (size_t i = 0; i < n; i++)
         wakes[i] = (struct wake){{held[i].tenant, held[i].len}, held[i].id};
-    bool ok = claim(d, wakes, n);
+    bool ok = claim(d, &(struct wakes){wakes, n});
     free(wakes);
     return ok;
 }

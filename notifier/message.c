@@ -127,28 +127,37 @@ void messages_free(struct messages *m)
 {
     if (!m)
         return;
-    for (size_t i = 0; i < sizeof(m->text) / sizeof(*m->text); i++)
+    for (size_t i = 0; i <= FORMAT_DATA; i++)
         template_free(m->text[i]);
     template_free(m->html);
     free(m);
 }
 
-int messages_new(struct messages **ret, struct err *e)
+static int compile_all(struct messages *m, struct err *e)
 {
     static const char *const texts[FORMAT_DATA + 1] = {
         [FORMAT_PLAIN] = plain, [FORMAT_SLACK] = slack, [FORMAT_WECOM] = wecom,
         [FORMAT_MAIL] = plain,  [FORMAT_DATA] = plain,
     };
-    CLEANUP(messages_free) struct messages *m = calloc(1, sizeof(*m));
 
-    if (!m)
-        return err_set(e, -ENOMEM, "out of memory");
     for (size_t i = FORMAT_PLAIN; i <= FORMAT_DATA; i++)
         if (!(m->text[i] = template_compile(texts[i], e)))
             return err_wrap(e, "built-in message");
     if (!(m->html = template_compile(mail_html, e)))
         return err_wrap(e, "built-in message");
-    *ret = TAKE(m);
+    return 0;
+}
+
+int messages_new(struct messages **ret, struct err *e)
+{
+    struct messages *m = calloc(1, sizeof(*m));
+    int r = m ? compile_all(m, e) : err_set(e, -ENOMEM, "out of memory");
+
+    if (r < 0) {
+        messages_free(m);
+        return r;
+    }
+    *ret = m;
     return 0;
 }
 

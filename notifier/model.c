@@ -141,13 +141,13 @@ void model_cut_lines(json_t *model, size_t n, const struct words *w, struct aren
 }
 
 /* Labels as one line: a=b, c=d. */
-static const char *labels_line(const struct model *m, const json_t *labels)
+static const char *labels_line(const struct model *m, json_t *labels)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT(2048);
     const char *name;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)labels, name, value)
+    json_object_foreach (labels, name, value)
         buf_printf(&out, "%s%s=%s", out.len ? ", " : "", name,
                    json_string_value(value) ? json_string_value(value) : "");
     return out.failed ? "" : arena_strndup(m->a, buf_str(&out), out.len);
@@ -168,14 +168,14 @@ static const char *incident_link(const struct model *m)
 
 static void put_frequency(struct model *m, json_t *details)
 {
-    const json_t *f = json_object_get(m->facts, "frequency");
+    json_t *f = json_object_get(m->facts, "frequency");
     enum escalation_level level = (enum escalation_level)get_int(m->incident, "level");
     const char *counts;
 
     if (!f)
         return;
     json_t *out = json_object();
-    (void)json_object_update(out, (json_t *)(uintptr_t)f);
+    (void)json_object_update(out, f);
     put_str(out, "escalation_level", escalation_level_name(level));
     put_str(out, "first_seen_text", model_time(m, get_int(f, "first_seen")));
     put_str(out, "last_seen_text", model_time(m, get_int(f, "last_seen")));

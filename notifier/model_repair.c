@@ -44,13 +44,13 @@ static void sum(const struct model *m, struct totals *t)
 static const char *put_proposed(const struct model *m, json_t *repair)
 {
     const json_t *playbook = json_object_get(m->facts, "playbook");
-    const json_t *step = json_array_get(json_object_get(playbook, "steps"), 0);
+    json_t *step = json_array_get(json_object_get(playbook, "steps"), 0);
     const char *said = *get_str(step, "text") ? get_str(step, "text") : get_str(step, "action");
 
     if (!step)
         return NULL;
     json_t *out = json_object();
-    (void)json_object_update(out, (json_t *)(uintptr_t)step);
+    (void)json_object_update(out, step);
     put_str(out, "playbook", get_str(playbook, "id"));
     put_int(out, "version", get_int(playbook, "version"));
     (void)json_object_set_new(repair, "proposed", out);

@@ -19,10 +19,19 @@ struct wake {
     struct uuid id;
 };
 
+struct wakes {
+    const struct wake *v;
+    size_t n;
+};
+
 /* Where rows may be claimed from, and how many. */
 struct room {
     struct outlet *outlet;
     uint32_t n;
+};
+struct rooms {
+    const struct room *v;
+    size_t n;
 };
 
 /*
@@ -30,8 +39,8 @@ struct room {
  * row per group and integration, the newest; at most `limit`; none while another of that group is
  * under way. *ret: list of jobs with their facts, the caller's to free.
  */
-int store_claim(struct store *st, const struct room *room, size_t room_n, const struct wake *wakes,
-                size_t wake_n, size_t limit, struct job **ret, struct err *e) MUST_CHECK;
+int store_claim(struct store *st, const struct rooms *rooms, const struct wakes *wakes,
+                size_t limit, struct job **ret, struct err *e) MUST_CHECK;
 /* Rows of these channels that wait longer than retry_for for an integration that the configuration
  * does not have. */
 int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,

@@ -265,24 +265,25 @@ static int claim(struct store *st, struct arena *a, const char *sql, struct pg_a
     return PQntuples(claimed) > 0 ? load(st, a, claimed, ret, e) : 0;
 }
 
-int store_claim(struct store *st, const struct room *room, size_t room_n, const struct wake *wakes,
-                size_t wake_n, size_t limit, struct job **ret, struct err *e)
+int store_claim(struct store *st, const struct rooms *rooms, const struct wakes *wakes,
+                size_t limit, struct job **ret, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
     struct pg_args *args =
-        a ? claim_args(st, a, room, room_n, wakes ? 0 : st->s->notifier.sweep_age, limit) : NULL;
+        a ? claim_args(st, a, rooms->v, rooms->n, wakes ? 0 : st->s->notifier.sweep_age, limit)
+          : NULL;
 
     if (args && wakes) {
-        struct slice *tenants = arena_array(a, wake_n, struct slice);
-        unsigned char *ids = arena_alloc(a, wake_n, 16);
+        struct slice *tenants = arena_array(a, wakes->n, struct slice);
+        unsigned char *ids = arena_alloc(a, wakes->n, 16);
         if (!tenants || !ids)
             return err_set(e, -ENOMEM, "out of memory");
-        for (size_t i = 0; i < wake_n; i++) {
-            tenants[i] = wakes[i].tenant;
-            memcpy(ids + i * 16, wakes[i].id.b, 16);
+        for (size_t i = 0; i < wakes->n; i++) {
+            tenants[i] = wakes->v[i].tenant;
+            memcpy(ids + i * 16, wakes->v[i].id.b, 16);
         }
-        pg_texts(args, tenants, wake_n);
-        pg_uuids(args, ids, wake_n);
+        pg_texts(args, tenants, wakes->n);
+        pg_uuids(args, ids, wakes->n);
     }
     return claim(st, a, wakes ? wake_sql : sweep_sql, args, ret, e);
 }

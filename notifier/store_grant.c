@@ -482,12 +482,14 @@ int store_split(struct store *st, struct job *j, struct err *e)
     CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
     const json_t *all = json_object_get(j->facts, "all_members"),
                  *shown = json_object_get(j->facts, "members");
-    json_t *kept = json_array();
-    struct keys rest;
+    struct keys rest = {0};
     int64_t severity = 0;
     int r = a ? keys_new(a, json_array_size(all), &rest, e) : err_set(e, -ENOMEM, "out of memory");
 
-    for (size_t i = 0; r == 0 && i < json_array_size(all); i++) {
+    if (r < 0 || !rest.tenants)
+        return r;
+    json_t *kept = json_array();
+    for (size_t i = 0; i < json_array_size(all); i++) {
         json_t *one = json_array_get(all, i);
         const char *id = json_string_value(json_object_get(one, "id"));
         struct uuid member;
@@ -501,8 +503,8 @@ int store_split(struct store *st, struct job *j, struct err *e)
         severity = mild > severity ? mild : severity;
     }
     (void)json_object_set_new(j->facts, "all_members", kept);
-    if (r < 0 || rest.n == 0)
-        return r;
+    if (rest.n == 0)
+        return 0;
     struct uuid into = merge_id(&rest, &j->id);
     struct pg_args *args = keys_args(&rest, a);
     pg_uuid(args, into.b);

@@ -33,26 +33,30 @@ size_t utf8_chars(struct slice s, size_t max)
     return i;
 }
 
+/* What its first byte promises: 1 to 4, or 0. */
+static size_t promised(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if (first < 0xc2 || first >= 0xf5)
+        return 0;
+    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
 /* Bytes of the character at `p`, 0 when it is none. Overlong forms and surrogates are none. */
 static size_t character(const char *p, size_t left)
 {
     const unsigned char *u = (const unsigned char *)p;
-    size_t n = u[0] < 0x80   ? 1
-               : u[0] < 0xc2 ? 0
-               : u[0] < 0xe0 ? 2
-               : u[0] < 0xf0 ? 3
-               : u[0] < 0xf5 ? 4
-                             : 0;
+    size_t n = promised(u[0]);
 
     if (n == 0 || n > left)
         return 0;
     for (size_t i = 1; i < n; i++)
         if (!continues(p[i]))
             return 0;
-    if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) ||
-        (u[0] == 0xf0 && u[1] < 0x90) || (u[0] == 0xf4 && u[1] > 0x8f))
-        return 0;
-    return n;
+    bool bad = (u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) ||
+               (u[0] == 0xf0 && u[1] < 0x90) || (u[0] == 0xf4 && u[1] > 0x8f);
+    return bad ? 0 : n;
 }
 
 const char *text_line(struct arena *a, struct slice s, size_t max)

@@ -14,7 +14,7 @@
 struct wakeups {
     struct desk *desk;
     struct kafka_consumer *consumer;
-    const char **topics;
+    char **topics;
     size_t topic_n;
     pthread_t thread;
     atomic_bool stop;
@@ -83,7 +83,7 @@ static void *run(void *ctx)
 static void dispose(struct wakeups *w)
 {
     for (size_t i = 0; w->topics && i < w->topic_n; i++)
-        free((void *)(uintptr_t)w->topics[i]);
+        free(w->topics[i]);
     free(w->topics);
     free(w);
 }
@@ -114,7 +114,7 @@ int wakeups_new(const struct kafka_settings *s, const struct channel *const *cha
     }
     w->desk = desk;
     struct kafka_consumer_options o = {.group = "notifier",
-                                       .topics = w->topics,
+                                       .topics = (const char *const *)w->topics,
                                        .assigned = assigned,
                                        .revoked = revoked,
                                        .ctx = w};

@@ -402,8 +402,10 @@ static void *run(void *ctx)
         if (!stop)
             (void)curl_multi_poll(w->multi, NULL, 0, POLL_MS, NULL);
     }
-    while (w->under_way)
-        finish(w, w->under_way->call, CURLE_ABORTED_BY_CALLBACK);
+    for (struct transfer *t = w->under_way, *next; t; t = next) {
+        next = t->next;
+        finish(w, t->call, CURLE_ABORTED_BY_CALLBACK);
+    }
     return NULL;
 }
 

@@ -143,13 +143,15 @@ static struct zone *zone_new(const char *name)
 
 int zone_parse(const char *name, struct slice tzif, struct zone **ret, struct err *e)
 {
-    CLEANUP(zone_free) struct zone *z = zone_new(name);
+    struct zone *z = zone_new(name);
 
     if (!z)
         return err_set(e, -ENOMEM, "out of memory");
-    if (!tzif_parse(z, tzif))
+    if (!tzif_parse(z, tzif)) {
+        zone_free(z);
         return err_set(e, -EINVAL, "time zone %s: not a TZif file", name);
-    *ret = TAKE(z);
+    }
+    *ret = z;
     return 0;
 }
 

@@ -126,13 +126,13 @@ static int check_addresses(struct email_cfg *m, struct conf *c, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)64 << 10);
     const char *const *v;
-    int n;
 
     if (!a)
         return err_set(e, -ENOMEM, "email: out of memory");
-    if ((n = mail_addresses(m->to, a, &v, e)) < 0)
+    if (mail_addresses(m->to, a, &v, e) < 0)
         return err_wrap(e, "email: to");
-    if ((n = mail_addresses(m->from, a, &v, e)) < 0)
+    int n = mail_addresses(m->from, a, &v, e);
+    if (n < 0)
         return err_wrap(e, "email: from");
     if (n != 1)
         return err_set(e, -EINVAL, "email: from: one address is expected");
