@@ -38,6 +38,8 @@ static int new_topic(const struct kafka_settings *s, const struct kafka_topic *t
     if (!topic)
         return err_set(e, -EINVAL, "kafka: topic %s: %s", t->name, why);
     rc = set_config(topic, "min.insync.replicas", s->min_insync_replicas);
+    if (rc == 0)
+        rc = set_config(topic, "max.message.bytes", KAFKA_MESSAGE_MAX);
     if (rc == 0 && t->compacted)
         rc = rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact") ? -EINVAL : 0;
     else if (rc == 0)

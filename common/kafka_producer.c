@@ -125,6 +125,7 @@ static int configure(const struct kafka_settings *s, struct kafka_producer *p, s
         /* Where Java's clients put the same key. */
         {.name = "partitioner", .value = "murmur2_random"},
         {.name = "linger.ms", .number = s->linger},
+        {.name = "message.max.bytes", .number = KAFKA_MESSAGE_MAX},
         /* Whoever waits has given up by then; what comes later would only be a copy. */
         {.name = "message.timeout.ms", .number = s->ack_timeout},
         {.name = "queue.buffering.max.messages", .number = s->queue_messages},

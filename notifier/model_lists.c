@@ -87,15 +87,32 @@ static json_t *alert_lines(const struct model *m, const json_t *alerts)
     return lines;
 }
 
+/* An incident's alerts say themselves whether they fire; a group's are as its state told them. */
+static bool is_resolved(const struct model *m, const json_t *row)
+{
+    if (!m->incident)
+        return !listed(json_object_get(m->state, "alerts"), get_str(row, "fingerprint"));
+    return get_int(row, "status") != ALERT_FIRING;
+}
+
+static void count_alerts(const struct model *m, size_t *ret_firing, size_t *ret_gone)
+{
+    *ret_firing = json_array_size(json_object_get(m->state, "alerts"));
+    *ret_gone = json_array_size(json_object_get(m->state, "resolved_alerts"));
+    if (!m->incident)
+        return;
+    *ret_firing = (size_t)get_int(m->incident, "alerts_firing");
+    *ret_gone = (size_t)get_int(m->incident, "alerts_total") - *ret_firing;
+}
+
 void model_alerts(struct model *m)
 {
-    const json_t *gone = json_object_get(m->state, "resolved_alerts"),
-                 *firing = json_object_get(m->state, "alerts");
     json_t *alerts = json_array(), *row;
-    size_t i, gone_n = json_array_size(gone), firing_n = json_array_size(firing);
+    size_t i, gone_n, firing_n;
 
+    count_alerts(m, &firing_n, &gone_n);
     json_array_foreach (json_object_get(m->facts, "alerts"), i, row) {
-        bool resolved = !listed(firing, get_str(row, "fingerprint"));
+        bool resolved = is_resolved(m, row);
         if (resolved && !m->s->send_resolved)
             continue;
         (void)json_array_append_new(alerts, one_alert(m, row, resolved));

@@ -74,6 +74,13 @@ static const char orphans_sql[] =
     " JOIN alerts l ON l.tenant = n.tenant AND l.fingerprint = ('x' || f.fp)::bit(64)::bigint"     \
     " WHERE f.fp ~ '^[0-9a-f]{16}$'"
 
+/* An incident's alerts are those that are part of it, what fires first. */
+#define ALERTS_OF_INCIDENT                                                                         \
+    "SELECT jsonb_agg(to_jsonb(l) - 'facts' - 'fed_by' || jsonb_build_object('fingerprint', "      \
+    "lpad(to_hex(l.fingerprint), 16, '0')) ORDER BY l.status, l.first_seen)"                       \
+    " FROM (SELECT * FROM alerts p WHERE p.tenant = n.tenant AND p.incident_id = n.incident_id"    \
+    "   ORDER BY p.status, p.first_seen LIMIT $3) l"
+
 #define ITEMS                                                                                      \
     "SELECT jsonb_agg(jsonb_build_object('incident', to_jsonb(x), 'occurrences', t.occurrences,"   \
     "  'first_at', t.first_at, 'last_at', t.last_at) ORDER BY t.last_at DESC)"                     \
@@ -135,7 +142,8 @@ static const char heads_sql[] =
 /* The lists beside them. */
 static const char lists_sql[] =
     "SELECT n.tenant, n.id, jsonb_build_object("
-    " 'alerts', (" ALERTS "), 'items', CASE WHEN n.kind = 'digest' THEN (" ITEMS ") END,"
+    " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
+    ") END, 'items', CASE WHEN n.kind = 'digest' THEN (" ITEMS ") END,"
     " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END,"
     " 'earlier', (SELECT jsonb_agg(jsonb_build_object('seq', o.seq, 'about', o.about) ORDER BY "
     "o.seq) " EARLIER "))::text" ORDERED IN_ORDER;
