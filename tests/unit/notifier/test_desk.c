@@ -105,6 +105,14 @@ static void add_incident(struct world *w, const char *id, const char *title)
        "'prod', '', 1767323045000,"
        " 1767323045000, 1767323045000, 1767323045000, 1, 1, 1)",
        w->name, id, w->name, id, title);
+    DO(w,
+       "INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, "
+       "annotations, title, description, link, source, starts_at, first_seen, last_seen) "
+       "SELECT 't', hashtextextended(id::text, 0), anomaly_key, id, 1, 4, '{\"alertname\":\"E\"}', "
+       "'{}', "
+       "title, '', '', 'sentry', 1767323045000, 0, 0 FROM incidents WHERE id = " ID,
+       w->name, id);
 }
 
 static void add_group(struct world *w, const char *id, const char *told)
