@@ -281,8 +281,15 @@ void aggregate_uncount(struct alert_row *alert, int64_t at_ms)
     frequency_remove(&an->frequency, at_ms);
     an->occurrences -= an->occurrences > 0;
     an->dirty = true;
-    if (alert->incident && alert->incident->occurrences > 1) {
-        alert->incident->occurrences--;
-        alert->incident->dirty = true;
+    alert->uncounted++;
+}
+
+void aggregate_settle(struct alert_row *alert)
+{
+    struct incident *i = alert->incident;
+
+    for (; i && alert->uncounted > 0 && i->occurrences > 1; alert->uncounted--) {
+        i->occurrences--;
+        i->dirty = true;
     }
 }

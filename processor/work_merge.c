@@ -322,6 +322,8 @@ static int run_incidents(struct work *w, struct err *e)
         if (c->kind != CHANGE_ENDED && (c->counted || c->kind == CHANGE_BEGAN) && !c->past)
             al->severity = c->again ? words.severity_again : words.severity;
     }
+    for (size_t i = 0; i < w->alert_n; i++)
+        aggregate_settle(&w->alerts[i].row);
     return w->news.failed ? no_memory(e) : 0;
 }
 
