@@ -157,11 +157,43 @@ static bool joins_past(const struct incident *i, const struct change *c)
     return c->past && i && i->status == INCIDENT_RESOLVED && c->at <= i->resolved_at;
 }
 
+static bool is_past(const struct incident *i, const struct change *c,
+                    const struct aggregate_rules *rules)
+{
+    return !i || (i->status == INCIDENT_RESOLVED && c->at - i->resolved_at > rules->window_ms);
+}
+
+/* Whose incident an occurrence joins: the anomaly's own, or past the limit the overflow's; and a
+ * firing alert stays where it is while that is open. */
+static struct anomaly_state *home_of(const struct alert_row *alert, const struct change *c,
+                                     const struct aggregate_rules *rules, struct incident **ret)
+{
+    struct anomaly_state *own = alert->anomaly;
+    const struct room *room = own->room;
+
+    *ret = own->incident;
+    if (alert->firing && alert->incident && alert->incident->status != INCIDENT_RESOLVED) {
+        *ret = alert->incident;
+    } else if (room && room->overflow && room->left <= 0 && is_past(own->incident, c, rules)) {
+        *ret = room->overflow->incident;
+        return room->overflow;
+    }
+    return own;
+}
+
+/* A manual resolve holds until a new occurrence. */
+static bool is_held(const struct incident *i, const struct change *c)
+{
+    return i && i->status == INCIDENT_RESOLVED && i->resolved_by == RESOLVED_BY_PERSON &&
+           !c->counted;
+}
+
 static void began(struct alert_row *alert, const struct change *c, const struct incident_words *w,
                   const struct aggregate_rules *rules, struct news_list *news)
 {
     struct anomaly_state *an = alert->anomaly;
-    struct incident *i = an->incident;
+    struct incident *i = NULL;
+    struct anomaly_state *home = home_of(alert, c, rules, &i);
     const enum severity severity = c->again ? w->severity_again : w->severity;
     struct news n = {.kind = NEWS_RECURRED,
                      .alert = alert,
@@ -170,9 +202,8 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
                      .counted = c->counted};
     enum escalation_level before = LEVEL_NONE, reached;
 
-    if (i && i->status == INCIDENT_RESOLVED && i->resolved_by == RESOLVED_BY_PERSON &&
-        !c->counted) {
-        /* The manual resolve holds; the alert is listed as firing all the same. */
+    if (is_held(an->incident, c) || is_held(i, c)) {
+        /* The alert is listed as firing all the same. */
         if (alert->incident && c->kind == CHANGE_BEGAN) {
             alert->incident->alerts_firing++;
             alert->incident->dirty = true;
@@ -184,13 +215,15 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
         frequency_count(&an->frequency, c->at > an->last_seen ? c->at : an->last_seen).h24);
     reached = c->counted ? count(an, c->at, rules->frequency) : before;
 
-    if (!i || (i->status == INCIDENT_RESOLVED && c->at - i->resolved_at > rules->window_ms)) {
+    if (is_past(i, c, rules)) {
         i = arena_new_of(news->a, struct incident);
         if (!i) {
             news->failed = true;
             return;
         }
-        open_incident(i, an, c, w, severity);
+        open_incident(i, home, c, w, severity);
+        if (home->room)
+            home->room->left--;
         open_at_level(i, before, reached);
         n.kind = NEWS_OPENED;
         n.severity = i->severity;

@@ -28,12 +28,22 @@ struct incident {
     bool is_new, dirty;
 };
 
+/* What is left of limits.open_incidents for a tenant. Without any, what would open an incident
+ * joins the one of the anomaly `overflow`. */
+#define OVERFLOW_ALERT "TocsinOverflow"
+struct room {
+    struct slice tenant;
+    int64_t left;
+    struct anomaly_state *overflow; /* NULL: not locked; there is room for all of this batch */
+};
+
 struct anomaly_state {
     struct slice tenant;
     struct anomaly id;
     struct frequency frequency;
     int64_t first_seen, last_seen, occurrences, version;
     struct incident *incident; /* the open one, or the last; NULL: none yet */
+    struct room *room;         /* NULL: no limit */
     bool dirty;
 };
 

@@ -11,6 +11,7 @@
 #include "common/metrics.h"
 #include "common/rate.h"
 #include "processor/copies.h"
+#include "processor/room.h"
 
 #define TRANSACTION_MEMORY ((size_t)1 << 30)
 #define RETRY_BASE_MS 50
@@ -20,6 +21,7 @@ struct committer {
     struct committer_options o;
     struct pg *pg;
     struct copies *copies;
+    struct rooms *rooms;
     struct arena *a; /* of one attempt */
     struct counter *batches, *records, *dead, *retries, *alerts;
     struct histogram *seconds, *latency;
@@ -34,8 +36,9 @@ int committer_new(const struct committer_options *o, struct committer **ret, str
         return err_set(e, -ENOMEM, "out of memory");
     c->o = *o;
     c->a = arena_new(TRANSACTION_MEMORY);
-    rc = c->a ? pg_open(&o->settings->postgres, "tocsin-processor", &c->pg, e)
-              : err_set(e, -ENOMEM, "out of memory");
+    c->rooms = rooms_new(o->settings->limits.open_incidents);
+    rc = c->a && c->rooms ? pg_open(&o->settings->postgres, "tocsin-processor", &c->pg, e)
+                          : err_set(e, -ENOMEM, "out of memory");
     if (rc < 0 || (rc = copies_new(&o->settings->redis, &c->copies, e)) < 0) {
         committer_free(c);
         return rc;
@@ -61,6 +64,7 @@ void committer_free(struct committer *c)
     if (!c)
         return;
     copies_free(c->copies);
+    rooms_free(c->rooms);
     pg_close(c->pg);
     arena_free(c->a);
     free(c);
@@ -284,6 +288,27 @@ static int statements(struct committer *c, struct batch *b, size_t from, size_t 
     return work_store(w, c->pg, e);
 }
 
+/* The distinct tenants of a range, in order of first sight. */
+static int ask_rooms(struct committer *c, const struct batch *b, size_t from, size_t to,
+                     struct work *w, struct err *e)
+{
+    struct slice *tenants = arena_array(c->a, to - from + 1, struct slice);
+    size_t n = 0;
+
+    if (!tenants)
+        return err_set(e, -ENOMEM, "batch: too large for its memory");
+    for (size_t i = from; i < to; i++) {
+        size_t j = 0;
+        if (b->v[i].input_n == 0)
+            continue;
+        while (j < n && !slice_eq(tenants[j], b->v[i].inputs[0].tenant))
+            j++;
+        if (j == n)
+            tenants[n++] = b->v[i].inputs[0].tenant;
+    }
+    return rooms_ask(c->rooms, c->pg, c->a, tenants, n, &w->rooms, &w->room_n, e);
+}
+
 static int transaction(struct committer *c, struct batch *b, size_t from, size_t to, struct work *w,
                        struct err *e)
 {
@@ -294,7 +319,7 @@ static int transaction(struct committer *c, struct batch *b, size_t from, size_t
     *w = (struct work){
         .settings = c->o.settings, .routes = c->o.routes, .a = c->a, .now_ms = clock_now_ms()};
     if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &m, e)) < 0 ||
-        (rc = pg_begin(c->pg, e)) < 0)
+        (rc = ask_rooms(c, b, from, to, w, e)) < 0 || (rc = pg_begin(c->pg, e)) < 0)
         return rc;
     if ((rc = statements(c, b, from, to, &m, w, e)) < 0) {
         pg_rollback(c->pg);
@@ -378,6 +403,7 @@ static void committed(struct committer *c, const struct batch *b, size_t from, s
     counter_add(c->alerts, w->input_n);
     if (w->due_now && c->o.due)
         c->o.due(c->o.due_ctx);
+    rooms_took(c->rooms, w->rooms, w->room_n);
     copies_write(c->copies, w);
 }
 

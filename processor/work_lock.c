@@ -219,23 +219,73 @@ static struct anomaly_state *find_anomaly(struct work *w, struct slice tenant,
     return bsearch(&k, w->anomalies, w->anomaly_n, sizeof(*w->anomalies), anomaly_cmp);
 }
 
+static struct room *room_of(struct work *w, struct slice tenant)
+{
+    for (size_t i = 0; i < w->room_n; i++)
+        if (slice_eq(w->rooms[i].tenant, tenant))
+            return &w->rooms[i];
+    return NULL;
+}
+
+static struct anomaly overflow_of(struct slice tenant)
+{
+    const struct label name = {SLICE_LIT("alertname"), SLICE_LIT(OVERFLOW_ALERT)};
+    struct anomaly an;
+
+    anomaly_of(tenant, (struct labels){&name, 1}, &an);
+    return an;
+}
+
+static size_t sort_anomalies(struct anomaly_state *v, size_t n)
+{
+    size_t kept = 0;
+
+    qsort(v, n, sizeof(*v), anomaly_cmp);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || anomaly_cmp(&v[kept - 1], &v[i]) != 0)
+            v[kept++] = v[i];
+    return kept;
+}
+
+/* The overflow's anomaly of each tenant that may not have room for all of these. */
+static size_t add_overflows(struct work *w, size_t n)
+{
+    const size_t touched = n;
+
+    for (size_t i = 0; i < w->room_n && touched > 0; i++)
+        if (w->rooms[i].left < (int64_t)touched)
+            w->anomalies[n++] = (struct anomaly_state){.tenant = w->rooms[i].tenant,
+                                                       .id = overflow_of(w->rooms[i].tenant)};
+    return sort_anomalies(w->anomalies, n);
+}
+
+static void assign_rooms(struct work *w)
+{
+    for (size_t i = 0; i < w->room_n; i++) {
+        const struct anomaly id = overflow_of(w->rooms[i].tenant);
+        w->rooms[i].overflow = find_anomaly(w, w->rooms[i].tenant, id.key);
+    }
+    for (size_t i = 0; i < w->anomaly_n; i++) {
+        struct room *room = room_of(w, w->anomalies[i].tenant);
+        if (room && room->overflow != &w->anomalies[i])
+            w->anomalies[i].room = room;
+    }
+}
+
 /* The distinct anomalies of touched alerts, sorted. */
 static int collect_anomalies(struct work *w, struct err *e)
 {
-    size_t n = 0, kept = 0;
+    size_t n = 0;
 
-    w->anomalies = arena_array(w->a, w->alert_n ? w->alert_n : 1, struct anomaly_state);
+    w->anomalies = arena_array(w->a, w->alert_n + w->room_n + 1, struct anomaly_state);
     if (!w->anomalies)
         return no_memory(e);
     for (size_t i = 0; i < w->alert_n; i++)
         if (w->alerts[i].touched)
             w->anomalies[n++] = (struct anomaly_state){.tenant = w->alerts[i].row.tenant,
                                                        .id = w->alerts[i].signature};
-    qsort(w->anomalies, n, sizeof(*w->anomalies), anomaly_cmp);
-    for (size_t i = 0; i < n; i++)
-        if (kept == 0 || anomaly_cmp(&w->anomalies[kept - 1], &w->anomalies[i]) != 0)
-            w->anomalies[kept++] = w->anomalies[i];
-    w->anomaly_n = kept;
+    w->anomaly_n = add_overflows(w, sort_anomalies(w->anomalies, n));
+    assign_rooms(w);
     return 0;
 }
 
@@ -343,6 +393,7 @@ static void read_incident(struct work *w, const PGresult *r, int i, struct incid
         .source = kept(w, r, i, IN_SOURCE),
         .environment = kept(w, r, i, IN_ENVIRONMENT),
         .owner = kept(w, r, i, IN_OWNER),
+        .alert_name = kept(w, r, i, IN_ALERT_NAME),
         .service = kept(w, r, i, IN_SERVICE),
     };
     memcpy(in->id.b, pg_get_uuid(r, i, IN_ID), 16);

@@ -18,14 +18,15 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
     struct slice *text = arena_array(w->a, 3 * cap, struct slice);
     int64_t *num = arena_array(w->a, 3 * cap, int64_t);
     struct uuid *incident = arena_array(w->a, cap, struct uuid);
+    bool *has_incident = arena_array(w->a, cap, bool);
     struct pg_args *p = pg_args(w->a);
     size_t n = 0;
 
-    if (!text || !num || !incident)
+    if (!text || !num || !incident || !has_incident)
         return no_memory(e);
     for (size_t i = 0; i < w->anomaly_n; i++) {
         const struct anomaly_state *an = &w->anomalies[i];
-        if (!an->dirty || !an->incident)
+        if (!an->dirty)
             continue;
         text[n] = an->tenant;
         text[cap + n] = (struct slice){(const char *)an->id.key, ANOMALY_KEY_LEN};
@@ -35,7 +36,10 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
         num[n] = an->first_seen;
         num[cap + n] = an->last_seen;
         num[2 * cap + n] = an->occurrences;
-        incident[n++] = an->incident->id;
+        has_incident[n] = an->incident != NULL; /* none: its alerts are in the overflow's */
+        if (an->incident)
+            incident[n] = an->incident->id;
+        n++;
     }
     if (n == 0)
         return 0;
@@ -46,14 +50,16 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
     pg_ints(p, num + cap, n);
     pg_ints(p, num + 2 * cap, n);
     pg_uuids(p, incident, n);
-    return pg_send(pg,
-                   "UPDATE anomalies a SET frequency = k.fr, first_seen = k.fs, last_seen = k.ls, "
-                   "occurrences = k.oc, "
-                   "incident_id = k.inc, version = a.version + 1 "
-                   "FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::int8[], $5::int8[], "
-                   "$6::int8[], $7::uuid[]) "
-                   "k(t, key, fr, fs, ls, oc, inc) WHERE a.tenant = k.t AND a.key = k.key",
-                   p, NULL, e);
+    pg_bools(p, has_incident, n);
+    return pg_send(
+        pg,
+        "UPDATE anomalies a SET frequency = k.fr, first_seen = k.fs, last_seen = k.ls, "
+        "occurrences = k.oc, "
+        "incident_id = CASE WHEN k.hi THEN k.inc ELSE a.incident_id END, version = a.version + 1 "
+        "FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::int8[], $5::int8[], "
+        "$6::int8[], $7::uuid[], $8::bool[]) "
+        "k(t, key, fr, fs, ls, oc, inc, hi) WHERE a.tenant = k.t AND a.key = k.key",
+        p, NULL, e);
 }
 
 /* ---- incidents ---- */
@@ -130,7 +136,7 @@ static void columns_add(struct columns *c, struct slice tenant, const struct inc
     c->error_type[i] = in->error_type.p ? in->error_type : SLICE_LIT("");
 }
 
-/* The columns that both statements share, in one order: $1 .. $18. */
+/* The columns that both statements share, in one order: $1 .. $20. */
 static void columns_args(const struct columns *c, struct pg_args *p)
 {
     const int32_t *const smalls[] = {c->status,       c->resolved_by, c->severity, c->level,
@@ -145,39 +151,41 @@ static void columns_args(const struct columns *c, struct pg_args *p)
     for (size_t i = 0; i < 8; i++)
         pg_ints(p, bigs[i], c->n);
     pg_texts(p, c->owner, c->n);
+    pg_texts(p, c->title, c->n);
 }
 
 #define SHARED_TYPES                                                                               \
     "$1::text[], $2::uuid[], $3::int4[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], "         \
     "$8::int4[], $9::int4[], $10::int4[], "                                                        \
     "$11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int8[], $16::int8[], $17::int8[], "  \
-    "$18::int8[], $19::text[]"
-#define SHARED_NAMES "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, ow"
+    "$18::int8[], $19::text[], $20::text[]"
+#define SHARED_NAMES                                                                               \
+    "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, ow, ti"
 
 static int insert_incidents(struct work *w, struct pg *pg, const struct columns *c, struct err *e)
 {
-    struct slice *const texts[] = {c->anomaly,    c->title,   c->description, c->source,
-                                   c->alert_name, c->service, c->namespace,   c->environment,
-                                   c->error_type, c->link};
+    struct slice *const texts[] = {c->anomaly,     c->description, c->source,
+                                   c->alert_name,  c->service,     c->namespace,
+                                   c->environment, c->error_type,  c->link};
     struct pg_args *p = pg_args(w->a);
 
     columns_args(c, p);
     pg_byteas(p, texts[0], c->n);
-    for (size_t i = 1; i < 10; i++)
+    for (size_t i = 1; i < sizeof(texts) / sizeof(texts[0]); i++)
         pg_texts(p, texts[i], c->n);
     return pg_send(pg,
                    "INSERT INTO incidents (tenant, id, status, resolved_by, severity, level, "
                    "opened_level, episode, alerts_firing, "
                    "alerts_total, opened_at, updated_at, resolved_at, window_start, last_seen, "
                    "occurrences, impact_users, impact_events, "
-                   "owner, anomaly_key, title, description, source, alert_name, service, "
+                   "owner, title, anomaly_key, description, source, alert_name, service, "
                    "namespace, environment, error_type, link) "
                    "SELECT t, id, st, nullif(rb, 0), sev, lv, ol, ep, fi, tot, op, up, nullif(re, "
                    "0), wi, se, oc, us, ev, ow, "
-                   "an, ti, de, so, na, sv, ns, en, er, li FROM unnest(" SHARED_TYPES
-                   ", $20::bytea[], $21::text[], $22::text[], $23::text[], $24::text[], "
+                   "ti, an, de, so, na, sv, ns, en, er, li FROM unnest(" SHARED_TYPES
+                   ", $21::bytea[], $22::text[], $23::text[], $24::text[], "
                    "$25::text[], $26::text[], $27::text[], $28::text[], $29::text[]) "
-                   "k(" SHARED_NAMES ", an, ti, de, so, na, sv, ns, en, er, li)",
+                   "k(" SHARED_NAMES ", an, de, so, na, sv, ns, en, er, li)",
                    p, NULL, e);
 }
 
@@ -193,10 +201,20 @@ static int update_incidents(struct work *w, struct pg *pg, const struct columns 
                    "k.tot, updated_at = k.up, "
                    "resolved_at = nullif(k.re, 0), window_start = k.wi, last_seen = k.se, "
                    "occurrences = k.oc, impact_users = k.us, "
-                   "impact_events = k.ev, owner = k.ow FROM unnest(" SHARED_TYPES
+                   "impact_events = k.ev, owner = k.ow, title = k.ti FROM unnest(" SHARED_TYPES
                    ") k(" SHARED_NAMES ") "
                    "WHERE i.tenant = k.t AND i.id = k.id",
                    p, NULL, e);
+}
+
+/* The overflow's incident says how many it holds. */
+static bool name_overflow(const struct work *w, struct incident *in)
+{
+    if (!slice_is(in->alert_name, OVERFLOW_ALERT))
+        return true;
+    in->title = slice_of(arena_printf(w->a, "%" PRId32 " alerts beyond %" PRIu32 " open incidents",
+                                      in->alerts_total, w->settings->limits.open_incidents));
+    return in->title.p != NULL;
 }
 
 static int store_incidents(struct work *w, struct pg *pg, struct err *e)
@@ -210,9 +228,16 @@ static int store_incidents(struct work *w, struct pg *pg, struct err *e)
         opened += w->news.v[i].kind == NEWS_OPENED;
     if (!columns_make(&fresh, opened + 1, w->a) || !columns_make(&old, w->incident_n + 1, w->a))
         return no_memory(e);
-    for (size_t i = 0; i < w->news.n; i++)
-        if (w->news.v[i].kind == NEWS_OPENED)
-            columns_add(&fresh, w->news.v[i].alert->tenant, w->news.v[i].incident);
+    for (size_t i = 0; i < w->news.n; i++) {
+        if (w->news.v[i].kind != NEWS_OPENED)
+            continue;
+        if (!name_overflow(w, w->news.v[i].incident))
+            return no_memory(e);
+        columns_add(&fresh, w->news.v[i].alert->tenant, w->news.v[i].incident);
+    }
+    for (size_t i = 0; i < w->incident_n; i++)
+        if (w->incidents[i].dirty && !name_overflow(w, &w->incidents[i]))
+            return no_memory(e);
     for (size_t i = 0; i < w->incident_n; i++)
         if (w->incidents[i].dirty)
             columns_add(&old, w->incidents[i].tenant, &w->incidents[i]);

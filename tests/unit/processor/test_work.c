@@ -447,6 +447,51 @@ static void test_two_workers_race(void **state)
         t, "1 350 0 4");
 }
 
+/* ---- more open incidents than there may be ---- */
+
+static void put_many(const char *t, int from, int to, bool fires, double at)
+{
+    struct batch *b = batch_open();
+
+    for (int i = from; i < to; i++)
+        put(b, 13, t, fires ? FIRING(at, at - 1) : RESOLVE(at), arena_printf(b->a, "Rule%d", i),
+            "a");
+    commit_free(b);
+}
+
+#define OPEN_BY_KIND                                                                               \
+    "SELECT count(*) FILTER (WHERE alert_name <> 'TocsinOverflow') || ' ' || count(*) FILTER "     \
+    "(WHERE alert_name = 'TocsinOverflow') || ' ' || coalesce(sum(alerts_firing), 0) || ' ' || "   \
+    "coalesce(max(title) FILTER (WHERE alert_name = 'TocsinOverflow'), '-') FROM incidents WHERE " \
+    "status <> 4 AND tenant = '%s'"
+
+static void test_overflow(void **state)
+{
+    const char *t = new_tenant();
+
+    (void)state;
+    put_many(t, 0, 30, true, 10);
+    ASK(OPEN_BY_KIND, t, "20 1 30 10 alerts beyond 20 open incidents");
+    put_many(t, 30, 33, true, 20);
+    ASK(OPEN_BY_KIND, t, "20 1 33 13 alerts beyond 20 open incidents");
+    /* Every anomaly counts for itself, and every alert is somewhere. */
+    ASK("SELECT count(*) || ' ' || sum(occurrences) || ' ' || count(incident_id) FROM anomalies "
+        "WHERE alert_name LIKE 'Rule%' AND tenant = '%s'",
+        t, "33 33 20");
+    ASK("SELECT count(*) || ' ' || count(incident_id) FROM alerts WHERE status = 1 AND tenant = "
+        "'%s'",
+        t, "33 33");
+    /* It ends when the last of them does, however much room there is by then. */
+    put_many(t, 0, 32, false, 100);
+    ASK(OPEN_BY_KIND, t, "0 1 1 13 alerts beyond 20 open incidents");
+    put_many(t, 32, 33, true, 110);
+    ASK("SELECT occurrences || ' ' || alerts_firing || ' ' || alerts_total FROM incidents WHERE "
+        "status <> 4 AND tenant = '%s'",
+        t, "13 1 13");
+    put_many(t, 32, 33, false, 120);
+    ASK(OPEN_BY_KIND, t, "0 0 0 -");
+}
+
 /* ---- the law of splits ---- */
 
 #define LAW_REPORTS 60
@@ -522,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_a_delivery_comes_twice),
         cmocka_unit_test(test_storm),
         cmocka_unit_test(test_two_workers_race),
+        cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_splits_over_workers),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
