@@ -21,7 +21,7 @@ static const char judge[] =
     "ear AS (SELECT EXISTS (SELECT FROM beats, clock WHERE NOT farewell AND last_at >= now - "
     "$5::int8 AND since <= now - $3::int8) "
     "AND NOT EXISTS (SELECT FROM beats, clock WHERE NOT farewell AND last_at > now - $4::int8 "
-    "AND (last_at < now - $5 OR oldest_spooled > 0)) AS open), "
+    "AND (last_at < now - $5 OR oldest_spooled > now - $4)) AS open), "
     "topics AS (SELECT topic, bool_and(coalesce(current_since <= now - $3, false) AND current_at "
     ">= now - $5) AS current "
     "FROM offsets, clock WHERE grp = $6 AND cluster_id = $7 GROUP BY topic) "
