@@ -150,6 +150,15 @@ static struct slice labels_json(struct arena *a, struct labels l)
     return b.failed ? (struct slice){NULL, 0} : arena_slice(a, (struct slice){b.p, b.len});
 }
 
+/* A period's next multiple is the same everywhere. A time of day hangs on the receiver's zone,
+ * which the flush knows: it looks at once, and arms itself. */
+static int64_t digest_due(const struct touch *t)
+{
+    const struct digest_when *d = &t->route->digest;
+
+    return d->at_minute < 0 ? digest_next(d, t->at, 0) : t->at;
+}
+
 static bool group_columns_add(struct group_columns *c, const struct touch *t, struct arena *a)
 {
     const size_t i = c->n++;
@@ -166,8 +175,7 @@ static bool group_columns_add(struct group_columns *c, const struct touch *t, st
     c->labels[i] = labels_json(a, t->group.labels);
     c->routed_by[i] = labels_json(a, t->routed_by);
     c->since[i] = t->at;
-    c->due[i] = t->group.kind == GROUP_DIGEST ? digest_next(&t->route->digest, t->at, 0)
-                                              : t->at + t->route->group_wait_ms;
+    c->due[i] = t->group.kind == GROUP_DIGEST ? digest_due(t) : t->at + t->route->group_wait_ms;
     c->wake[i] = t->wake;
     return c->labels[i].p && c->routed_by[i].p;
 }

@@ -148,12 +148,10 @@ def sentry(play):
     _sentry(stage, "issue", senders.sentry_issue("created", issue_id, **what))
     name = stage.expect("a first-seen Sentry error is an incident at once", lambda: _sentry_name(play))
     stage.expect(f"{name}: told at once", play.must(name, is_told(1)))
-    seen = len(stage.messages())
-    for _ in range(2):
+    for _ in range(3):
         event = senders.sentry_event_alert(uuid.uuid4().hex, issue_id, rule="every event", **what)
         _sentry(stage, "event_alert", event)
-    stage.expect("the recurrences count", play.must(name, has(count=2)))
-    return name, seen
+    stage.expect("the recurrences count, and make no message of their own", play.must(name, has(count=3)))
 
 
 def _sentry(stage, resource, body):
@@ -166,6 +164,16 @@ def _sentry_name(play):
         if incident["source"] == "sentry" and play._ours(incident):
             return incident["alert_name"]
     return None
+
+
+def digest(play):
+    def probe():
+        found = [m for m in play.stage.messages() if "[Digest]" in m["text"] and "ValueError" in m["text"]]
+        if not found:
+            raise Unmet("no digest tells of ValueError yet")
+        return found
+
+    play.stage.expect("the recurrences of ValueError are read in a digest", probe)
 
 
 # 3. Prometheus
