@@ -114,7 +114,7 @@ format_kafka() {
   rm -rf "$data.new"
   kafka_properties "$data.new" >"$home/run/kafka-format.properties"
   "${as_user[@]}" java "-Dlog4j2.configurationFile=$log4j" -cp "$class_path" kafka.tools.StorageTool format \
-    -t "$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | cut -c1-22)" -c "$home/run/kafka-format.properties"
+    "--cluster-id=$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | cut -c1-22)" -c "$home/run/kafka-format.properties"
   mv "$data.new" "$data"
 }
 
