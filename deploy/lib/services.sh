@@ -1,13 +1,15 @@
 # shellcheck shell=bash
 # Our own programs: built, migrated for, checked, started.
 
+# The programs only: the tests are a good half of the tree, and `deploy/dev test` builds them.
 build() {
   mkdir -p "$tree/build"
   (
     flock 8 # several stacks may start from one tree
     cd "$tree"
     [[ -e $bin/build.ninja ]] || step "configuring" "$home/log/build.log" cmake --preset dev
-    step "building" "$home/log/build.log" cmake --build --preset dev "-j$(nproc)"
+    step "building" "$home/log/build.log" cmake --build --preset dev "-j$(nproc)" \
+      --target "${services[@]/#/tocsin-}" tocsinctl tocsin-mock-broker
     if is_page_stale; then step "building the page" "$home/log/page.log" build_page; fi
   ) 8>"$tree/build/.lock"
 }
