@@ -35,7 +35,7 @@ class Stage:
         self.http_port = int(environ.get("TOCSIN_FAKE_HTTP_PORT") or environ.get("TOCSIN_FAKES_PORT") or 9210)
         self.smtp_port = int(environ.get("TOCSIN_FAKE_SMTP_PORT") or self.http_port + 1)
         self.fakes = Client(f"http://127.0.0.1:{self.http_port}")
-        self.mark = self.shown = 0
+        self.mark = self.shown = None  # places in the fakes' log: where the demo began, what was printed
 
     def start_fakes(self):
         """Ours that still run are kept; a port that somebody else has is an error of theirs to explain."""
@@ -92,9 +92,9 @@ class Stage:
             if time.monotonic() > end:
                 raise Unmet(f"{what}; after {deadline} s: {last}")
             time.sleep(0.2)
-            if self.shown or self.mark:
+            if self.shown is not None:
                 self.show_messages()
-        if self.shown or self.mark:
+        if self.shown is not None:
             self.show_messages()
         print(f"  ✓ {what}", flush=True)
         return found
