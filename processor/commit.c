@@ -292,21 +292,23 @@ static int statements(struct committer *c, struct batch *b, size_t from, size_t 
 static int ask_rooms(struct committer *c, const struct batch *b, size_t from, size_t to,
                      struct work *w, struct err *e)
 {
-    struct slice *tenants = arena_array(c->a, to - from + 1, struct slice);
+    struct room *v = arena_array(c->a, to - from + 1, struct room);
     size_t n = 0;
 
-    if (!tenants)
+    if (!v)
         return err_set(e, -ENOMEM, "batch: too large for its memory");
     for (size_t i = from; i < to; i++) {
         size_t j = 0;
         if (b->v[i].input_n == 0)
             continue;
-        while (j < n && !slice_eq(tenants[j], b->v[i].inputs[0].tenant))
+        while (j < n && !slice_eq(v[j].tenant, b->v[i].inputs[0].tenant))
             j++;
         if (j == n)
-            tenants[n++] = b->v[i].inputs[0].tenant;
+            v[n++].tenant = b->v[i].inputs[0].tenant;
     }
-    return rooms_ask(c->rooms, c->pg, c->a, tenants, n, &w->rooms, &w->room_n, e);
+    w->rooms = v;
+    w->room_n = n;
+    return rooms_ask(c->rooms, c->pg, c->a, v, n, e);
 }
 
 static int transaction(struct committer *c, struct batch *b, size_t from, size_t to, struct work *w,

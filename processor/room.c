@@ -69,23 +69,21 @@ static int count_open(const struct rooms *r, struct pg *pg, struct arena *a, str
     return rc;
 }
 
-int rooms_ask(struct rooms *r, struct pg *pg, struct arena *a, const struct slice *tenants,
-              size_t n, struct room **ret, size_t *ret_n, struct err *e)
+int rooms_ask(struct rooms *r, struct pg *pg, struct arena *a, struct room *v, size_t n,
+              struct err *e)
 {
     const int64_t now = clock_monotonic_ms();
-    struct room *v = arena_array(a, n + 1, struct room);
 
-    *ret_n = 0;
-    if (!v)
-        return err_set(e, -ENOMEM, "batch: too large for its memory");
-    for (size_t i = 0; i < n && r->limit > 0; i++) {
-        struct count *c = slot_of(r, tenants[i]);
-        v[i].tenant = tenants[i];
+    for (size_t i = 0; i < n; i++) {
+        struct count *c = slot_of(r, v[i].tenant);
+        v[i].left = INT64_MAX;
+        if (r->limit == 0)
+            continue;
         if (c && c->at && now - c->at < COUNT_AGE_MS) {
             v[i].left = c->left;
             continue;
         }
-        const int rc = count_open(r, pg, a, tenants[i], &v[i].left, e);
+        const int rc = count_open(r, pg, a, v[i].tenant, &v[i].left, e);
         if (rc < 0)
             return rc;
         if (c) {
@@ -93,8 +91,6 @@ int rooms_ask(struct rooms *r, struct pg *pg, struct arena *a, const struct slic
             c->left = v[i].left;
         }
     }
-    *ret = v;
-    *ret_n = r->limit > 0 ? n : 0;
     return 0;
 }
 

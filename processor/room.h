@@ -12,8 +12,8 @@ struct rooms;
 struct rooms *rooms_new(uint32_t limit) MUST_CHECK; /* limit 0: none */
 void rooms_free(struct rooms *r);
 
-/* A room for each of the tenants, in the arena; none when there is no limit. Before BEGIN. */
-int rooms_ask(struct rooms *r, struct pg *pg, struct arena *a, const struct slice *tenants,
-              size_t n, struct room **ret, size_t *ret_n, struct err *e) MUST_CHECK;
+/* What is left for each of the tenants in v. Before BEGIN. */
+int rooms_ask(struct rooms *r, struct pg *pg, struct arena *a, struct room *v, size_t n,
+              struct err *e) MUST_CHECK;
 /* After the commit: what is left now. */
 void rooms_took(struct rooms *r, const struct room *v, size_t n);

@@ -81,7 +81,7 @@ struct work {
     size_t anomaly_n;
     struct incident *incidents; /* as locked; new ones are the anomalies' */
     size_t incident_n;
-    struct room *rooms; /* by tenant; none: no limit */
+    struct room *rooms; /* one a tenant; none: no limit */
     size_t room_n;
     struct news_list news;
     bool due_now; /* work_store() inserted a timer that is due: kick the runner */

@@ -89,7 +89,7 @@ static const char *new_tenant(void)
 
 static const char *time_text(struct arena *a, int64_t ms)
 {
-    const int64_t s = (ms - BASE) / 1000 + 3 * 3600;
+    const int64_t s = (ms - BASE) / 1000 + INT64_C(3) * 3600;
 
     return arena_printf(a, "2026-01-02T%02d:%02d:%02dZ", (int)(s / 3600), (int)(s / 60 % 60),
                         (int)(s % 60));
