@@ -387,6 +387,12 @@ static int store_alerts(struct work *w, struct pg *pg, struct err *e)
         p, NULL, e);
 }
 
+/* A report moved it after this silence was judged, and the timer that brought us here is gone. */
+static int64_t still_quiet_at(const struct alert_work *al)
+{
+    return al->row.firing && al->changes.n == 0 ? al->quiet_at : 0;
+}
+
 /* A timer at the moment that silence would end it, once: a longer promise moves no timer, the
  * runner looks again. */
 static int store_silence_timers(struct work *w, struct pg *pg, struct err *e)
@@ -401,8 +407,8 @@ static int store_silence_timers(struct work *w, struct pg *pg, struct err *e)
         return no_memory(e);
     for (size_t i = 0; i < w->alert_n; i++) {
         const struct alert_work *al = &w->alerts[i];
-        const int64_t at = al->silent ? 0 : quiet_at(al);
-        if (at == 0 || al->quiet_at != 0)
+        const int64_t at = al->silent ? still_quiet_at(al) : quiet_at(al);
+        if (at == 0 || (!al->silent && al->quiet_at != 0))
             continue;
         for (unsigned b = 0; b < 8; b++)
             key[8 * n + b] = (unsigned char)(al->row.fingerprint >> (56 - 8 * b));

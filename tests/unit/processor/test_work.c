@@ -190,12 +190,11 @@ static void commit_free(struct batch *b)
 /* The answer of a query in which %s is the tenant. */
 static const char *ask(const char *sql, const char *tenant)
 {
-    char *text = arena_strndup(st.a, sql, strlen(sql) + 64);
-    char *mark = strstr(text, "%s");
+    const char *mark = strstr(sql, "%s");
+    const char *text =
+        mark ? arena_printf(st.a, "%.*s%s%s", (int)(mark - sql), sql, tenant, mark + 2) : sql;
 
-    if (mark)
-        (void)snprintf(mark, 64 + strlen(sql) - (size_t)(mark - text), "%s%s", tenant,
-                       sql + (mark - text) + 2);
+    assert_non_null(text);
     return schema_text(&st.db, text);
 }
 
@@ -359,6 +358,55 @@ static void test_a_delivery_comes_twice(void **state)
     commit_free(b);
     ASK("SELECT count(*)::text FROM alerts WHERE tenant = '%s'", t, "2");
     ASK("SELECT string_agg(id, ',' ORDER BY id) FROM delivery_ids WHERE tenant = '%s'", t, "d1,d2");
+}
+
+/* ---- ends by silence ---- */
+
+static void be_silent(const char *t, int64_t quiet_at)
+{
+    const struct silence s = {
+        slice_of(t),
+        (uint64_t)strtoll(ask("SELECT fingerprint::text FROM alerts WHERE tenant = '%s'", t), NULL,
+                          10),
+        quiet_at};
+    struct work w = {.settings = &st.settings, .routes = st.routes, .a = st.a};
+
+    SQL_OK(&st.db, pg_begin(st.db.pg, &st.db.e));
+    SQL_OK(&st.db, work_sort_silences(&w, &s, 1, &st.db.e));
+    SQL_OK(&st.db, work_guess(&w, st.db.pg, &st.db.e));
+    SQL_OK(&st.db, work_lock(&w, st.db.pg, &st.db.e));
+    SQL_OK(&st.db, work_merge(&w, st.db.pg, &st.db.e));
+    SQL_OK(&st.db, work_store(&w, st.db.pg, &st.db.e));
+    SQL_OK(&st.db, pg_commit(st.db.pg, &st.db.e));
+}
+
+static void test_silence(void **state)
+{
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+
+    (void)state;
+    put(b, 14, t, FIRING(10, 0), "Disk", "a");
+    commit_free(b);
+    (void)ask("UPDATE alerts SET quiet_at = 1767322900000 WHERE tenant = '%s' RETURNING ''", t);
+    /* Judged by an older promise: it fires on, and somebody looks again. */
+    be_silent(t, SEC(60));
+    ASK("SELECT status::text FROM alerts WHERE tenant = '%s'", t, "1");
+    ASK("SELECT due_at::text FROM timers WHERE kind = 2 AND tenant = '%s'", t, "1767322900000");
+    be_silent(t, SEC(100));
+    ASK("SELECT status || ' ' || ended_at || ' ' || coalesce(quiet_at, 0) FROM alerts WHERE tenant "
+        "= '%s'",
+        t, "2 1767322900000 0");
+    ASK("SELECT status || ' ' || resolved_by || ' ' || alerts_firing FROM incidents WHERE tenant = "
+        "'%s'",
+        t, "4 3 0");
+    ASK("SELECT string_agg(kind, ',' ORDER BY at) FROM timeline WHERE tenant = '%s'", t,
+        "opened,expired");
+    b = batch_open();
+    put(b, 14, t, FIRING(200, 0), "Disk", "a");
+    commit_free(b);
+    ASK("SELECT status || ' ' || occurrences FROM alerts WHERE tenant = '%s'", t, "1 1");
+    ASK("SELECT status || ' ' || episode FROM incidents WHERE tenant = '%s'", t, "1 2");
 }
 
 /* ---- storms and races ---- */
@@ -565,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_the_same_records_again),
         cmocka_unit_test(test_a_poisoned_record_is_buried),
         cmocka_unit_test(test_a_delivery_comes_twice),
+        cmocka_unit_test(test_silence),
         cmocka_unit_test(test_storm),
         cmocka_unit_test(test_two_workers_race),
         cmocka_unit_test(test_overflow),
