@@ -34,13 +34,10 @@ static int known_members(json_t *o, const struct act *act, struct err *e)
     const char *name;
     json_t *value;
 
-    json_object_foreach(
-        o, name,
-        value) if (strcmp(name, "status") != 0 &&
-                   strcmp(name, act->note_name) !=
-                       0) return err_set(e, -EINVAL,
-                                         "unknown member \"%.60s\": known are status and %s", name,
-                                         act->note_name);
+    json_object_foreach (o, name, value)
+        if (strcmp(name, "status") != 0 && strcmp(name, act->note_name) != 0)
+            return err_set(e, -EINVAL, "unknown member \"%.60s\": known are status and %s", name,
+                           act->note_name);
     return 0;
 }
 

@@ -153,8 +153,7 @@ static int steps_stored(struct learner *l, struct slice json, struct steps *out,
 
     if (!list)
         return -EIO;
-    json_array_foreach(list, i, row)
-    {
+    json_array_foreach (list, i, row) {
         struct step *one = step_of(l, out, json_str(row, "action", l->a));
         if (!one)
             return no_memory(e);

@@ -15,14 +15,50 @@
     X(level)                                                                                       \
     X(error)                                                                                       \
     X(impact)                                                                                      \
-    X(frequency) X(repair) X(details) X(group) X(owner) X(application_error) X(monitoring)         \
-        X(alert) X(digest) X(merged) X(info) X(warning) X(severe) X(critical) X(resolved)          \
-            X(resolved_title) X(firing_n) X(resolved_n) X(users_n) X(events_n) X(comma) X(counts)  \
-                X(counts_level) X(step) X(step_new) X(tier) X(last_repair) X(note_reopened)        \
-                    X(note_crossing) X(note_severity) X(note_acknowledged) X(note_investigating)   \
-                        X(note_by_person) X(note_expired) X(note_repeat) X(note_meanwhile)         \
-                            X(note_missed) X(note_late) X(note_duplicate) X(digest_title)          \
-                                X(merge_title) X(line_digest) X(more) X(more_cut)
+    X(frequency)                                                                                   \
+    X(repair)                                                                                      \
+    X(details)                                                                                     \
+    X(group)                                                                                       \
+    X(owner)                                                                                       \
+    X(application_error)                                                                           \
+    X(monitoring)                                                                                  \
+    X(alert)                                                                                       \
+    X(digest)                                                                                      \
+    X(merged)                                                                                      \
+    X(info)                                                                                        \
+    X(warning)                                                                                     \
+    X(severe)                                                                                      \
+    X(critical)                                                                                    \
+    X(resolved)                                                                                    \
+    X(resolved_title)                                                                              \
+    X(firing_n)                                                                                    \
+    X(resolved_n)                                                                                  \
+    X(users_n)                                                                                     \
+    X(events_n)                                                                                    \
+    X(comma)                                                                                       \
+    X(counts)                                                                                      \
+    X(counts_level)                                                                                \
+    X(step)                                                                                        \
+    X(step_new)                                                                                    \
+    X(tier)                                                                                        \
+    X(last_repair)                                                                                 \
+    X(note_reopened)                                                                               \
+    X(note_crossing)                                                                               \
+    X(note_severity)                                                                               \
+    X(note_acknowledged)                                                                           \
+    X(note_investigating)                                                                          \
+    X(note_by_person)                                                                              \
+    X(note_expired)                                                                                \
+    X(note_repeat)                                                                                 \
+    X(note_meanwhile)                                                                              \
+    X(note_missed)                                                                                 \
+    X(note_late)                                                                                   \
+    X(note_duplicate)                                                                              \
+    X(digest_title)                                                                                \
+    X(merge_title)                                                                                 \
+    X(line_digest)                                                                                 \
+    X(more)                                                                                        \
+    X(more_cut)
 
 struct words {
     const char *locale;

@@ -232,10 +232,8 @@ static bool owed(const struct target *t, uint64_t fingerprint)
     size_t i;
 
     (void)fingerprint_format(fingerprint, hex);
-    json_object_foreach(t->told_tree, key, entry)
-    {
-        json_array_foreach(json_object_get(json_object_get(entry, "last"), "alerts"), i, fp)
-        {
+    json_object_foreach (t->told_tree, key, entry) {
+        json_array_foreach (json_object_get(json_object_get(entry, "last"), "alerts"), i, fp) {
             if (strcmp(json_string_value(fp), hex) == 0)
                 return true;
         }

@@ -96,8 +96,7 @@ static size_t headers_of(struct arena *a, struct slice json, const struct kafka_
     const char *name;
     size_t n = 0;
 
-    json_object_foreach(tree, name, value)
-    {
+    json_object_foreach (tree, name, value) {
         if (v)
             v[n++] = (struct kafka_header){.name = name, .value = json_str(tree, name, a)};
     }
