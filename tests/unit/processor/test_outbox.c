@@ -133,7 +133,7 @@ static void test_a_record_that_is_refused(void **state)
     size_t sent = 0;
 
     schema_do(&db, "INSERT INTO outbox (topic, value) VALUES ('dead', 'small'), "
-                   "('dead', convert_to(repeat('x', 3000000), 'UTF8')), ('dead', 'small')");
+                   "('dead', convert_to(repeat('x', 17000000), 'UTF8')), ('dead', 'small')");
     assert_int_equal(outbox_drain(f->outbox, db.pg, f->producer, &limits, &sent, &f->e),
                      -ETIMEDOUT);
     assert_int_equal(sent, 2);
