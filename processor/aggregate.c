@@ -188,6 +188,33 @@ static bool is_held(const struct incident *i, const struct change *c)
            !c->counted;
 }
 
+/* While a manual resolve holds, the alert is listed as firing all the same. */
+static void fire_unheard(struct alert_row *alert, const struct change *c)
+{
+    if (!alert->incident || c->kind != CHANGE_BEGAN)
+        return;
+    alert->incident->alerts_firing++;
+    alert->incident->dirty = true;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What an occurrence adds to the incident that it joins. */
+static void absorb(struct incident *i, const struct change *c, const struct incident_words *w)
+{
+    i->dirty = true;
+    i->occurrences += c->counted;
+    i->last_seen = later(i->last_seen, c->at);
+    i->updated_at = later(i->updated_at, c->at);
+    if (c->at < i->window_start)
+        i->window_start = c->at;
+    i->impact_users = later(i->impact_users, w->impact_users);
+    i->impact_events = later(i->impact_events, w->impact_events);
+}
+
 static void began(struct alert_row *alert, const struct change *c, const struct incident_words *w,
                   const struct aggregate_rules *rules, struct news_list *news)
 {
@@ -203,16 +230,11 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
     enum escalation_level before = LEVEL_NONE, reached;
 
     if (is_held(an->incident, c) || is_held(i, c)) {
-        /* The alert is listed as firing all the same. */
-        if (alert->incident && c->kind == CHANGE_BEGAN) {
-            alert->incident->alerts_firing++;
-            alert->incident->dirty = true;
-        }
+        fire_unheard(alert, c);
         return;
     }
-    before = frequency_level(
-        rules->frequency,
-        frequency_count(&an->frequency, c->at > an->last_seen ? c->at : an->last_seen).h24);
+    before = frequency_level(rules->frequency,
+                             frequency_count(&an->frequency, later(c->at, an->last_seen)).h24);
     reached = c->counted ? count(an, c->at, rules->frequency) : before;
 
     if (is_past(i, c, rules)) {
@@ -233,18 +255,7 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
     }
     n.incident = i;
     join(alert, i, c->kind == CHANGE_BEGAN);
-    i->occurrences += c->counted;
-    i->dirty = true;
-    if (c->at > i->last_seen)
-        i->last_seen = c->at;
-    if (c->at < i->window_start)
-        i->window_start = c->at;
-    if (c->at > i->updated_at)
-        i->updated_at = c->at;
-    if (w->impact_users > i->impact_users)
-        i->impact_users = w->impact_users;
-    if (w->impact_events > i->impact_events)
-        i->impact_events = w->impact_events;
+    absorb(i, c, w);
     tell(news, n);
     if (severity > i->severity) {
         n.kind = NEWS_SEVERITY;
