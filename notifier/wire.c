@@ -27,7 +27,7 @@ struct call {
     char line[LINE_MAX_BYTES];      /* the mail server's last refusal */
     char error[CURL_ERROR_SIZE];
     int64_t retry_after_ms, started;
-    bool forbidden;
+    bool forbidden, begun, again;
 };
 
 struct wire {
@@ -54,6 +54,21 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
         return CURL_SOCKET_BAD;
     }
     return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+/*
+ * A kept connection that closes without an answer makes curl send the request a second time by
+ * itself, although the peer may have taken the first: a double that nobody knows of. One call is
+ * one request; the second is ours to decide, and is marked.
+ */
+static int begin_request(void *ctx, char *remote, char *local, int remote_port, int local_port)
+{
+    struct call *c = ctx;
+
+    (void)remote, (void)local, (void)remote_port, (void)local_port;
+    c->again = c->begun;
+    c->begun = true;
+    return c->again ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 /* What is past the cap is read and dropped: the verdict stands in the beginning. */
@@ -181,6 +196,8 @@ static bool setup_common(struct call *c)
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_timeout);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, c);
+    SET(CURLOPT_PREREQFUNCTION, begin_request);
+    SET(CURLOPT_PREREQDATA, c);
     SET(CURLOPT_WRITEFUNCTION, take_body);
     SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_ERRORBUFFER, c->error);
@@ -280,6 +297,8 @@ static bool may_have_arrived(const struct call *c, CURLcode code)
 
     if (c->t->request->mail_from)
         return c->sent == c->t->request->body.len;
+    if (c->again)
+        return true;
     (void)curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     return !never_left(code) && sent > 0;
 }
@@ -309,6 +328,7 @@ static void answer_of(struct call *c, CURLcode code)
     }
     const char *why =
         c->forbidden  ? "the address is private; limits.allow_private_addresses does not contain it"
+        : c->again    ? "the connection was closed without an answer"
         : c->error[0] ? c->error
                       : curl_easy_strerror(code);
     r->transport = arena_strndup(t->a, why, strlen(why));

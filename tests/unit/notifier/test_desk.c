@@ -288,6 +288,31 @@ static void an_answer_that_never_came_marks_a_possible_duplicate(void **state)
     world_close(&w);
 }
 
+/* On a kept connection curl would send the message a second time by itself, and say nothing. */
+static void a_lost_answer_on_a_kept_connection_marks_it_too(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "kept", "");
+    add_incident(&w, "i", "opens it");
+    add_incident(&w, "j", "comes twice");
+    add_group(&w, "g", "{}");
+    add_group(&w, "h", "{}");
+    add_row(&w, &(struct row){"m", "g", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "m"));
+    fakes_order(&fakes, "{\"channel\":\"slack\",\"key\":\"kept\",\"answers\":[\"lost\"]}");
+    add_row(&w, &(struct row){"n", "h", "j", "opened", "firing", .integration = SLACK, .seq = 1});
+    until(&w, "delivered", state_of(&w, "n"));
+    assert_int_equal(fakes_count(&fakes, "slack", "comes twice"), 2);
+    assert_int_equal(
+        NUMBER(&w, "SELECT possible_duplicate FROM notifications WHERE id = " ID, w.name, "n"), 1);
+    assert_int_equal(NUMBER(&w, "SELECT attempts FROM notifications WHERE id = " ID, w.name, "n"),
+                     2);
+    world_close(&w);
+}
+
 static void a_dead_workers_row_is_claimed_when_its_lease_ends(void **state)
 {
     struct world w;
@@ -573,6 +598,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_error_in_the_body_is_a_failure_and_arms_the_group_again),
         cmocka_unit_test(tries_again_and_counts_each_attempt),
         cmocka_unit_test(an_answer_that_never_came_marks_a_possible_duplicate),
+        cmocka_unit_test(a_lost_answer_on_a_kept_connection_marks_it_too),
         cmocka_unit_test(a_dead_workers_row_is_claimed_when_its_lease_ends),
         cmocka_unit_test(a_resolve_after_an_undelivered_firing_says_both),
         cmocka_unit_test(an_older_message_never_follows_a_delivered_newer_one),
