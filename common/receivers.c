@@ -164,12 +164,13 @@ static int add_integrations(struct conf *c, const struct yaml *node, size_t inde
         return r;
     if (n && !(v = conf_alloc(c, n, sizeof(*v))))
         return out_of_memory(e);
-    for (size_t i = 0; n > 0 && i < CHANNELS; i++) {
-        char key[PATH_MAX_LEN];
+    for (size_t i = 0; i < yaml_count(node); i++) {
+        const char *channel = channel_of_key(yaml_key(node, i));
+        const struct yaml *list = yaml_at(node, i);
 
-        (void)snprintf(key, sizeof(key), "%s" SUFFIX, channel_names[i]);
-        const struct yaml *list = yaml_get(node, key);
-        if ((r = add_channel(c, list, channel_names[i], index, v + used, e)) < 0)
+        if (!channel)
+            continue;
+        if ((r = add_channel(c, list, channel, index, v + used, e)) < 0)
             return r;
         used += yaml_count(list);
     }

@@ -23,9 +23,11 @@ struct integration {
 struct receiver {
     const char *name;
     const char *locale, *time_zone; /* "" unless given: the channel's or the global default holds */
-    const struct integration *v;    /* by order of channels.def, then of the file: the index is the
-                                       `integration` of a notification row */
-    size_t n;                       /* 0: a receiver that sends nothing, as in Alertmanager */
+    /* By order of the file: of the `<channel>_configs` keys, then of each list. The index is the
+     * `integration` of a notification row and of what a group was told, so it must not depend on
+     * which channels this version has: only an edit of the receiver changes it. */
+    const struct integration *v;
+    size_t n; /* 0: a receiver that sends nothing, as in Alertmanager */
 };
 
 /* `global:` as far as it means something here; Alertmanager's names, meanings and defaults. */

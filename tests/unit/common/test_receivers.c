@@ -31,7 +31,7 @@ static void refused(const char *text, const char *place, const char *why)
     conf_free(l.conf);
 }
 
-static void integrations_go_by_channel_then_by_the_file(void **state)
+static void integrations_go_by_the_file_alone(void **state)
 {
     struct loaded l;
 
@@ -45,10 +45,11 @@ static void integrations_go_by_channel_then_by_the_file(void **state)
     assert_int_equal(a->n, 3);
     assert_string_equal(a->locale, "zh-CN");
     assert_string_equal(a->time_zone, "");
-    assert_string_equal(a->v[0].path, "receivers.0.slack_configs.0");
-    assert_string_equal(a->v[1].path, "receivers.0.slack_configs.1");
-    assert_string_equal(yaml_scalar(yaml_get(a->v[1].node, "channel")), "b");
-    assert_string_equal(a->v[2].channel, "webhook");
+    assert_string_equal(a->v[0].channel, "webhook");
+    assert_string_equal(a->v[0].path, "receivers.0.webhook_configs.0");
+    assert_string_equal(a->v[1].path, "receivers.0.slack_configs.0");
+    assert_string_equal(a->v[2].path, "receivers.0.slack_configs.1");
+    assert_string_equal(yaml_scalar(yaml_get(a->v[2].node, "channel")), "b");
     assert_int_equal(receiver_find(&l.all, SLICE_LIT("nobody"))->n, 0);
     assert_null(receiver_find(&l.all, SLICE_LIT("b")));
     conf_free(l.conf);
@@ -97,7 +98,7 @@ static void mistakes_are_told_with_their_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integrations_go_by_channel_then_by_the_file),
+        cmocka_unit_test(integrations_go_by_the_file_alone),
         cmocka_unit_test(global_has_alertmanagers_defaults),
         cmocka_unit_test(a_foreign_global_key_is_named_and_loads),
         cmocka_unit_test(mistakes_are_told_with_their_place),

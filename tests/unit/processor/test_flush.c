@@ -21,8 +21,8 @@ static const char config[] = "\
 time_zone: Asia/Shanghai\n\
 receivers:\n\
   - name: team\n\
-    webhook_configs: [{url: 'http://a'}]\n\
     slack_configs: [{api_url: 'http://b'}]\n\
+    webhook_configs: [{url: 'http://a'}]\n\
   - name: boss\n\
     webhook_configs: [{url: 'http://c'}]\n\
   - name: list\n\
@@ -42,8 +42,8 @@ route:\n\
 static const char config_later[] = "\
 receivers:\n\
   - name: team\n\
-    webhook_configs: [{url: 'http://a'}]\n\
     slack_configs: [{api_url: 'http://b'}]\n\
+    webhook_configs: [{url: 'http://a'}]\n\
 route:\n\
   receiver: team\n\
   group_by: [incident, job]\n";
