@@ -36,17 +36,17 @@ static const struct words all[] = {
         .resolved_title = "Resolved: {0}",
         .firing_n = "{0} firing",
         .resolved_n = "{0} resolved",
-        .users_n = "{0} users",
-        .events_n = "{0} occurrences",
+        .users_n = "{0} {0|user|users}",
+        .events_n = "{0} {0|occurrence|occurrences}",
         .comma = ", ",
         .counts = "1h {0} · 24h {1} · 7d {2} · 30d {3}",
         .counts_level = "{0} ({1})",
-        .step = "{0} (worked {1} of {2} times)",
+        .step = "{0} (worked {1} of {2} {2|time|times})",
         .step_new = "{0} (not tried yet)",
         .tier = "{0}; tier {1}",
         .last_repair = "{0}; last tried: {1} ({2})",
         .note_reopened = "It is back: episode {0}.",
-        .note_crossing = "{0} occurrences within 24 hours: {1}.",
+        .note_crossing = "{0} {0|occurrence|occurrences} within 24 hours: {1}.",
         .note_severity = "Severity was raised to {0}.",
         .note_acknowledged = "Acknowledged by {0}.",
         .note_investigating = "Under investigation by {0}.",
@@ -60,8 +60,8 @@ static const struct words all[] = {
             "delivered.",
         .note_late = "This message is {0} late.",
         .note_duplicate = "This message may have reached you before.",
-        .digest_title = "{0} incidents, {1} occurrences",
-        .merge_title = "{0} messages in one, the rate of this channel is used up",
+        .digest_title = "{0} {0|incident|incidents}, {1} {1|occurrence|occurrences}",
+        .merge_title = "{0} {0|message|messages} in one, the rate of this channel is used up",
         .line_digest = "{0} ×{1}",
         .more = "and {0} more",
         .more_cut = "… cut",
@@ -154,19 +154,39 @@ const struct words *words_find(const char *locale)
     return NULL;
 }
 
+/* The text of the place at `p`, after its '{'; *ret_end: behind its '}'. False when it is none. */
+static bool place(const char *p, const char *const *v, struct slice *ret, const char **ret_end)
+{
+    const char *end = *p >= '0' && *p <= '3' ? strchr(p, '}') : NULL;
+    const char *value = end && v[*p - '0'] ? v[*p - '0'] : "";
+
+    if (!end)
+        return false;
+    const char *many = memchr(p + 2, '|', end > p + 2 ? (size_t)(end - p - 2) : 0);
+    if (end == p + 1)
+        *ret = slice_of(value);
+    else if (p[1] != '|' || !many)
+        return false;
+    else if (strcmp(value, "1") == 0)
+        *ret = (struct slice){p + 2, (size_t)(many - p - 2)};
+    else
+        *ret = (struct slice){many + 1, (size_t)(end - many - 1)};
+    *ret_end = end + 1;
+    return true;
+}
+
 const char *words_fill(struct arena *a, const char *pattern, const char *v0, const char *v1,
                        const char *v2, const char *v3)
 {
-    const char *v[] = {v0, v1, v2, v3};
+    const char *const v[] = {v0, v1, v2, v3};
     CLEANUP(buf_release) struct buf out = BUF_INIT(FILL_MAX);
+    struct slice text;
 
-    for (const char *p = pattern; *p; p++) {
-        if (p[0] == '{' && p[1] >= '0' && p[1] <= '3' && p[2] == '}') {
-            buf_puts(&out, v[p[1] - '0'] ? v[p[1] - '0'] : "");
-            p += 2;
-        } else {
-            buf_putc(&out, *p);
-        }
+    for (const char *p = pattern; *p;) {
+        if (*p == '{' && place(p + 1, v, &text, &p))
+            buf_add(&out, text.p, text.len);
+        else
+            buf_putc(&out, *p++);
     }
     return out.failed ? NULL : arena_strndup(a, buf_str(&out), out.len);
 }

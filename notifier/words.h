@@ -1,6 +1,7 @@
 /*
  * What the unified message says in each language. Templates know no language: they lay out what
- * these words name. A pattern's {0} {1} … are filled in order. Pure.
+ * these words name. A pattern's {0} {1} … are filled in order; {0|one|many} is the first
+ * text when that value is 1, else the second. Pure.
  */
 #pragma once
 

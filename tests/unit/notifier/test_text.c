@@ -175,6 +175,19 @@ static void reads_addresses(void **state)
         assert_true(mail_addresses(wrong[i], a, &v, &e) < 0);
 }
 
+static void fills_places_and_chooses_the_number(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(65536);
+    const char *n = "{0} {0|day|days} of {1}";
+
+    (void)state;
+    assert_string_equal(words_fill(a, n, "1", "x", NULL, NULL), "1 day of x");
+    assert_string_equal(words_fill(a, n, "0", "x", NULL, NULL), "0 days of x");
+    assert_string_equal(words_fill(a, n, "11", "{0}", NULL, NULL), "11 days of {0}");
+    assert_string_equal(words_fill(a, "{0||s}, {3}{4} {0 {0|a} {", "1", NULL, NULL, NULL),
+                        ", {4} {0 {0|a} {");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +199,7 @@ int main(void)
         cmocka_unit_test(follows_the_rule_in_the_footer),
         cmocka_unit_test(refuses_what_is_no_zone),
         cmocka_unit_test(finds_languages),
+        cmocka_unit_test(fills_places_and_chooses_the_number),
         cmocka_unit_test(every_language_says_everything),
         cmocka_unit_test(no_header_breaks_out_of_its_line),
         cmocka_unit_test(reads_addresses),
