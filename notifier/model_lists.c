@@ -7,6 +7,7 @@
 #include "notifier/text.h"
 
 #define LINE_MAX_BYTES 160
+#define OWN_LABELS_MAX 3
 #define ZERO_TIME "0001-01-01T00:00:00Z"
 
 static bool listed(const json_t *fingerprints, const char *fp)
@@ -70,20 +71,71 @@ static json_t *line_new(const struct model *m, const char *emoji, const char *te
     return line;
 }
 
+/* Does another alert of the list have the same title? */
+static bool shares_title(const json_t *alerts, const json_t *alert)
+{
+    size_t i, n = 0;
+    json_t *one;
+
+    json_array_foreach (alerts, i, one)
+        n += strcmp(get_str(one, "title"), get_str(alert, "title")) == 0;
+    return n > 1;
+}
+
+/* "instance=i17, shard=4": the labels that others of the list do not have so. The severity stands
+ * as emoji. NULL when there is none. */
+static const char *own_labels(const struct model *m, const json_t *alert)
+{
+    const json_t *common = json_object_get(m->root, "common_labels");
+    json_t *labels = json_object_get(alert, "labels"), *value;
+    const char *name, *out = NULL;
+    int n = 0;
+
+    json_object_foreach (labels, name, value) {
+        if (n == OWN_LABELS_MAX || json_object_get(common, name) || strcmp(name, "severity") == 0)
+            continue;
+        const char *longer = arena_printf(m->a, "%s%s%s=%s", out ? out : "", out ? ", " : "", name,
+                                          json_string_value(value) ? json_string_value(value) : "");
+        out = longer ? longer : out;
+        n++;
+    }
+    return out;
+}
+
+/* A title that several share tells nothing apart; what the headline says already is left out. */
+static const char *alert_text(const struct model *m, const json_t *alerts, const json_t *alert)
+{
+    const char *title = get_str(alert, "title");
+    const char *own = shares_title(alerts, alert) ? own_labels(m, alert) : NULL;
+
+    if (!own || strcmp(title, get_str(m->incident, "title")) == 0)
+        return own ? own : title;
+    const char *both = arena_printf(m->a, "%s (%s)", title, own);
+    return both ? both : title;
+}
+
+static json_t *alert_line(const struct model *m, const json_t *alerts, const json_t *alert)
+{
+    bool resolved = json_is_true(json_object_get(alert, "resolved"));
+    const char *severity = get_str(alert, "severity");
+    const char *emoji =
+        resolved ? "✅" : severity_emoji(severity_parse(slice_of(severity), SEVERITY_WARNING));
+    json_t *line = line_new(m, emoji, alert_text(m, alerts, alert));
+
+    put_str(line, "link", get_str(alert, "generator_url"));
+    return line;
+}
+
+/* What fires first. */
 static json_t *alert_lines(const struct model *m, const json_t *alerts)
 {
     json_t *lines = json_array(), *alert;
     size_t i;
 
-    json_array_foreach (alerts, i, alert) {
-        bool resolved = json_is_true(json_object_get(alert, "resolved"));
-        const char *severity = get_str(alert, "severity");
-        const char *emoji =
-            resolved ? "✅" : severity_emoji(severity_parse(slice_of(severity), SEVERITY_WARNING));
-        json_t *line = line_new(m, emoji, get_str(alert, "title"));
-        put_str(line, "link", get_str(alert, "generator_url"));
-        (void)json_array_append_new(lines, line);
-    }
+    for (int over = 0; over < 2; over++)
+        json_array_foreach (alerts, i, alert)
+            if (json_is_true(json_object_get(alert, "resolved")) == over)
+                (void)json_array_append_new(lines, alert_line(m, alerts, alert));
     return lines;
 }
 
