@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/digest.h"
 #include "notifier/channel.h"
 
@@ -113,7 +114,8 @@ static void set(json_t *doc, const char *key, const json_t *from, const char *na
     (void)json_object_set_new(doc, key, value ? json_incref(value) : json_string(""));
 }
 
-static json_t *one_alert(const json_t *alert)
+/* `over` ends an alert that still fires: see message_status(). */
+static json_t *one_alert(const json_t *alert, const char *over)
 {
     static const char *const maps[] = {"labels", "annotations", NULL};
     json_t *out = json_object();
@@ -127,7 +129,35 @@ static json_t *one_alert(const json_t *alert)
     set(out, "endsAt", alert, "ends_at");
     set(out, "generatorURL", alert, "generator_url");
     set(out, "fingerprint", alert, "fingerprint");
+    if (over && json_is_true(json_object_get(alert, "firing"))) {
+        (void)json_object_set_new(out, "status", json_string("resolved"));
+        (void)json_object_set_new(out, "endsAt", json_string(over));
+    }
     return out;
+}
+
+/*
+ * In this payload a message is resolved exactly when all its alerts are, and receivers check or use
+ * either. An alert may be over by the time its late firing is told; and what a person resolved may
+ * go on firing, which tocsin.incident tells.
+ */
+static const char *message_status(const json_t *data, char *buffer, const char **ret_over)
+{
+    const json_t *incident = json_object_get(data, "incident");
+    const char *status = json_string_value(json_object_get(data, "status"));
+    json_t *alerts = json_object_get(data, "alerts"), *alert;
+    bool fires = json_integer_value(json_object_get(data, "truncated_alerts")) > 0;
+    size_t i;
+
+    *ret_over = NULL;
+    if (status && strcmp(status, "resolved") == 0) {
+        json_int_t at = json_integer_value(json_object_get(incident, "resolved_at"));
+        *ret_over = at ? rfc3339_format(at, buffer) : NULL;
+        return status;
+    }
+    json_array_foreach (alerts, i, alert)
+        fires = fires || json_is_true(json_object_get(alert, "firing"));
+    return fires ? status : "resolved";
 }
 
 /* What Alertmanager's payload has no place for. */
@@ -159,16 +189,18 @@ static json_t *payload(const struct webhook_cfg *w, const struct notification *n
     json_t *doc = json_object(), *alerts = json_array(), *alert;
     const json_t *group = json_object_get(n->data, "group");
     json_int_t cut = json_integer_value(json_object_get(n->data, "truncated_alerts"));
+    char buffer[RFC3339_MAX];
+    const char *over, *status = message_status(n->data, buffer, &over);
     size_t i;
 
     json_array_foreach (json_object_get(n->data, "alerts"), i, alert) {
         if (w->max_alerts && i >= w->max_alerts)
             cut++;
         else
-            (void)json_array_append_new(alerts, one_alert(alert));
+            (void)json_array_append_new(alerts, one_alert(alert, over));
     }
     set(doc, "receiver", n->data, "receiver");
-    set(doc, "status", n->data, "status");
+    (void)json_object_set_new(doc, "status", json_string(status ? status : ""));
     (void)json_object_set_new(doc, "alerts", alerts);
     for (i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
         json_t *map =
