@@ -39,6 +39,7 @@ struct desk {
     struct held_wake wakes[WAKES_MAX];
     size_t wake_n;
     bool draining, stop, idle, over;
+    bool hears, heard; /* wake-ups; and since the last look */
 
     /* The thread's own. */
     struct job *ends, **ends_end; /* to be written */
@@ -234,7 +235,7 @@ static void process(struct desk *d, struct job *claimed)
     send_off(d, go);
 }
 
-static bool claim(struct desk *d, const struct wakes *wakes)
+static bool claim(struct desk *d, const struct look *look)
 {
     struct room *room = calloc(d->o.outlets->n + 1, sizeof(*room));
     uint32_t most = d->o.settings->notifier.concurrency;
@@ -245,7 +246,7 @@ static bool claim(struct desk *d, const struct wakes *wakes)
     int r = 0;
 
     if (rooms.n > 0 && d->under_way < most)
-        r = store_claim(&d->store, &rooms, wakes, most - d->under_way, &list, &e);
+        r = store_claim(&d->store, &rooms, look, most - d->under_way, &list, &e);
     free(room);
     if (r < 0) {
         trouble("claiming notifications", &e);
@@ -258,13 +259,13 @@ static bool claim(struct desk *d, const struct wakes *wakes)
     return true;
 }
 
-static bool sweep(struct desk *d, int64_t now)
+static bool sweep(struct desk *d, int64_t now, int64_t age)
 {
     struct job *orphans = NULL;
     struct err e = {0};
 
     d->more = false;
-    if (!claim(d, NULL))
+    if (!claim(d, &(struct look){.age = age}))
         return false;
     d->next_sweep = now + d->o.settings->notifier.sweep_interval;
     if (now < d->next_orphans)
@@ -286,7 +287,7 @@ static bool claim_woken(struct desk *d, const struct held_wake *held, size_t n)
         return true; /* a hint: the sweep finds them */
     for (size_t i = 0; i < n; i++)
         wakes[i] = (struct wake){{held[i].tenant, held[i].len}, held[i].id};
-    bool ok = claim(d, &(struct wakes){wakes, n});
+    bool ok = claim(d, &(struct look){.wakes = wakes, .n = n});
     free(wakes);
     return ok;
 }
@@ -303,7 +304,7 @@ static void wait_for_work(struct desk *d, int64_t ms)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    if (!d->answered && !d->wake_n && !d->stop)
+    if (!d->answered && !d->wake_n && !d->heard && !d->stop)
         (void)pthread_cond_timedwait(&d->changed, &d->lock, &until);
 }
 
@@ -312,6 +313,7 @@ struct inbox {
     struct held_wake *wakes; /* WAKES_MAX of them */
     size_t wake_n;
     bool draining, stop;
+    bool hears, heard;
 };
 
 static void take_inbox(struct desk *d, struct inbox *in, int64_t wait)
@@ -329,6 +331,9 @@ static void take_inbox(struct desk *d, struct inbox *in, int64_t wait)
     d->wake_n = 0;
     in->draining = d->draining;
     in->stop = d->stop;
+    in->hears = d->hears;
+    in->heard = d->heard;
+    d->heard = false;
     (void)pthread_mutex_unlock(&d->lock);
 }
 
@@ -336,15 +341,18 @@ static void take_inbox(struct desk *d, struct inbox *in, int64_t wait)
 static int64_t turn(struct desk *d, const struct inbox *in)
 {
     int64_t now = clock_monotonic_ms();
+    int64_t age = in->hears && !in->heard ? d->o.settings->notifier.sweep_age : 0;
 
     take_answers(d, in->answered);
+    if (in->heard)
+        d->next_sweep = now;
     if (!connected(d) || !write_ends(d))
         return TROUBLE_WAIT;
     if (in->draining)
         return d->o.settings->notifier.sweep_interval;
     if (in->wake_n > 0 && !claim_woken(d, in->wakes, in->wake_n))
         return TROUBLE_WAIT;
-    if ((d->more || now >= d->next_sweep) && !sweep(d, now))
+    if ((d->more || now >= d->next_sweep) && !sweep(d, now, age))
         return TROUBLE_WAIT;
     counts_under_way(d->counts, d->under_way);
     if (d->ends && !write_ends(d))
@@ -386,6 +394,15 @@ void desk_wake(struct desk *d, struct slice tenant, const struct uuid *id)
         w->id = *id;
         (void)pthread_cond_broadcast(&d->changed);
     }
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+void desk_hears(struct desk *d, bool hears)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    d->hears = hears;
+    d->heard = true;
+    (void)pthread_cond_broadcast(&d->changed);
     (void)pthread_mutex_unlock(&d->lock);
 }
 

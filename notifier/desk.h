@@ -20,6 +20,9 @@ struct desk_options {
 int desk_new(const struct desk_options *o, struct desk **ret, struct err *e) MUST_CHECK;
 /* From any thread. Dropped when too many wait already: a wake-up is a hint. */
 void desk_wake(struct desk *d, struct slice tenant, const struct uuid *id);
+/* From any thread: do wake-ups come from now on? While they do not, and once when they begin, the
+ * sweep takes rows of any age, so that nothing waits for a wake-up that nobody heard. */
+void desk_hears(struct desk *d, bool hears);
 /* No new claims; returns when nothing is under way, or desk_free() is waiting. */
 void desk_drain(struct desk *d);
 /* What is under way ends unanswered and is written so, if Postgres lets us; else its lease ends.

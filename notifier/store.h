@@ -19,9 +19,11 @@ struct wake {
     struct uuid id;
 };
 
-struct wakes {
-    const struct wake *v;
+/* What to look for. */
+struct look {
+    const struct wake *wakes; /* NULL: all rows that are older than `age` */
     size_t n;
+    int64_t age;
 };
 
 /* Where rows may be claimed from, and how many. */
@@ -35,12 +37,11 @@ struct rooms {
 };
 
 /*
- * Claim what is due: of these wake-ups, or (wakes NULL) of all rows older than the sweep age. One
- * row per group and integration, the newest; at most `limit`; none while another of that group is
- * under way. *ret: list of jobs with their facts, the caller's to free.
+ * Claim what is due. One row per group and integration, the newest; at most `limit`; none while
+ * another of that group is under way. *ret: list of jobs with their facts, the caller's to free.
  */
-int store_claim(struct store *st, const struct rooms *rooms, const struct wakes *wakes,
-                size_t limit, struct job **ret, struct err *e) MUST_CHECK;
+int store_claim(struct store *st, const struct rooms *rooms, const struct look *look, size_t limit,
+                struct job **ret, struct err *e) MUST_CHECK;
 /* Rows of these channels that wait longer than retry_for for an integration that the configuration
  * does not have. */
 int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,

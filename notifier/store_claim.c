@@ -8,11 +8,13 @@
 #define BATCH_MEMORY ((size_t)64 << 20)
 #define ORPHANS_MAX 100
 
-/* Due, and not behind another row of its group. The literal states are the partial index's; the
+/* Due, and not behind another row of its group. Only a row that was never tried has a wake-up to
+ * wait for. The literal states are the partial index's; the
  * transitions are life.c's. */
 #define DUE                                                                                        \
     "n.state IN ('pending', 'sending')"                                                            \
-    " AND (n.state = $5 AND n.not_before <= " MS_NOW " AND n.created_at <= " MS_NOW " - $6"        \
+    " AND (n.state = $5 AND n.not_before <= " MS_NOW                                               \
+    "     AND (n.not_before > 0 OR n.created_at <= " MS_NOW " - $6)"                               \
     "   OR n.state = $7 AND n.lease_until <= " MS_NOW ")"                                          \
     " AND NOT EXISTS (SELECT FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = "     \
     "n.group_id"                                                                                   \
@@ -273,27 +275,26 @@ static int claim(struct store *st, struct arena *a, const char *sql, struct pg_a
     return PQntuples(claimed) > 0 ? load(st, a, claimed, ret, e) : 0;
 }
 
-int store_claim(struct store *st, const struct rooms *rooms, const struct wakes *wakes,
-                size_t limit, struct job **ret, struct err *e)
+int store_claim(struct store *st, const struct rooms *rooms, const struct look *look, size_t limit,
+                struct job **ret, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
     struct pg_args *args =
-        a ? claim_args(st, a, rooms->v, rooms->n, wakes ? 0 : st->s->notifier.sweep_age, limit)
-          : NULL;
+        a ? claim_args(st, a, rooms->v, rooms->n, look->wakes ? 0 : look->age, limit) : NULL;
 
-    if (args && wakes) {
-        struct slice *tenants = arena_array(a, wakes->n, struct slice);
-        unsigned char *ids = arena_alloc(a, wakes->n, 16);
+    if (args && look->wakes) {
+        struct slice *tenants = arena_array(a, look->n, struct slice);
+        unsigned char *ids = arena_alloc(a, look->n, 16);
         if (!tenants || !ids)
             return err_set(e, -ENOMEM, "out of memory");
-        for (size_t i = 0; i < wakes->n; i++) {
-            tenants[i] = wakes->v[i].tenant;
-            memcpy(ids + i * 16, wakes->v[i].id.b, 16);
+        for (size_t i = 0; i < look->n; i++) {
+            tenants[i] = look->wakes[i].tenant;
+            memcpy(ids + i * 16, look->wakes[i].id.b, 16);
         }
-        pg_texts(args, tenants, wakes->n);
-        pg_uuids(args, ids, wakes->n);
+        pg_texts(args, tenants, look->n);
+        pg_uuids(args, ids, look->n);
     }
-    return claim(st, a, wakes ? wake_sql : sweep_sql, args, ret, e);
+    return claim(st, a, look->wakes ? wake_sql : sweep_sql, args, ret, e);
 }
 
 int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,

@@ -20,7 +20,7 @@ struct wakeups {
     atomic_bool stop;
 };
 
-/* From now on; what is older has been swept or will be. */
+/* From now on; what is older the desk finds itself, at once. */
 static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *e)
 {
     struct wakeups *w = ctx;
@@ -33,15 +33,19 @@ static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *
         if (r == 0)
             p[i].offset = high;
     }
+    if (r == 0)
+        desk_hears(w->desk, true);
     return r;
 }
 
 static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool lost)
 {
-    (void)ctx;
+    const struct wakeups *w = ctx;
+
     (void)p;
     (void)n;
     (void)lost;
+    desk_hears(w->desk, false);
 }
 
 static void pass_on(struct wakeups *w, const struct kafka_message *m)

@@ -2,6 +2,7 @@
  * the rows. */
 #include "testing.h"
 
+#include "common/clock.h"
 #include "fakes.h"
 #include "notifier/desk.h"
 #include "schema.h"
@@ -313,6 +314,38 @@ static void a_lost_answer_on_a_kept_connection_marks_it_too(void **state)
     world_close(&w);
 }
 
+/* A row is left to its wake-up only by who would hear it. */
+static void nothing_waits_for_a_wake_up_that_nobody_hears(void **state)
+{
+    struct world w;
+    struct uuid id;
+
+    (void)state;
+    world_open(&w, "deaf", "");
+    w.settings.notifier.sweep_age = MS_HOUR;
+    add_incident(&w, "i", "deaf");
+    for (size_t i = 0; i < 4; i++)
+        add_group(&w, ((const char *const[]){"g", "h", "k", "l"})[i], "{}");
+    start(&w, 0);
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    until(&w, "delivered", state_of(&w, "n"));
+    desk_hears(w.desk[0], true);
+    add_row(&w, &(struct row){"m", "h", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    assert_true(uuid_parse(slice_of(TEXT(&w, "SELECT " ID "::text", w.name, "m")), &id));
+    desk_wake(w.desk[0], SLICE_LIT("t"), &id);
+    until(&w, "delivered", state_of(&w, "m"));
+    /* Put back, it has none to come. */
+    fakes_order(&fakes, "{\"channel\":\"slack\",\"key\":\"deaf\",\"answers\":[\"500\"]}");
+    add_row(&w, &(struct row){"p", "l", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    assert_true(uuid_parse(slice_of(TEXT(&w, "SELECT " ID "::text", w.name, "p")), &id));
+    desk_wake(w.desk[0], SLICE_LIT("t"), &id);
+    until(&w, "delivered", state_of(&w, "p"));
+    desk_hears(w.desk[0], false);
+    add_row(&w, &(struct row){"o", "k", "i", "opened", "firing", .integration = SLACK, .seq = 1});
+    until(&w, "delivered", state_of(&w, "o"));
+    world_close(&w);
+}
+
 static void a_dead_workers_row_is_claimed_when_its_lease_ends(void **state)
 {
     struct world w;
@@ -599,6 +632,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tries_again_and_counts_each_attempt),
         cmocka_unit_test(an_answer_that_never_came_marks_a_possible_duplicate),
         cmocka_unit_test(a_lost_answer_on_a_kept_connection_marks_it_too),
+        cmocka_unit_test(nothing_waits_for_a_wake_up_that_nobody_hears),
         cmocka_unit_test(a_dead_workers_row_is_claimed_when_its_lease_ends),
         cmocka_unit_test(a_resolve_after_an_undelivered_firing_says_both),
         cmocka_unit_test(an_older_message_never_follows_a_delivered_newer_one),
