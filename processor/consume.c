@@ -13,8 +13,8 @@
 #include "common/service.h"
 #include "processor/commit.h"
 #include "processor/partitions.h"
+#include "processor/queue.h"
 
-#define QUEUE_DEPTH 2
 #define DECODED_MEMORY ((size_t)512 << 20)
 #define POSITIONS 1024
 #define POLL_MESSAGES 64
@@ -34,11 +34,7 @@ struct consume {
     atomic_bool draining, stop,
         reset; /* reset: the committer lost a compare; read the offsets again */
 
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct batch *queue[QUEUE_DEPTH + 1];
-    size_t queued;
-    bool busy, closed; /* the committer has a batch at hand; no more will come */
+    struct queue *queue;
 
     int64_t said_current_at;
     struct counter *resets, *jumps;
@@ -48,75 +44,6 @@ struct consume {
 const char *consume_cluster(const struct consume *c)
 {
     return c->cluster;
-}
-
-/* ---- the queue between the threads ---- */
-
-static struct timespec in_ms(int64_t ms)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    ts.tv_sec += ms / 1000;
-    ts.tv_nsec += (ms % 1000) * 1000000;
-    if (ts.tv_nsec >= 1000000000) {
-        ts.tv_sec++;
-        ts.tv_nsec -= 1000000000;
-    }
-    return ts;
-}
-
-/* True when there is room; waits at most `ms` for it. */
-static bool queue_room(struct consume *c, size_t max, int64_t ms)
-{
-    const struct timespec until = in_ms(ms);
-
-    (void)pthread_mutex_lock(&c->lock);
-    while (c->queued + c->busy > max && !atomic_load(&c->stop))
-        if (pthread_cond_timedwait(&c->changed, &c->lock, &until) != 0)
-            break;
-    const bool room = c->queued + c->busy <= max;
-    (void)pthread_mutex_unlock(&c->lock);
-    return room;
-}
-
-static void queue_put(struct consume *c, struct batch *b)
-{
-    (void)pthread_mutex_lock(&c->lock);
-    while (c->queued > QUEUE_DEPTH) /* only where holding back failed */
-        (void)pthread_cond_wait(&c->changed, &c->lock);
-    c->queue[c->queued++] = b;
-    (void)pthread_cond_broadcast(&c->changed);
-    (void)pthread_mutex_unlock(&c->lock);
-}
-
-/* NULL when the queue is closed and empty. */
-static struct batch *queue_take(struct consume *c)
-{
-    struct batch *b = NULL;
-
-    (void)pthread_mutex_lock(&c->lock);
-    c->busy = false;
-    (void)pthread_cond_broadcast(&c->changed);
-    while (c->queued == 0 && !c->closed)
-        (void)pthread_cond_wait(&c->changed, &c->lock);
-    if (c->queued > 0) {
-        b = c->queue[0];
-        c->queued--;
-        for (size_t i = 0; i < c->queued; i++)
-            c->queue[i] = c->queue[i + 1];
-        c->busy = true;
-    }
-    (void)pthread_mutex_unlock(&c->lock);
-    return b;
-}
-
-static void queue_close(struct consume *c)
-{
-    (void)pthread_mutex_lock(&c->lock);
-    c->closed = true;
-    (void)pthread_cond_broadcast(&c->changed);
-    (void)pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- the committing thread ---- */
@@ -135,7 +62,7 @@ static void *write_batches(void *ctx)
 {
     struct consume *c = ctx;
 
-    for (struct batch *b = queue_take(c); b; b = queue_take(c)) {
+    for (struct batch *b = queue_take(c->queue); b; b = queue_take(c->queue)) {
         struct err e = {0};
         int rc = 0;
         if (b->epoch == partitions_epoch(c->partitions))
@@ -223,7 +150,7 @@ static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool l
     struct consume *c = ctx;
 
     if (!lost)
-        (void)queue_room(c, 0, 5 * MS_SECOND);
+        (void)queue_room(c->queue, 0, 5 * MS_SECOND);
     partitions_revoke(c->partitions, p, n);
     log_info(EV("revoked"), KV("partitions", (int64_t)n), KV("lost", lost));
 }
@@ -330,7 +257,7 @@ static bool take(struct consume *c, struct batch *b, struct kafka_message *m)
     const bool alone = p.probation > 0;
     if (alone) {
         p.probation--;
-        while (!queue_room(c, 0, 100) && !atomic_load(&c->stop))
+        while (!queue_room(c->queue, 0, 100) && !atomic_load(&c->stop))
             continue; /* nobody else may be blamed */
     }
     partitions_put(c->partitions, &p);
@@ -386,7 +313,7 @@ static int64_t patience(struct consume *c, const struct batch *b, int64_t until)
     const int64_t left = until - clock_monotonic_ms();
     if (left > 0)
         return left;
-    return queue_room(c, 0, 0) ? 0 : 2;
+    return queue_room(c->queue, 0, 0) ? 0 : 2;
 }
 
 /* True when the batch must be closed: a record that goes alone. What came with it is read again. */
@@ -444,7 +371,7 @@ static void hold_until_room(struct consume *c)
     struct partition *v;
     struct err e = {0};
 
-    if (queue_room(c, QUEUE_DEPTH, MS_SECOND))
+    if (queue_room(c->queue, QUEUE_DEPTH, MS_SECOND))
         return;
     a = arena_new((size_t)4 << 20);
     const size_t n = a ? partitions_all(c->partitions, a, &v) : 0;
@@ -455,7 +382,7 @@ static void hold_until_room(struct consume *c)
     }
     if (!p || kafka_pause(c->kafka, p, n, true, &e) < 0)
         return; /* then the batch after this one waits in read_batch() */
-    while (!queue_room(c, QUEUE_DEPTH - 1, 100) && !atomic_load(&c->stop)) {
+    while (!queue_room(c->queue, QUEUE_DEPTH - 1, 100) && !atomic_load(&c->stop)) {
         struct kafka_message m;
         if (kafka_poll(c->kafka, &m, 1, 1, &e) > 0) {
             /* It was on its way when the pause came: read it again afterwards. */
@@ -475,7 +402,7 @@ static void *read_records(void *ctx)
         struct err e = {0};
         hold_until_room(c);
         if (atomic_exchange(&c->reset, false)) {
-            (void)queue_room(c, 0, 60 * MS_SECOND);
+            (void)queue_room(c->queue, 0, 60 * MS_SECOND);
             if (read_offsets_again(c, &e) < 0) {
                 atomic_store(&c->reset, true);
                 if (wait_for_database(c, &e) < 0)
@@ -485,12 +412,12 @@ static void *read_records(void *ctx)
         }
         struct batch *b = read_batch(c);
         if (b && b->n > 0)
-            queue_put(c, b);
+            queue_put(c->queue, b);
         else
             batch_free(b);
         say_current(c);
     }
-    queue_close(c);
+    queue_close(c->queue);
     return NULL;
 }
 
@@ -549,8 +476,11 @@ int consume_start(const struct consume_options *o, struct consume **ret, struct 
     if (!c)
         return err_set(e, -ENOMEM, "out of memory");
     c->o = *o;
-    (void)pthread_mutex_init(&c->lock, NULL);
-    (void)pthread_cond_init(&c->changed, NULL);
+    c->queue = queue_new(&c->stop);
+    if (!c->queue) {
+        free(c);
+        return err_set(e, -ENOMEM, "out of memory");
+    }
     c->resets = counter_new("tocsin_offset_reads_total",
                             "Times the offsets were read again after a lost compare.", "");
     c->jumps = counter_new("tocsin_offset_jumps_total",
@@ -575,7 +505,7 @@ static void join_threads(struct consume *c)
 {
     if (c->reader_runs)
         (void)pthread_join(c->reader, NULL);
-    queue_close(c);
+    queue_close(c->queue);
     if (c->writer_runs)
         (void)pthread_join(c->writer, NULL);
     c->reader_runs = c->writer_runs = false;
@@ -593,13 +523,10 @@ void consume_stop(struct consume *c)
         return;
     atomic_store(&c->stop, true);
     join_threads(c);
-    for (size_t i = 0; i < c->queued; i++)
-        batch_free(c->queue[i]);
     committer_free(c->committer);
     kafka_consumer_free(c->kafka);
     partitions_free(c->partitions);
     pg_close(c->pg);
-    (void)pthread_cond_destroy(&c->changed);
-    (void)pthread_mutex_destroy(&c->lock);
+    queue_free(c->queue);
     free(c);
 }
