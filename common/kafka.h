@@ -11,6 +11,11 @@
 #include "common/arena.h"
 #include "common/settings.h"
 
+/* Bytes of the largest record, for our producers and the topics that we create. */
+#define KAFKA_MESSAGE_MAX (16LL << 20)
+/* ... and of a body in it: the rest is for the key and the headers. */
+#define KAFKA_BODY_MAX (15LL << 20)
+
 struct kafka_header {
     const char *name;
     struct slice value;
@@ -27,6 +32,9 @@ typedef void kafka_report_fn(void *ctx, void *record, int err_code, const char *
 /* After any fork(). Starts a poll thread. A fatal idempotence error rebuilds the handle inside. */
 int kafka_producer_new(const struct kafka_settings *s, kafka_report_fn *report, void *ctx,
                        struct kafka_producer **ret, struct err *e) MUST_CHECK;
+/* Records will go to this topic: look its leaders up now. librdkafka may take a second for the
+ * first record of a topic that it does not know. Does not wait. */
+int kafka_expect(struct kafka_producer *p, const char *topic, struct err *e) MUST_CHECK;
 /* Copies key and value; `record` comes back in the report exactly once, on every path but a
  * negative return. key.p NULL: no key. -EAGAIN: the queue is at 80 % or more of `queue_messages`.
  */

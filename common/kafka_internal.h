@@ -30,10 +30,6 @@ int kafka_conf_set(rd_kafka_conf_t *c, const struct kafka_property *p, struct er
 int kafka_handle(rd_kafka_type_t type, const rd_kafka_conf_t *c, rd_kafka_t **ret,
                  struct err *e) MUST_CHECK;
 
-/* Bytes of the largest record, ours and the topics': room for any body that ingest may be told to
- * take. */
-#define KAFKA_MESSAGE_MAX (16LL << 20)
-
 /* prefix.name, or name when there is no prefix; -ENAMETOOLONG. */
 int kafka_name(const char *prefix, const char *name, char out[KAFKA_NAME_MAX],
                struct err *e) MUST_CHECK;

@@ -13,7 +13,16 @@
 #include "common/kafka_internal.h"
 #include "common/log.h"
 
-enum { POLL_MS = 100 };
+enum {
+    POLL_MS = 100,
+    /*
+     * Until a record that no broker took is reported as failed. Whoever has a deadline keeps it
+     * with a clock of its own (ingest's is kafka.ack_timeout); this only has to outlast what heals
+     * by itself: the first metadata and producer id of a fresh handle, a topic that was just made,
+     * a broker that starts again. Ending a record any sooner makes an outage of each of these.
+     */
+    MESSAGE_TIMEOUT_MS = 5000,
+};
 
 struct kafka_producer {
     rd_kafka_conf_t *conf; /* to build the next handle from */
@@ -22,14 +31,22 @@ struct kafka_producer {
     kafka_report_fn *report;
     void *ctx;
 
-    pthread_rwlock_t lock; /* of rk: the poll thread writes, senders read */
+    pthread_rwlock_t lock; /* of rk and what is expected: the poll thread writes, senders read */
     rd_kafka_t *rk;
+    struct expected *expected;
     pthread_t thread;
     atomic_bool stopping;
 
     atomic_size_t pending;
     pthread_mutex_t idle_lock;
     pthread_cond_t idle; /* pending fell to 0 */
+};
+
+/* A topic whose leaders a handle looks up before the first record to it. */
+struct expected {
+    char name[KAFKA_NAME_MAX];
+    rd_kafka_topic_t *topic; /* of the handle that is in use */
+    struct expected *next;
 };
 
 /* A record on its way, and who wants to know. */
@@ -63,6 +80,22 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     landed(p);
 }
 
+static void look_up(struct kafka_producer *p)
+{
+    for (struct expected *x = p->expected; x; x = x->next)
+        if (!x->topic)
+            x->topic = rd_kafka_topic_new(p->rk, x->name, NULL); /* asks, and does not wait */
+}
+
+static void forget(struct kafka_producer *p)
+{
+    for (struct expected *x = p->expected; x; x = x->next) {
+        if (x->topic)
+            rd_kafka_topic_destroy(x->topic);
+        x->topic = NULL;
+    }
+}
+
 /* Report what is still out as failed, then destroy. A record may move between queues while it is
  * purged, hence the loop. */
 static void retire(rd_kafka_t *rk)
@@ -91,7 +124,9 @@ static void rebuild(struct kafka_producer *p, const char *why)
         return; /* the next round tries again */
     pthread_rwlock_wrlock(&p->lock);
     rd_kafka_t *dead = p->rk;
+    forget(p);
     p->rk = next;
+    look_up(p);
     pthread_rwlock_unlock(&p->lock);
     retire(dead);
 }
@@ -105,6 +140,7 @@ static void *poll_thread(void *arg)
         if (rd_kafka_fatal_error(p->rk, why, sizeof why))
             rebuild(p, why);
     }
+    forget(p);
     retire(p->rk);
     return NULL;
 }
@@ -126,8 +162,7 @@ static int configure(const struct kafka_settings *s, struct kafka_producer *p, s
         {.name = "partitioner", .value = "murmur2_random"},
         {.name = "linger.ms", .number = s->linger},
         {.name = "message.max.bytes", .number = KAFKA_MESSAGE_MAX},
-        /* Whoever waits has given up by then; what comes later would only be a copy. */
-        {.name = "message.timeout.ms", .number = s->ack_timeout},
+        {.name = "message.timeout.ms", .number = MESSAGE_TIMEOUT_MS},
         {.name = "queue.buffering.max.messages", .number = s->queue_messages},
         {0},
     };
@@ -155,6 +190,11 @@ static void producer_free(struct kafka_producer *p)
 {
     if (p->conf)
         rd_kafka_conf_destroy(p->conf);
+    while (p->expected) {
+        struct expected *x = p->expected;
+        p->expected = x->next;
+        free(x);
+    }
     pthread_rwlock_destroy(&p->lock);
     pthread_mutex_destroy(&p->idle_lock);
     pthread_cond_destroy(&p->idle);
@@ -185,6 +225,23 @@ int kafka_producer_new(const struct kafka_settings *s, kafka_report_fn *report, 
         return rc;
     }
     *ret = p;
+    return 0;
+}
+
+int kafka_expect(struct kafka_producer *p, const char *topic, struct err *e)
+{
+    struct expected *x = calloc(1, sizeof *x);
+    int rc =
+        x ? kafka_name(p->prefix, topic, x->name, e) : err_set(e, -ENOMEM, "kafka: out of memory");
+    if (rc) {
+        free(x);
+        return rc;
+    }
+    pthread_rwlock_wrlock(&p->lock);
+    x->next = p->expected;
+    p->expected = x;
+    look_up(p);
+    pthread_rwlock_unlock(&p->lock);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/kafka.h"
 #include "common/listen.h"
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -386,6 +387,9 @@ static int check_rest(const struct conf *c, const struct settings *s, struct err
         return conf_key_err(c, "tenant", e, "must not be empty");
     if (strcmp(s->locale, "en") != 0 && strcmp(s->locale, "zh-CN") != 0)
         return conf_key_err(c, "locale", e, "en or zh-CN is expected, not \"%s\"", s->locale);
+    if (s->ingest.max_body > KAFKA_BODY_MAX)
+        return conf_key_err(c, "ingest.max_body", e, "must fit into a record of Kafka: at most %dm",
+                            (int)(KAFKA_BODY_MAX >> 20));
     if (s->ingest.spool_dir[0] && s->ingest.spool_max < s->ingest.max_body)
         return conf_key_err(c, "ingest.spool_max", e,
                             "must hold at least one body (ingest.max_body)");

@@ -118,7 +118,9 @@ static void checks(void **state)
          "t.yml:1:15: external_url: must begin with http:// or https://"},
         {"ingest: {spool_dir: /x, spool_max: 1k}",
          "t.yml:1:36: ingest.spool_max: must hold at least one body (ingest.max_body)"},
-        {"ingest: {max_body: 17m}",
+        {"ingest: {max_body: 16m}",
+         "t.yml:1:20: ingest.max_body: must fit into a record of Kafka: at most 15m"},
+        {"ingest: {max_body: 15m}",
          "processor.batch_bytes: must hold at least one body (ingest.max_body)"},
         {"kafak: {}", "t.yml:1:1: unknown key \"kafak\" at the top level; did you mean \"kafka\"?"},
     };
