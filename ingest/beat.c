@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "ingest/beat_text.h"
 
 struct beat {
     struct publisher *p;
@@ -19,8 +19,6 @@ struct beat {
     bool stopping;
     struct gauge *records, *bytes, *oldest, *damaged, *open;
 };
-
-#define BEAT_MAX 256
 
 static void measure(struct beat *b, const struct publisher_state *s, int64_t age)
 {
@@ -43,14 +41,13 @@ static bool say(struct beat *b, bool last)
     measure(b, &s, age);
     if (last && !empty)
         return false;
-    int n = snprintf(text, sizeof(text),
-                     "{\"id\":\"%s\",\"at\":%lld,\"oldest_spooled_ms\":%lld,\"farewell\":%s}",
-                     b->id, (long long)now,
-                     (long long)(empty ? 0
-                                 : age ? age
-                                       : 1),
-                     last ? "true" : "false");
-    const struct slice value = {text, n > 0 ? (size_t)n : 0};
+    const struct beat_word word = {.id = b->id,
+                                   .at = now,
+                                   .oldest_spooled = empty ? 0
+                                                     : age ? age
+                                                           : 1,
+                                   .farewell = last};
+    const struct slice value = beat_text(&word, text);
     if (last)
         publish_farewell(b->p, slice_of(b->id), value);
     else

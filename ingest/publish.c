@@ -2,13 +2,15 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/source.h"
+#include "ingest/beat_text.h"
 #include "ingest/breaker.h"
 
 #define DRAIN_RECORDS 512
@@ -16,9 +18,9 @@
 #define DRAIN_ARENA ((size_t)160 << 20) /* room for the largest record, decoded */
 #define DRAIN_ACK_MS 5000
 #define TOO_LARGE 10 /* Kafka's MESSAGE_TOO_LARGE */
-/* What librdkafka takes (message.max.bytes, its default) less what it adds. A larger record must
- * not reach the spool: it would never leave. */
-#define RECORD_MAX ((size_t)1000000 - 4096)
+/* What librdkafka takes less what it adds. A larger record must not reach the spool: it would never
+ * leave. */
+#define RECORD_MAX ((size_t)KAFKA_MESSAGE_MAX - 4096)
 #define BEAT_TOPIC "beat"
 
 enum ticket_kind { TICKET_JOB = 1, TICKET_DRAIN, TICKET_BEAT };
@@ -62,6 +64,7 @@ struct window {
 struct publisher {
     struct kafka_producer *kafka;
     struct spool *spool; /* NULL: none */
+    const char *id;      /* of this process */
     int64_t ack_timeout;
 
     pthread_mutex_t lock;
@@ -69,6 +72,7 @@ struct publisher {
     struct job *first, *last;
     size_t out; /* jobs that wait for an answer, the spool's too */
     struct breaker breaker;
+    bool heard; /* Kafka's word on the first beat: taken, or given up */
     bool stopping;
     pthread_t timer, drainer;
     bool timer_started, drainer_started;
@@ -246,6 +250,7 @@ static void on_report(void *ctx, void *record, int err_code, const char *err_tex
         break;
     case TICKET_BEAT:
         (void)pthread_mutex_lock(&p->lock);
+        p->heard = true;
         if (err_code != 0)
             miss(p, err_text);
         else
@@ -374,31 +379,36 @@ static int send_window(struct publisher *p, const struct spool_record *r, size_t
     return ok ? (int)sent : -ETIMEDOUT;
 }
 
-/* One window; false when Kafka did not take it. While the breaker is open the first record is the
- * probe. */
-static bool drain_some(struct publisher *p, bool probe)
+enum answered { ANSWERED_YES = 1, ANSWERED_NO, ANSWERED_UNASKED };
+
+/* One window. While the breaker is open the first record is the probe. */
+static enum answered drain_some(struct publisher *p, bool probe)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(DRAIN_ARENA);
     static const size_t most = DRAIN_RECORDS;
     struct spool_record *r = a ? arena_array(a, most, struct spool_record) : NULL;
-    if (!r)
-        return false;
-    size_t n = spool_peek(p->spool, a, r, probe ? 1 : most, DRAIN_BYTES);
-    if (n == 0)
-        return true;
+    size_t n = r ? spool_peek(p->spool, a, r, probe ? 1 : most, DRAIN_BYTES) : 0;
+    if (n == 0) { /* what came in is not on disk yet */
+        spool_wait(p->spool, BREAKER_WAIT_MIN / 2);
+        return ANSWERED_UNASKED;
+    }
     int sent = send_window(p, r, n);
     if (sent > 0)
         spool_pop(p->spool, (size_t)sent);
     else if (sent == 0)
         nap(p, BREAKER_WAIT_MIN / 2);
-    return sent >= 0;
+    return sent > 0 ? ANSWERED_YES : sent == 0 ? ANSWERED_UNASKED : ANSWERED_NO;
 }
 
-static bool probe_empty(struct publisher *p)
+/* Nothing waits: an extra beat asks as well. */
+static enum answered probe_empty(struct publisher *p)
 {
+    char text[BEAT_MAX];
     struct err e = {0};
-    return kafka_produce_wait(p->kafka, BEAT_TOPIC, SLICE_LIT("probe"),
-                              SLICE_LIT("{\"probe\":true}"), NULL, 0, DRAIN_ACK_MS, &e) == 0;
+    const struct beat_word word = {.id = p->id, .at = clock_now_ms()};
+    int rc = kafka_produce_wait(p->kafka, BEAT_TOPIC, slice_of(p->id), beat_text(&word, text), NULL,
+                                0, DRAIN_ACK_MS, &e);
+    return rc == 0 ? ANSWERED_YES : ANSWERED_NO;
 }
 
 static void *drainer(void *arg)
@@ -420,11 +430,11 @@ static void *drainer(void *arg)
             nap(p, BREAKER_WAIT_MAX);
             continue;
         }
-        bool ok = waiting > 0 ? drain_some(p, open) : probe_empty(p);
+        enum answered answered = waiting > 0 ? drain_some(p, open) : probe_empty(p);
         (void)pthread_mutex_lock(&p->lock);
-        if (ok && open)
+        if (answered == ANSWERED_YES && open)
             success(p);
-        else if (!ok && !p->stopping)
+        else if (answered == ANSWERED_NO && !p->stopping)
             miss(p, "the spool could not be drained");
         (void)pthread_mutex_unlock(&p->lock);
     }
@@ -476,7 +486,10 @@ void publish(struct publisher *p, const struct spool_record *r, outcome_fn *done
     (void)pthread_mutex_lock(&p->lock);
     if (j->state == JOB_OUT) {
         unlist(p, j);
-        answer(p, j, rc == -EMSGSIZE ? OUTCOME_UNFIT : OUTCOME_REFUSED);
+        if (rc == -EMSGSIZE)
+            answer(p, j, OUTCOME_UNFIT);
+        else /* its queue is full, or its handle is being replaced: the disk may have room */
+            to_spool(p, j);
     }
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that holders count */
     job_release(j);
@@ -486,8 +499,12 @@ void publish(struct publisher *p, const struct spool_record *r, outcome_fn *done
 void publish_beat(struct publisher *p, struct slice id, struct slice value)
 {
     struct err e = {0};
-    if (kafka_produce(p->kafka, BEAT_TOPIC, id, value, NULL, 0, &p->beat, &e) < 0)
-        log_warn(EV("beat_not_sent"), KV("reason", e.msg));
+    if (kafka_produce(p->kafka, BEAT_TOPIC, id, value, NULL, 0, &p->beat, &e) == 0)
+        return;
+    log_warn(EV("beat_not_sent"), KV("reason", e.msg));
+    (void)pthread_mutex_lock(&p->lock);
+    p->heard = true; /* no report will come */
+    (void)pthread_mutex_unlock(&p->lock);
 }
 
 void publish_farewell(struct publisher *p, struct slice id, struct slice value)
@@ -504,6 +521,7 @@ void publisher_state(struct publisher *p, struct publisher_state *ret)
         spool_state(p->spool, &ret->spool);
     (void)pthread_mutex_lock(&p->lock);
     ret->breaker_open = p->breaker.open;
+    ret->heard = p->heard;
     (void)pthread_mutex_unlock(&p->lock);
 }
 
@@ -545,6 +563,20 @@ static int open_spool(struct publisher *p, const struct ingest_settings *s, cons
     return 0;
 }
 
+/* Everything that this process may write. */
+static int expect_topics(struct publisher *p, struct err *e)
+{
+    int rc = kafka_expect(p->kafka, BEAT_TOPIC, e);
+    if (rc == 0)
+        rc = kafka_expect(p->kafka, "repairs", e);
+    for (size_t i = 0; rc == 0 && source_at(i); i++) {
+        char topic[64];
+        (void)snprintf(topic, sizeof(topic), "raw.%s", source_at(i)->name);
+        rc = kafka_expect(p->kafka, topic, e);
+    }
+    return rc;
+}
+
 static int start_threads(struct publisher *p, struct err *e)
 {
     if (pthread_create(&p->timer, NULL, timer, p) != 0)
@@ -561,6 +593,7 @@ int publisher_new(const struct settings *s, const char *id, struct publisher **r
     struct publisher *p = calloc(1, sizeof(*p));
     if (!p)
         return err_set(e, -ENOMEM, "out of memory");
+    p->id = id;
     p->ack_timeout = s->kafka.ack_timeout;
     p->beat.kind = TICKET_BEAT;
     pthread_condattr_t attr;
@@ -574,6 +607,8 @@ int publisher_new(const struct settings *s, const char *id, struct publisher **r
     int rc = open_spool(p, &s->ingest, id, e);
     if (rc == 0)
         rc = kafka_producer_new(&s->kafka, on_report, p, &p->kafka, e);
+    if (rc == 0)
+        rc = expect_topics(p, e);
     if (rc == 0)
         rc = start_threads(p, e);
     if (rc < 0) {

@@ -25,6 +25,7 @@ enum outcome {
 /* Once per record, from any thread, also from within publish(). */
 typedef void outcome_fn(void *ctx, enum outcome o);
 
+/* `id` outlives it. */
 int publisher_new(const struct settings *s, const char *id, struct publisher **ret,
                   struct err *e) MUST_CHECK;
 /* Copies everything. */
@@ -35,6 +36,7 @@ void publisher_drain(struct publisher *p, int64_t timeout_ms);
 void publisher_free(struct publisher *p);
 
 struct publisher_state {
+    bool heard; /* Kafka's word on the first beat: taken, or given up */
     bool breaker_open;
     bool has_spool;
     struct spool_state spool;

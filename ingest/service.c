@@ -77,6 +77,9 @@ static int check_intake(void *arg, struct err *e)
     publisher_state(self->publisher, &s);
     if (s.has_spool && s.spool.ended)
         return err_set(e, -EIO, "the spool's disk failed a write: restart on a good one");
+    /* A fresh producer has no metadata and no id yet: the first record would wait for both. */
+    if (!s.heard)
+        return err_set(e, -EAGAIN, "Kafka has not answered the first beat yet");
     if (!s.breaker_open)
         return 0;
     if (!s.has_spool)

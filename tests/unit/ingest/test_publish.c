@@ -11,6 +11,8 @@
 #include "common/clock.h"
 #include "ingest/publish.h"
 
+enum { INIT_PRODUCER_ID_API = 22 };
+
 struct fixture {
     rd_kafka_t *host;
     rd_kafka_mock_cluster_t *cluster;
@@ -30,13 +32,13 @@ static int set_up(void **state)
     (void)rd_kafka_conf_set(conf, "log_level", "0", why, sizeof(why));
     f->host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
     f->cluster = rd_kafka_mock_cluster_new(f->host, 1);
-    assert_int_equal(rd_kafka_mock_topic_create(f->cluster, "unit.raw.a", 1, 1), 0);
+    assert_int_equal(rd_kafka_mock_topic_create(f->cluster, "unit.raw.generic", 1, 1), 0);
     assert_int_equal(rd_kafka_mock_topic_create(f->cluster, "unit.beat", 1, 1), 0);
     (void)snprintf(f->dir, sizeof(f->dir), "/tmp/test_publish.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     f->s.kafka = (struct kafka_settings){.brokers = rd_kafka_mock_cluster_bootstraps(f->cluster),
-                                         .topic_prefix = "unit.",
-                                         .group_prefix = "unit-",
+                                         .topic_prefix = "unit",
+                                         .group_prefix = "unit",
                                          .client_id = "test",
                                          .partitions = 1,
                                          .replication_factor = 1,
@@ -101,9 +103,9 @@ static struct publisher *open_publisher(struct fixture *f)
 
 static void send_one(struct fixture *f, struct publisher *p, const char *key, size_t size)
 {
-    static char value[2 << 20];
+    static char value[20 << 20];
     static const struct kafka_header h = {"v", {"1", 1}};
-    const struct spool_record r = {.topic = SLICE_LIT("raw.a"),
+    const struct spool_record r = {.topic = SLICE_LIT("raw.generic"),
                                    .key = slice_of(key),
                                    .value = {value, size},
                                    .headers = &h,
@@ -118,18 +120,21 @@ static void pause_ms(long ms)
     (void)nanosleep(&t, NULL);
 }
 
-static size_t spooled(struct publisher *p)
+static struct publisher_state state_of(struct publisher *p)
 {
     struct publisher_state s;
     publisher_state(p, &s);
-    return s.spool.records;
+    return s;
+}
+
+static size_t spooled(struct publisher *p)
+{
+    return state_of(p).spool.records;
 }
 
 static bool is_open(struct publisher *p)
 {
-    struct publisher_state s;
-    publisher_state(p, &s);
-    return s.breaker_open;
+    return state_of(p).breaker_open;
 }
 
 static void test_acknowledged(void **state)
@@ -168,6 +173,70 @@ static void test_an_outage_goes_to_the_spool_and_comes_back(void **state)
     assert_int_equal(f->by[OUTCOME_REFUSED], 0);
 }
 
+/* A fresh stack: the broker has no producer id for us yet. Whoever waits for the first beat's
+ * answer before it sends spools nothing. */
+static void test_the_first_beat_warms_it_up(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 200;
+    rd_kafka_mock_push_request_errors(f->cluster, INIT_PRODUCER_ID_API, 2,
+                                      RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+                                      RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    assert_false(state_of(p).heard);
+    publish_beat(p, SLICE_LIT("first"), SLICE_LIT("{}"));
+    while (!state_of(p).heard)
+        pause_ms(10);
+    assert_false(is_open(p));
+    send_one(f, p, "k", 10);
+    await(f, 1);
+    assert_int_equal(f->by[OUTCOME_ACKNOWLEDGED], 1);
+}
+
+/* The first record of the topic `beat`, NUL-terminated. */
+static void read_beat(struct fixture *f, char *ret, size_t room)
+{
+    char why[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", f->s.kafka.brokers, why, sizeof(why));
+    (void)rd_kafka_conf_set(conf, "group.id", "beats", why, sizeof(why));
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
+    assert_non_null(rk);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, "unit.beat", 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    assert_int_equal(rd_kafka_assign(rk, list), 0);
+    rd_kafka_message_t *m = NULL;
+    while (!m || m->err != 0) {
+        if (m)
+            rd_kafka_message_destroy(m);
+        m = rd_kafka_consumer_poll(rk, 1000);
+    }
+    assert_true(m->len < room);
+    memcpy(ret, m->payload, m->len);
+    ret[m->len] = '\0';
+    rd_kafka_message_destroy(m);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_consumer_close(rk);
+    rd_kafka_destroy(rk);
+}
+
+/* What asks Kafka whether it is back is read by the processor like any other beat. */
+static void test_a_probe_is_a_beat(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 200;
+    f->s.ingest.spool_dir = "";
+    (void)rd_kafka_mock_broker_set_down(f->cluster, 1);
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    send_one(f, p, "k", 10);
+    await(f, 1);
+    (void)rd_kafka_mock_broker_set_up(f->cluster, 1);
+    char text[512];
+    read_beat(f, text, sizeof(text));
+    assert_non_null(strstr(text, "{\"id\":\"first\",\"at\":1"));
+    assert_non_null(strstr(text, "\"oldest_spooled_ms\":0,\"farewell\":false}"));
+}
+
 static void test_without_a_spool_it_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -204,7 +273,7 @@ static void test_too_large_for_kafka_never_reaches_the_spool(void **state)
 {
     struct fixture *f = *state;
     CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
-    send_one(f, p, "k", 1100000);
+    send_one(f, p, "k", KAFKA_MESSAGE_MAX);
     await(f, 1);
     assert_int_equal(f->by[OUTCOME_UNFIT], 1);
     assert_int_equal(spooled(p), 0);
@@ -234,6 +303,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_acknowledged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_outage_goes_to_the_spool_and_comes_back, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_the_first_beat_warms_it_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_probe_is_a_beat, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_a_spool_it_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_spool_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_large_for_kafka_never_reaches_the_spool, set_up,
