@@ -22,6 +22,10 @@ int main(int argc, char **argv)
         usage(stdout);
         return 0;
     }
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        puts("tocsinctl " TOCSIN_VERSION);
+        return 0;
+    }
     for (size_t i = 0; argc > 1 && verbs[i]; i++) {
         if (strcmp(argv[1], verbs[i]->name) == 0)
             return verbs[i]->run(argc - 1, argv + 1);

@@ -18,7 +18,7 @@ verb_test() {
   step "tests with the thread sanitizer" "$log/tsan.log" test_preset tsan
   step "fuzzing each parser for a moment" "$log/fuzz.log" test_preset fuzz
   say "all tests"
-  exec ctest --preset dev
+  exec ctest --preset dev "-j$(nproc)"
 }
 
 check_format() {
@@ -32,7 +32,7 @@ check_scripts() {
 
 check_tidy() {
   jq -r '.[].file' build/clang/compile_commands.json | sort -u |
-    xargs -r -n 2 -P "$(nproc)" clang-tidy -p build/clang --quiet
+    xargs -r -n 1 -P "$(nproc)" clang-tidy -p build/clang --quiet
 }
 
 build_preset() {
