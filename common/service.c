@@ -20,6 +20,7 @@
 #include "common/service_impl.h"
 
 #define DRAIN_JOIN_S 2
+#define FLAGS_MAX 16                 /* of a service's own */
 #define WRITE_OUT_MS (2 * MS_SECOND) /* for answers on their way, once everything is drained */
 
 enum mode { MODE_RUN = 1, MODE_CHECK, MODE_PRINT, MODE_VERSION, MODE_HELP };
@@ -27,7 +28,9 @@ enum mode { MODE_RUN = 1, MODE_CHECK, MODE_PRINT, MODE_VERSION, MODE_HELP };
 struct options {
     enum mode mode;
     const char *config;
-    const char **sets; /* NULL-terminated */
+    const char **sets; /* NULL-terminated; room for one per argument */
+    size_t set_n;
+    char **own; /* those that came as flags of the service; room as `sets` */
 };
 
 struct service {
@@ -79,34 +82,66 @@ static void usage(FILE *out, const struct service_type *type)
         "  --check-config             check the configuration and exit\n"
         "  --print-config             print every setting with its origin and exit\n"
         "  --version                  print the version and exit\n"
-        "  --help                     print this and exit\n\n"
-        "Any setting may also come from the environment: TOCSIN__SECTION__KEY=value\n",
+        "  --help                     print this and exit\n",
         type->name, type->summary);
+    for (const struct service_flag *f = type->flags; f && f->name; f++) {
+        int width = (int)(strlen("--set section.key=value") - strlen(f->name) - strlen("-- "));
+        (void)fprintf(out, "  --%s %-*s    %s\n", f->name, width, f->value, f->help);
+    }
+    (void)fputs("\nAny setting may also come from the environment: TOCSIN__SECTION__KEY=value\n",
+                out);
 }
 
-/* `ret->sets` must have room for argc pointers. */
-static bool options_parse(int argc, char **argv, struct options *ret)
+static void options_release(struct options *o)
 {
-    static const struct option flags[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"set", required_argument, NULL, 's'},
-        {"check-config", no_argument, NULL, 'k'},
-        {"print-config", no_argument, NULL, 'p'},
-        {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    size_t n = 0;
-    int c;
+    for (size_t i = 0; o->own && i < o->set_n; i++)
+        free(o->own[i]);
+    free(o->own);
+    free(o->sets);
+}
+#define options_release_p options_release
 
+/* A flag of the service as what --set would say. */
+static bool add_own(struct options *o, const struct service_flag *f, const char *value)
+{
+    size_t len = strlen(f->key) + strlen(value) + sizeof("=");
+    char *set = malloc(len);
+
+    if (!set)
+        return false;
+    (void)snprintf(set, len, "%s=%s", f->key, value);
+    o->own[o->set_n] = set;
+    o->sets[o->set_n++] = set;
+    return true;
+}
+
+static bool options_parse(const struct service_type *type, int argc, char **argv,
+                          struct options *ret)
+{
+    static const struct option common[] = {
+        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+        {"check-config", no_argument, NULL, 'k'}, {"print-config", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+    };
+    struct option flags[sizeof(common) / sizeof(*common) + FLAGS_MAX + 1] = {0};
+    size_t n = sizeof(common) / sizeof(*common);
+    int c, which = 0;
+
+    memcpy(flags, common, sizeof(common));
+    for (size_t i = 0; type->flags && type->flags[i].name && i < FLAGS_MAX; i++)
+        flags[n + i] = (struct option){type->flags[i].name, required_argument, NULL, 'o'};
     ret->mode = MODE_RUN;
-    while ((c = getopt_long(argc, argv, "", flags, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "", flags, &which)) != -1) {
         switch (c) {
+        case 'o':
+            if (!add_own(ret, &type->flags[(size_t)which - n], optarg))
+                return false;
+            break;
         case 'c':
             ret->config = optarg;
             break;
         case 's':
-            ret->sets[n++] = optarg;
+            ret->sets[ret->set_n++] = optarg;
             break;
         case 'k':
             ret->mode = MODE_CHECK;
@@ -408,14 +443,15 @@ static int load_and_go(struct service *s)
 
 int service_main(const struct service_type *type, int argc, char **argv)
 {
-    CLEANUP(free) const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
-    struct options o = {.sets = sets};
+    CLEANUP(options_release)
+    struct options o = {.sets = calloc((size_t)argc + 1, sizeof(*o.sets)),
+                        .own = calloc((size_t)argc + 1, sizeof(*o.own))};
     static struct service s; /* static: a drain that is stuck may outlive this function */
 
     s = (struct service){.type = type, .options = &o, .signal_fd = -1, .event_fd = -1};
-    if (!sets)
+    if (!o.sets || !o.own)
         return 1;
-    if (!options_parse(argc, argv, &o)) {
+    if (!options_parse(type, argc, argv, &o)) {
         usage(stderr, type);
         return 1;
     }

@@ -3,6 +3,7 @@
  * two-step drain.
  *
  *   --config FILE   --set section.key=value   --check-config   --print-config   --version   --help
+ *   and the service's own flags, each another name for --set
  *
  * Signals are blocked before any thread starts and read from one signalfd. The first SIGTERM or
  * SIGINT drains: /readyz turns 503, drain() is called and finishes what is at hand; the second, or
@@ -28,8 +29,15 @@ struct health_check {
     bool required; /* /readyz fails with it */
 };
 
+/* --name VALUE is --set key=VALUE. */
+struct service_flag {
+    const char *name, *key;
+    const char *value, *help; /* for --help */
+};
+
 struct service_type {
-    const char *name, *summary; /* "tocsin-ingest" */
+    const char *name, *summary;       /* "tocsin-ingest" */
+    const struct service_flag *flags; /* ended by name NULL; NULL: none */
 
     /* Load and check this service's own trees (route, receivers, sources ...); nothing is opened.
      * May be NULL. Runs again, on another configuration, at every SIGHUP. *ret_own is handed to

@@ -134,9 +134,15 @@ static void listen_at(const struct settings *s, struct httpd_options *ret,
     *ret_drain_timeout = s->notifier.drain_timeout;
 }
 
+static const struct service_flag flags[] = {
+    {"channels", "notifier.channels", "slack,wecom", "serve these channels alone; default: all"},
+    {NULL, NULL, NULL, NULL},
+};
+
 const struct service_type notifier_service = {
     .name = "tocsin-notifier",
     .summary = "sends notifications to their channels",
+    .flags = flags,
     .configure = configure,
     .start = start,
     .drain = drain,

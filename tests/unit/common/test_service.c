@@ -180,9 +180,15 @@ static const struct http_route toy_routes[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+static const struct service_flag toy_flags[] = {
+    {"history", "learner.history", "N", "remember this much"},
+    {NULL, NULL, NULL, NULL},
+};
+
 static const struct service_type toy_type = {
     .name = "tocsin-toy",
     .summary = "for tests",
+    .flags = toy_flags,
     .configure = toy_configure,
     .start = toy_start,
     .drain = toy_drain,
@@ -362,7 +368,7 @@ static void finish_with(struct process *p, int code, const char *out, const char
 static void flags(void **state)
 {
     static const struct {
-        const char *flags[5];
+        const char *flags[6]; /* ended by NULL */
         int code;
         const char *out, *err;
     } cases[] = {
@@ -382,6 +388,12 @@ static void flags(void **state)
         {{"--check-config", "--set", "lerner.history=1"}, 1, "", "there is no such setting\n"},
         {{"--check-config", "--config", "/nonexistent.yml"}, 1, "", "cannot read /nonexistent.yml"},
         {{"--print-config", "--set", "tenant=acme"}, 0, "tenant: acme  # --set\n", ""},
+        {{"--help"}, 0, "  --history N                remember this much\n", ""},
+        {{"--set", "learner.history=5", "--history", "7", "--print-config"},
+         0,
+         "learner.history: 7  # --set\n",
+         ""},
+        {{"--history"}, 1, "", "requires an argument"},
         {{"--print-config"}, 0, "postgres.url: <secret>  # default\n", ""},
         {{"--set", "learner.history=13"}, 1, "", "\"event\":\"config_invalid\""},
         {{"--set", "learner.batch=1"}, 1, "", "nobody answers at 192.0.2.1"},
