@@ -1,0 +1,35 @@
+/* Shared by the files that write how notifications ended; nobody else includes it. */
+#pragma once
+
+#include "common/incident.h"
+#include "notifier/store.h"
+
+/* A growing set of parallel columns; which are used depends on the statement. */
+struct table {
+    struct slice *tenants, *texts, *texts2;
+    unsigned char *ids;
+    int64_t *numbers, *numbers2;
+    int32_t *ints, *ints2;
+    bool *flags;
+    size_t n, max;
+};
+
+struct ending {
+    struct store *st;
+    struct arena *a;
+    struct job **jobs;
+    bool *still; /* the row can end so, and ours to end */
+    size_t n, member_n;
+    json_t **told; /* by row of `groups`: as changed; NULL: as it was */
+    PGresult *groups;
+    struct table timers, items, timeline;
+};
+
+int table_new(struct arena *a, size_t max, struct table *ret, struct err *e) MUST_CHECK;
+/* Room was made for every job and every member; returns the row's place. */
+size_t table_add(struct table *t, struct slice tenant, const unsigned char *id);
+struct pg_args *table_args(const struct table *t, struct arena *a);
+
+/* Sends every statement of the batch; the caller holds the locks, and begins and ends the pipeline.
+ */
+int ending_write(struct ending *x, struct err *e) MUST_CHECK;
