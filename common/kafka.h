@@ -72,6 +72,7 @@ struct kafka_partition {
 struct kafka_consumer_options {
     const char *group;         /* without prefix */
     const char *const *topics; /* NULL-terminated */
+    size_t poll_bytes;         /* of values: one kafka_poll() ends past it; 0: no bound */
     /* Called inside kafka_poll() when partitions come or go. assigned() must set the offset to
      * start from in each entry (>= 0; -1: the earliest); returning non-zero refuses: the consumer
      * leaves and joins again later. revoked(): `lost` says that others may already own them. */

@@ -12,7 +12,8 @@
 enum {
     REJOIN_MS = 1000,       /* after assigned() refused */
     REQUEST_MS = 10 * 1000, /* for a seek to take effect */
-    LEAVE_MS = 3000,        /* to tell the group good-bye */
+    READ_AHEAD_KB = 4096,
+    LEAVE_MS = 3000, /* to tell the group good-bye */
     MAX_POLL_MS =
         300 *
         1000, /* between polls before the group goes on without us: far above the worst batch */
@@ -21,6 +22,7 @@ enum {
 struct kafka_consumer {
     rd_kafka_t *rk;
     char *prefix;
+    size_t poll_bytes;
     rd_kafka_topic_partition_list_t *topics;
     int (*assigned)(void *ctx, struct kafka_partition *p, size_t n, struct err *e);
     void (*revoked)(void *ctx, const struct kafka_partition *p, size_t n, bool lost);
@@ -131,6 +133,8 @@ static int configure(const struct kafka_settings *s, const char *group, rd_kafka
         {.name = "heartbeat.interval.ms", .number = s->session_timeout / 4},
         {.name = "max.poll.interval.ms", .number = MAX_POLL_MS},
         {.name = "fetch.wait.max.ms", .number = s->fetch_wait},
+        /* Read ahead, per partition: librdkafka's 64 MiB times the partitions is a machine. */
+        {.name = "queued.max.messages.kbytes", .number = READ_AHEAD_KB},
         {0},
     };
     return rc ? rc : kafka_conf_set(conf, properties, e);
@@ -181,6 +185,7 @@ int kafka_consumer_new(const struct kafka_settings *s, const struct kafka_consum
     c->assigned = o->assigned;
     c->revoked = o->revoked;
     c->ctx = o->ctx;
+    c->poll_bytes = o->poll_bytes;
     c->prefix = strdup(s->topic_prefix ? s->topic_prefix : "");
     int rc = c->prefix ? join(c, s, o, e) : err_set(e, -ENOMEM, "kafka: out of memory");
     if (rc) {
@@ -271,17 +276,18 @@ static void free_messages(struct kafka_message *m, size_t n)
 static size_t read_messages(struct kafka_consumer *c, struct kafka_message *out, size_t max,
                             int64_t wait_ms)
 {
-    size_t n = 0;
-    while (n < max) {
+    size_t n = 0, bytes = 0;
+    while (n < max && (c->poll_bytes == 0 || bytes < c->poll_bytes)) {
         unsigned before = c->rebalances;
         rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, n ? 0 : kafka_ms(wait_ms));
         if (c->rebalances != before) {
             free_messages(out, n);
-            n = 0;
+            n = bytes = 0;
         }
         if (!m)
             break;
         if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            bytes += m->len;
             fill(c, m, &out[n++]);
             continue;
         }

@@ -103,6 +103,25 @@ static int insert_missing(struct pg *pg, struct arena *a, const struct offset_gr
     return rc;
 }
 
+int offsets_seen(struct pg *pg, struct arena *a, const struct offset_group *g,
+                 struct offset_row *rows, size_t n, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    struct pg_args *p = keys_of(a, g, TABLE(rows, n));
+    if (!p)
+        return no_memory(e);
+    for (size_t i = 0; i < n; i++)
+        rows[i].seen = -1;
+    int rc =
+        pg_query(pg,
+                 "SELECT k.i, o.next_offset FROM offsets o JOIN unnest($3::text[], $4::int4[]) "
+                 "WITH ORDINALITY k(topic, partition, i) USING (topic, partition) WHERE " OURS,
+                 p, &r, e);
+    for (int i = 0; rc == 0 && i < PQntuples(r); i++)
+        rows[pg_get_int(r, i, 0) - 1].seen = pg_get_int(r, i, 1);
+    return rc;
+}
+
 /* Locked positions: index in the given rows, from 1; next_offset; starts. */
 #define LOCK_ROWS                                                                                  \
     "SELECT k.i, o.next_offset, o.starts FROM offsets o JOIN unnest($3::text[], $4::int4[]) "      \
@@ -126,7 +145,8 @@ static int read_rows(struct pg *pg, struct arena *a, const struct offset_group *
         o->next = pg_get_int(r, i, 1);
         o->starts = (int32_t)pg_get_int(r, i, 2);
         o->lost_from = -1;
-        if ((o->low >= 0 && o->next < o->low) || (o->high >= 0 && o->next > o->high)) {
+        const bool moved = o->next > o->seen;
+        if ((o->low >= 0 && o->next < o->low) || (o->high >= 0 && o->next > o->high && !moved)) {
             o->lost_from = o->next;
             o->next = o->low >= 0 ? o->low : 0;
         }
@@ -165,18 +185,32 @@ int offsets_load(struct pg *pg, struct arena *a, const struct offset_group *g,
     return rc;
 }
 
+static int add_starts(struct pg *pg, struct arena *a, const struct offset_group *g, struct table t,
+                      int by, struct err *e)
+{
+    if (t.n == 0)
+        return 0;
+    struct pg_args *p = keys_of(a, g, t);
+    if (!p)
+        return no_memory(e);
+    pg_int(p, by);
+    return pg_query(pg,
+                    "WITH " LOCKED " UPDATE offsets o SET starts = greatest(starts + $5::int8, 0) "
+                    "FROM locked l "
+                    "WHERE " OURS " AND o.topic = l.topic AND o.partition = l.partition",
+                    p, NULL, e);
+}
+
 int offsets_starts(struct pg *pg, struct arena *a, const struct offset_group *g,
                    const struct offset_row *rows, size_t n, struct err *e)
 {
-    if (n == 0)
-        return 0;
-    struct pg_args *p = keys_of(a, g, TABLE(rows, n));
-    if (!p)
-        return no_memory(e);
-    return pg_query(pg,
-                    "WITH " LOCKED " UPDATE offsets o SET starts = starts + 1 FROM locked l "
-                    "WHERE " OURS " AND o.topic = l.topic AND o.partition = l.partition",
-                    p, NULL, e);
+    return add_starts(pg, a, g, TABLE(rows, n), 1, e);
+}
+
+int offsets_withdraw(struct pg *pg, struct arena *a, const struct offset_group *g,
+                     const struct offset_row *rows, size_t n, struct err *e)
+{
+    return add_starts(pg, a, g, TABLE(rows, n), -1, e);
 }
 
 static int compare(struct pg *pg, struct arena *a, const struct offset_group *g,

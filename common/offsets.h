@@ -22,7 +22,8 @@ struct offset_group {
 struct offset_row {
     const char *topic;
     int32_t partition;
-    int64_t low, high; /* in: the watermarks now; -1 when unknown */
+    int64_t seen;      /* in: offsets_seen(), before the watermarks were asked */
+    int64_t low, high; /* in: the watermarks, asked after it; -1 when unknown */
 
     int64_t next;      /* out: read from here, and what the row says */
     int64_t lost_from; /* out: the row said this, outside the watermarks: a loud event; else -1 */
@@ -30,6 +31,13 @@ struct offset_row {
     bool new_cluster;  /* out: created, and the group knows this partition from another cluster */
     int32_t starts;    /* out: assignments since the last advance, before this one */
 };
+
+/*
+ * What the rows say now, without a lock; -1: no row. A row that moves on while the watermarks are
+ * asked may stand behind them, and is not lost for it: others still commit.
+ */
+int offsets_seen(struct pg *pg, struct arena *a, const struct offset_group *g,
+                 struct offset_row *rows, size_t n, struct err *e) MUST_CHECK;
 
 /*
  * At an assignment: insert what is missing, correct what lies outside the watermarks to `low`
@@ -45,6 +53,10 @@ int offsets_load(struct pg *pg, struct arena *a, const struct offset_group *g,
  */
 int offsets_starts(struct pg *pg, struct arena *a, const struct offset_group *g,
                    const struct offset_row *rows, size_t n, struct err *e) MUST_CHECK;
+
+/* They ended otherwise than in a death: starts - 1. */
+int offsets_withdraw(struct pg *pg, struct arena *a, const struct offset_group *g,
+                     const struct offset_row *rows, size_t n, struct err *e) MUST_CHECK;
 
 struct offset_move {
     const char *topic;

@@ -67,8 +67,11 @@ static int load(struct intake *in, struct kafka_partition *p, size_t n, struct e
     const struct offset_group g = group_of(in);
     int rc = rows ? pg_connect(in->pg, e) : err_set(e, -ENOMEM, "out of memory");
 
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; rows && i < n; i++)
         rows[i] = (struct offset_row){.topic = p[i].topic, .partition = p[i].partition};
+    if (rc == 0)
+        rc = offsets_seen(in->pg, in->rows, &g, rows, n, e);
+    for (size_t i = 0; i < n && rc == 0; i++) {
         rc = kafka_query_watermarks(in->kafka, p[i].topic, p[i].partition, BROKER_TIMEOUT_MS,
                                     &rows[i].low, &rows[i].high, e);
     }

@@ -474,5 +474,8 @@ static int run_range(struct committer *c, struct batch *b, size_t from, size_t t
 
 int committer_run(struct committer *c, struct batch *b, struct err *e)
 {
-    return b->n == 0 ? 0 : run_range(c, b, 0, b->n, e);
+    const int rc = b->n == 0 ? 0 : run_range(c, b, 0, b->n, e);
+
+    arena_reset(c->a); /* a burst's memory is not kept until the next batch */
+    return rc;
 }

@@ -1,6 +1,7 @@
 #include "processor/consume.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@
 #define DECODED_MEMORY ((size_t)512 << 20)
 #define POSITIONS 1024
 #define POLL_MESSAGES 64
+#define POLL_BYTES ((size_t)1 << 20) /* so that large bodies do not overfill a batch */
+#define TRIM_BYTES ((size_t)4 << 20)
 #define CURRENT_LAG_MS (10 * MS_SECOND)
 #define CURRENT_WORD_MS (5 * MS_SECOND)
 #define BROKER_TIMEOUT_MS 5000
@@ -37,6 +40,7 @@ struct consume {
     struct queue *queue;
 
     int64_t said_current_at;
+    size_t untrimmed; /* bytes read since freed memory was last given back */
     struct counter *resets, *jumps;
     struct gauge *lag;
 };
@@ -118,8 +122,11 @@ static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, 
         return err_set(e, -ENOMEM, "out of memory");
     int rc = pg_connect(c->pg, e);
 
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; i < n; i++)
         rows[i] = (struct offset_row){.topic = p[i].topic, .partition = p[i].partition};
+    if (rc == 0)
+        rc = offsets_seen(c->pg, a, &g, rows, n, e);
+    for (size_t i = 0; i < n && rc == 0; i++) {
         rc = kafka_query_watermarks(c->kafka, p[i].topic, p[i].partition, BROKER_TIMEOUT_MS,
                                     &rows[i].low, &rows[i].high, e);
     }
@@ -143,6 +150,30 @@ static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *
     return rc;
 }
 
+/*
+ * Batches that were announced and end without a commit, while the process lives: nobody died of
+ * them. Else a few rebalances in a row would make a healthy record look deadly.
+ */
+static void withdraw(struct consume *c)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)4 << 20);
+    const struct offset_group g = group_of(c);
+    struct partition *v;
+    struct err e = {0};
+    size_t announced = 0;
+
+    const size_t n = a ? partitions_all(c->partitions, a, &v) : 0;
+    struct offset_row *rows = n ? arena_array(a, n, struct offset_row) : NULL;
+    for (size_t i = 0; rows && i < n; i++)
+        if (v[i].announced)
+            rows[announced++] =
+                (struct offset_row){.topic = v[i].topic, .partition = v[i].partition};
+    if (announced == 0)
+        return;
+    if (pg_connect(c->pg, &e) < 0 || offsets_withdraw(c->pg, a, &g, rows, announced, &e) < 0)
+        log_warn(EV("starts_not_withdrawn"), KV("reason", e.msg));
+}
+
 /* What is read but not committed belongs to the next owner. The batch at hand may end: its
  * compare-and-set decides. */
 static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool lost)
@@ -151,6 +182,7 @@ static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool l
 
     if (!lost)
         (void)queue_room(c->queue, 0, 5 * MS_SECOND);
+    withdraw(c);
     partitions_revoke(c->partitions, p, n);
     log_info(EV("revoked"), KV("partitions", (int64_t)n), KV("lost", lost));
 }
@@ -172,6 +204,7 @@ static int read_offsets_again(struct consume *c, struct err *e)
         memcpy(p[i].topic, v[i].topic, sizeof(p[i].topic));
         p[i].partition = v[i].partition;
     }
+    withdraw(c);
     if ((rc = load_offsets(c, p, n, e)) < 0)
         return rc;
     for (size_t i = 0; i < n && rc == 0; i++)
@@ -196,6 +229,7 @@ static int announce(struct consume *c, struct partition *p, bool *ret_bury, stru
     if (rc < 0)
         return rc;
     p->started = true;
+    partitions_announced(c->partitions, p->topic, p->partition);
     if (p->deaths >= limit) {
         p->probation = c->o.settings->processor.batch_records;
         *ret_bury = p->deaths > limit;
@@ -249,8 +283,9 @@ static bool take(struct consume *c, struct batch *b, struct kafka_message *m)
             return true;
         }
     }
-    if (!batch_position(b, &p)) {
+    if (!batch_position(b, &p)) { /* in the next batch: it has to be read again */
         kafka_message_free(m);
+        atomic_store(&c->reset, true);
         return true;
     }
     p.position = m->offset + 1;
@@ -302,6 +337,16 @@ static void say_current(struct consume *c)
     if (pg_connect(c->pg, &e) < 0 || offsets_current(c->pg, a, &g, words, n, now, &e) < 0)
         log_debug(EV("current_unsaid"),
                   KV("reason", e.msg)); /* void in 30 s, which is what it means */
+}
+
+/* A batch is made in one thread and freed in the other, in the middle of what librdkafka keeps:
+ * malloc would hold on to the largest burst for ever. */
+static void give_memory_back(struct consume *c)
+{
+    if (c->untrimmed < TRIM_BYTES || !queue_room(c->queue, 0, 0))
+        return;
+    c->untrimmed = 0;
+    (void)malloc_trim(0);
 }
 
 /* How long to wait for the next message; 0: close the batch. When its time is up but nobody waits
@@ -360,6 +405,7 @@ static struct batch *read_batch(struct consume *c)
             b->epoch != partitions_epoch(c->partitions))
             break;
     }
+    c->untrimmed += bytes;
     return TAKE(b);
 }
 
@@ -411,10 +457,12 @@ static void *read_records(void *ctx)
             }
         }
         struct batch *b = read_batch(c);
-        if (b && b->n > 0)
+        if (b && b->n > 0) {
             queue_put(c->queue, b);
-        else
+        } else {
             batch_free(b);
+            give_memory_back(c);
+        }
         say_current(c);
     }
     queue_close(c->queue);
@@ -452,6 +500,7 @@ static int open_all(struct consume *c, struct err *e)
         return rc;
     const struct kafka_consumer_options k = {.group = PROCESSOR_GROUP,
                                              .topics = topics,
+                                             .poll_bytes = POLL_BYTES,
                                              .assigned = assigned,
                                              .revoked = revoked,
                                              .ctx = c};

@@ -108,17 +108,29 @@ bool partitions_get(struct partitions *p, const char *topic, int32_t partition,
     return e != NULL;
 }
 
-/* The committing thread owns `committed` and `newest_at`; everybody else's copy of them is old. */
+/* The committing thread owns `committed` and `newest_at`, and takes `announced` back; everybody
+ * else's copy of them is old. */
 void partitions_put(struct partitions *p, const struct partition *v)
 {
     (void)pthread_mutex_lock(&p->lock);
     struct partition *e = find(p, v->topic, v->partition);
     if (e) {
         const int64_t committed = e->committed, newest_at = e->newest_at;
+        const bool announced = e->announced;
         *e = *v;
+        e->announced = announced;
         e->committed = committed;
         e->newest_at = newest_at;
     }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+void partitions_announced(struct partitions *p, const char *topic, int32_t partition)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct partition *e = find(p, topic, partition);
+    if (e)
+        e->announced = true;
     (void)pthread_mutex_unlock(&p->lock);
 }
 
@@ -129,6 +141,7 @@ void partitions_committed(struct partitions *p, const char *topic, int32_t parti
     struct partition *e = find(p, topic, partition);
     if (e) {
         e->committed = next;
+        e->announced = false;
         if (newest_at > e->newest_at)
             e->newest_at = newest_at;
     }

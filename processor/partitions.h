@@ -20,6 +20,7 @@ struct partition {
     int64_t current_since; /* 0: behind */
     uint32_t deaths;       /* starts without a commit before this one */
     bool started;          /* its first batch was announced in the offsets row */
+    bool announced;        /* ... and none was committed since */
     uint32_t probation;    /* records still to go one by one */
 };
 
@@ -40,6 +41,8 @@ bool partitions_get(struct partitions *p, const char *topic, int32_t partition,
 void partitions_put(
     struct partitions *p,
     const struct partition *v); /* replaces the entry of the same name, if it is still there */
+/* Its first batch begins; until partitions_committed() it may be the end of the process. */
+void partitions_announced(struct partitions *p, const char *topic, int32_t partition);
 void partitions_committed(struct partitions *p, const char *topic, int32_t partition, int64_t next,
                           int64_t newest_at);
 /* All of them, in the arena; the count. */

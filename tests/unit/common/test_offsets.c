@@ -87,8 +87,8 @@ static void the_row_decides_where_to_read(void **state)
 static void outside_the_watermarks_is_told_and_read_again(void **state)
 {
     struct offset_row rows[] = {{.topic = "a", .partition = 0, .low = 60, .high = 90},
-                                {.topic = "a", .partition = 1, .low = 0, .high = 10},
-                                {.topic = "a", .partition = 2, .low = 0, .high = 55}};
+                                {.topic = "a", .partition = 1, .low = 0, .high = 10, .seen = 55},
+                                {.topic = "a", .partition = 2, .low = 0, .high = 55, .seen = 55}};
 
     (void)state;
     schema_do(&db, "INSERT INTO offsets SELECT 'processor', 'cluster-1', 'a', i, 55 "
@@ -101,6 +101,34 @@ static void outside_the_watermarks_is_told_and_read_again(void **state)
     assert_int_equal(rows[2].next, 55);
     assert_int_equal(rows[2].lost_from, -1);
     assert_string_equal(stored(), "a:0:60:0:-:0 a:1:0:0:-:0 a:2:55:0:-:0");
+}
+
+/* A zombie asks the broker, then the owner commits what came since, then the zombie reads the row.
+ */
+static void what_moved_meanwhile_is_not_lost(void **state)
+{
+    struct offset_row row = {.topic = "a", .partition = 0};
+
+    (void)state;
+    schema_do(&db, "INSERT INTO offsets VALUES ('processor', 'cluster-1', 'a', 0, 90)");
+    SQL_OK(&db, offsets_seen(db.pg, db.arena, &group, &row, 1, &db.e));
+    assert_int_equal(row.seen, 90);
+    row.low = 0;
+    row.high = 90;
+    assert_int_equal(advance(&(struct offset_move){"a", 0, 90, 95}, 1), 0);
+    SQL_OK(&db, offsets_load(db.pg, db.arena, &group, &row, 1, &db.e));
+    assert_int_equal(row.lost_from, -1);
+    assert_int_equal(row.next, 95);
+    assert_string_equal(stored(), "a:0:95:0:-:0");
+}
+
+static void a_partition_without_a_row_was_not_seen(void **state)
+{
+    struct offset_row row = {.topic = "a", .partition = 0};
+
+    (void)state;
+    SQL_OK(&db, offsets_seen(db.pg, db.arena, &group, &row, 1, &db.e));
+    assert_int_equal(row.seen, -1);
 }
 
 static void another_cluster_is_told(void **state)
@@ -146,6 +174,22 @@ static void a_start_is_counted_until_a_batch_commits(void **state)
     assert_int_equal(row.starts, 0);
 }
 
+/* A batch that ended with an assignment, not with a process, is no death. */
+static void a_start_that_was_withdrawn_is_no_death(void **state)
+{
+    struct offset_row row = {.topic = "a", .partition = 0, .low = 0, .high = 9};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        SQL_OK(&db, offsets_load(db.pg, db.arena, &group, &row, 1, &db.e));
+        assert_int_equal(row.starts, 0);
+        SQL_OK(&db, offsets_starts(db.pg, db.arena, &group, &row, 1, &db.e));
+        SQL_OK(&db, offsets_withdraw(db.pg, db.arena, &group, &row, 1, &db.e));
+    }
+    SQL_OK(&db, offsets_withdraw(db.pg, db.arena, &group, &row, 1, &db.e));
+    assert_string_equal(stored(), "a:0:0:0:-:0");
+}
+
 /* A worker that lost the partition must not say that it is current. */
 static void only_the_owner_says_it_is_current(void **state)
 {
@@ -175,9 +219,12 @@ int main(void)
         T(first_sight_starts_at_the_low_mark),
         T(the_row_decides_where_to_read),
         T(outside_the_watermarks_is_told_and_read_again),
+        T(what_moved_meanwhile_is_not_lost),
+        T(a_partition_without_a_row_was_not_seen),
         T(another_cluster_is_told),
         T(moves_together_or_not_at_all),
         T(a_start_is_counted_until_a_batch_commits),
+        T(a_start_that_was_withdrawn_is_no_death),
         T(only_the_owner_says_it_is_current),
         T(nothing_to_do_is_fine),
     };
