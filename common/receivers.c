@@ -162,7 +162,9 @@ static int add_integrations(struct conf *c, const struct yaml *node, size_t inde
 
     if (r < 0)
         return r;
-    if (n && !(v = conf_alloc(c, n, sizeof(*v))))
+    if (n == 0)
+        return 0; /* as it was cleared: nothing is sent */
+    if (!(v = conf_alloc(c, n, sizeof(*v))))
         return out_of_memory(e);
     for (size_t i = 0; i < yaml_count(node); i++) {
         const char *channel = channel_of_key(yaml_key(node, i));

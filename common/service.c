@@ -125,16 +125,17 @@ static bool options_parse(const struct service_type *type, int argc, char **argv
     };
     struct option flags[sizeof(common) / sizeof(*common) + FLAGS_MAX + 1] = {0};
     size_t n = sizeof(common) / sizeof(*common);
+    const struct service_flag *own = type->flags;
     int c, which = 0;
 
     memcpy(flags, common, sizeof(common));
-    for (size_t i = 0; type->flags && type->flags[i].name && i < FLAGS_MAX; i++)
-        flags[n + i] = (struct option){type->flags[i].name, required_argument, NULL, 'o'};
+    for (size_t i = 0; own && own[i].name && i < FLAGS_MAX; i++)
+        flags[n + i] = (struct option){own[i].name, required_argument, NULL, 'o'};
     ret->mode = MODE_RUN;
     while ((c = getopt_long(argc, argv, "", flags, &which)) != -1) {
         switch (c) {
         case 'o':
-            if (!add_own(ret, &type->flags[(size_t)which - n], optarg))
+            if (!own || !add_own(ret, &own[(size_t)which - n], optarg))
                 return false;
             break;
         case 'c':
