@@ -319,7 +319,8 @@ static void say_current(struct consume *c)
     a = arena_new((size_t)4 << 20);
     const size_t n = a ? partitions_all(c->partitions, a, &v) : 0;
     struct offset_current *words = n ? arena_array(a, n, struct offset_current) : NULL;
-    if (!words)
+    struct kafka_partition *hints = n ? arena_array(a, n, struct kafka_partition) : NULL;
+    if (!words || !hints)
         return;
     for (size_t i = 0; i < n; i++) {
         int64_t low, high;
@@ -330,10 +331,13 @@ static void say_current(struct consume *c)
         partitions_put(c->partitions, &v[i]);
         words[i] =
             (struct offset_current){v[i].topic, v[i].partition, v[i].committed, v[i].current_since};
+        hints[i] = (struct kafka_partition){.partition = v[i].partition, .offset = v[i].committed};
+        memcpy(hints[i].topic, v[i].topic, sizeof(hints[i].topic));
         if (high > v[i].committed)
             lag += high - v[i].committed;
     }
     gauge_set(c->lag, lag);
+    kafka_commit_hint(c->kafka, hints, n);
     if (pg_connect(c->pg, &e) < 0 || offsets_current(c->pg, a, &g, words, n, now, &e) < 0)
         log_debug(EV("current_unsaid"),
                   KV("reason", e.msg)); /* void in 30 s, which is what it means */
