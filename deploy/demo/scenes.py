@@ -151,7 +151,10 @@ def sentry(play):
     for _ in range(3):
         event = senders.sentry_event_alert(uuid.uuid4().hex, issue_id, rule="every event", **what)
         _sentry(stage, "event_alert", event)
-    stage.expect("the recurrences count, and make no message of their own", play.must(name, has(count=3)))
+    stage.expect(
+        f"{name}: seen three times, one update: REPEAT; the rest waits for the digest",
+        play.must(name, both(has(level="REPEAT", count=3), is_told(2))),
+    )
 
 
 def _sentry(stage, resource, body):
@@ -244,7 +247,7 @@ def repairs(play):
     before = incident["proposed_repair"]
     print(f"  proposed before: {_proposal(before)}")
     # Whatever is proposed now fails, and the other step works.
-    loser, winner = "restart_pod", "add_workers"
+    loser, winner = "restart_pod", "scale_up"
     if before and before["action"] == winner:
         loser, winner = winner, loser
     for outcome in [(loser, "failure")] * 3 + [(winner, "success")] * 4:

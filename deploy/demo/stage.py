@@ -114,6 +114,18 @@ class Stage:
     def incident(self, incident_id):
         return self.console.get(f"/api/v1/incidents/{incident_id}")
 
+    def ledger(self, since):
+        """(channel, kind, state, how many) of every notification made since then. From Postgres: a digest is of no one incident."""
+        query = (
+            "SELECT channel, kind, state, count(*) FROM notifications "
+            f"WHERE created_at >= {int(since * 1000)} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
+        psql = [ROOT / "deploy" / "dev", "psql", "-X", "-A", "-t", "-F", "\t", "-c", query]
+        done = subprocess.run(psql, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise Unmet(f"the ledger cannot be read: {done.stderr.strip()}")
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
 
 def told(incident):
     """{(receiver, channel): [kind of each message about this incident alone, in order]}; held back on purpose: not told."""
