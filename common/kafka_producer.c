@@ -231,8 +231,10 @@ int kafka_producer_new(const struct kafka_settings *s, kafka_report_fn *report, 
 int kafka_expect(struct kafka_producer *p, const char *topic, struct err *e)
 {
     struct expected *x = calloc(1, sizeof *x);
-    int rc =
-        x ? kafka_name(p->prefix, topic, x->name, e) : err_set(e, -ENOMEM, "kafka: out of memory");
+
+    if (!x)
+        return err_set(e, -ENOMEM, "kafka: out of memory");
+    const int rc = kafka_name(p->prefix, topic, x->name, e);
     if (rc) {
         free(x);
         return rc;
