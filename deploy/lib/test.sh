@@ -30,9 +30,10 @@ check_scripts() {
   shellcheck -x -P SCRIPTDIR deploy/dev deploy/migrate deploy/kafka/pin .ci/run
 }
 
+# Ends at the first file with a finding, so that the finding is the end of the log.
 check_tidy() {
   jq -r '.[].file' build/clang/compile_commands.json | sort -u |
-    xargs -r -n 1 -P "$(nproc)" clang-tidy -p build/clang --quiet
+    xargs -r -n 1 -P "$(nproc)" sh -c 'echo "$1"; clang-tidy -p build/clang --quiet "$1" 2>/dev/null || exit 255' sh
 }
 
 build_preset() {
