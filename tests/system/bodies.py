@@ -1,0 +1,60 @@
+"""Bodies as the sources send them, short to write in a test. The wire shapes are the demo's (deploy/demo/senders.py)."""
+
+import json
+import time
+import uuid
+
+import senders
+
+SENTRY_SECRET = "system-sentry-secret"
+
+
+def one_alert(name, to="hook", alertname="DiskFull", ends=None, starts=None, **labels):
+    """An alert of a test: `name` is its service, the label `to` decides the receiver (tocsin.yml)."""
+    labels = {"severity": "critical", "service": name, "to": to, **labels}
+    note = {"summary": f"no room left for {name}"}
+    return senders.alert(alertname, starts or time.time() - 5, ends, note, **labels)
+
+
+def webhook(*alerts):
+    return senders.alertmanager(list(alerts), {"service": alerts[0]["labels"]["service"]})
+
+
+def resolved(body):
+    """The same webhook when all of it is over."""
+    alerts = [{**a, "status": "resolved", "endsAt": senders.rfc3339(time.time())} for a in body["alerts"]]
+    return {**body, "status": "resolved", "alerts": alerts}
+
+
+def grafana(body, title):
+    """Grafana's envelope around Alertmanager's."""
+    firing = body["status"] == "firing"
+    extra = {"silenceURL": "", "dashboardURL": "http://grafana/d/1", "panelURL": "", "values": {"A": 1}, "valueString": "[ var='A' value=1 ]"}
+    return {
+        **body,
+        "version": "1",
+        "orgId": 1,
+        "title": title,
+        "state": "alerting" if firing else "ok",
+        "message": title,
+        "alerts": [{**a, **extra} for a in body["alerts"]],
+    }
+
+
+def post_sentry(stack, resource, body, secret=SENTRY_SECRET):
+    raw = json.dumps(body).encode()
+    return stack.post("/webhook/sentry", raw, senders.sentry_headers(resource, raw, secret))
+
+
+class SentryIssue:
+    """One issue of a project that bears the test's name."""
+
+    def __init__(self, name):
+        self.id = str(uuid.uuid4().int % 10**10)
+        self.what = {"title": f"ValueError: {name} went wrong", "culprit": "api in rank", "project": name}
+
+    def issue(self, action, **fields):
+        return senders.sentry_issue(action, self.id, **self.what, **fields)
+
+    def event(self, event_id=None):
+        return senders.sentry_event_alert(event_id or uuid.uuid4().hex, self.id, rule="every event", **self.what)

@@ -1,0 +1,167 @@
+"""Every channel delivers, and every answer of a channel ends as it should in the ledger."""
+
+import re
+
+import bodies
+import pytest
+from stack import states, wait
+
+CHANNELS = ("webhook", "wecom", "slack", "email")
+# Where the receiver `to-CHANNEL` of tocsin.yml sends.
+KEYS = {"webhook": "/hook/plain", "wecom": "plain", "slack": "plain", "email": "plain@example.org"}
+
+
+def fire(stack, name, to, **labels):
+    stack.send("/webhook/alertmanager", bodies.webhook(bodies.one_alert(name, to=to, **labels)))
+
+
+def ended(stack, name, state):
+    """The only notification of `name`, once it has ended in that state."""
+
+    def probe():
+        rows = stack.incident(name)["notifications"]
+        assert [r["state"] for r in rows] == [state], rows
+        return rows[0]
+
+    return wait(f"the notification of {name} to be {state}", probe)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_delivers(stack, name, channel):
+    fire(stack, name, f"to-{channel}")
+    row = ended(stack, name, "delivered")
+    assert row["channel"] == channel and row["receiver"] == f"to-{channel}" and not row["possible_duplicate"]
+    assert [d["outcome"] for d in row["deliveries"]] == ["delivered"] and row["deliveries"][0]["answer"]
+    (message,) = stack.messages(name)
+    assert message["channel"] == channel and f"no room left for {name}" in message["text"]
+
+
+@pytest.mark.parametrize("channel, words", [("wecom", ("来源", "服务", "时间")), ("slack", ("Source", "Service", "Time"))])
+def test_speaks_the_language_of_its_readers(stack, name, channel, words):
+    fire(stack, name, f"to-{channel}", environment="production")
+    ended(stack, name, "delivered")
+    (message,) = stack.messages(name)
+    for word in (*words, "production"):
+        assert word in message["text"]
+
+
+def test_email_is_for_its_recipient(stack, name):
+    fire(stack, name, "to-email")
+    ended(stack, name, "delivered")
+    (message,) = stack.messages(name)
+    assert message["endpoint"] == "plain@example.org"
+    assert re.search(r"^Subject: .*\S", message["text"], re.M)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("answers", [["500"], ["429:1"], ["reset", "close"]])
+def test_tries_again(stack, name, channel, answers):
+    if channel == "email":
+        answers = {"500": ["451"], "429:1": ["421"], "reset": ["close"]}[answers[0]]
+    stack.faults.push(channel, KEYS[channel], answers)
+    fire(stack, name, f"to-{channel}")
+    row = ended(stack, name, "delivered")
+    assert [d["outcome"] for d in row["deliveries"]] == ["retry"] * len(answers) + ["delivered"]
+    assert [d["attempt"] for d in row["deliveries"]] == list(range(1, len(answers) + 2))
+    assert len(stack.messages(name)) == 1
+
+
+@pytest.mark.parametrize(
+    "channel, answer, words",
+    [
+        ("webhook", "400", "400"),
+        ("slack", "404", "404"),
+        ("wecom", "200body:93000", "93000"),
+        ("wecom", "200body:40058", "40058"),
+        ("email", "550", "550"),
+    ],
+)
+def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, words):
+    stack.faults.push(channel, KEYS[channel], [answer])
+    fire(stack, name, f"to-{channel}")
+    row = ended(stack, name, "failed")
+    (delivery,) = row["deliveries"]
+    assert delivery["outcome"] == "rejected" and words in f"{delivery['http_status']} {delivery['answer']}"
+    assert row["reason"] and not stack.messages(name)
+
+
+@pytest.mark.parametrize("channel, answer", [("wecom", "200body:-1"), ("slack", "200body:maybe")])
+def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):
+    stack.faults.push(channel, "plain", [answer])
+    fire(stack, name, f"to-{channel}")
+    row = ended(stack, name, "delivered")
+    assert [(d["outcome"], d["http_status"]) for d in row["deliveries"]] == [("retry", 200), ("delivered", 200)]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_no_answer_is_said_to_be_a_possible_duplicate(stack, name, channel):
+    stack.faults.push(channel, KEYS[channel], ["lost"])
+    fire(stack, name, f"to-{channel}")
+    row = ended(stack, name, "delivered")
+    assert row["possible_duplicate"] and len(row["deliveries"]) == 2
+    read = stack.messages(name)
+    assert len(read) == 2
+    if channel == "email":
+        first, second = (re.search(r"^Message-ID: *(\S+)", m["raw"], re.M | re.I)[1] for m in read)
+        assert first == second
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_channel_that_hangs_is_left(stack, name, channel):
+    stack.faults.push(channel, KEYS[channel], ["hang"])
+    fire(stack, name, f"to-{channel}")
+    row = ended(stack, name, "delivered")
+    assert [d["outcome"] for d in row["deliveries"]] == ["retry", "delivered"]
+
+
+def test_a_channel_that_hangs_holds_up_no_other(stack, name):
+    stack.faults.push("slack", "plain", ["hang*"])
+    fire(stack, name + "a", "to-slack")
+    wait("the hanging request", lambda: [r for r in stack.journal.since(0) if r["answer"] == "hang" and name + "a" in r["raw"]])
+    fire(stack, name + "b", "to-webhook")
+    ended(stack, name + "b", "delivered")
+    assert states(stack.incident(name + "a")) != {"opened": "delivered"}
+    stack.faults.clear()
+    ended(stack, name + "a", "delivered")
+
+
+def test_webhook_says_the_whole_story(stack, name):
+    """Firing and end of a group, in the payload that Alertmanager's receivers know."""
+    alerts = [bodies.one_alert(name, to="to-webhook", instance=i) for i in "ab"]
+    body = bodies.webhook(*alerts)
+    stack.send("/webhook/alertmanager", body)
+    ended(stack, name, "delivered")
+    stack.send("/webhook/alertmanager", bodies.resolved(body))
+    wait("both messages", lambda: len(stack.messages(name)) == 2)
+    firing, over = (bodies.json.loads(m["raw"]) for m in stack.messages(name))
+    assert (firing["status"], over["status"]) == ("firing", "resolved")
+    assert firing["receiver"] == "to-webhook" and firing["groupKey"] == over["groupKey"]
+    sent = {a["fingerprint"]: a["labels"] for a in alerts}
+    assert {a["fingerprint"]: a["labels"] for a in firing["alerts"]} == sent
+    assert {a["fingerprint"]: a["labels"] for a in over["alerts"]} == sent
+
+
+def test_a_robot_is_never_asked_for_more_than_it_takes(stack, name):
+    """More messages than the robot's rate allows: they merge into digests, and every incident is named."""
+    services = [f"{name}n{n:02}" for n in range(30)]
+    for service in services:
+        fire(stack, service, "to-storm-robot")
+
+    def probe():
+        rows = [r for s in services for r in stack.incident(s)["notifications"] if r["kind"] == "opened"]
+        assert len(rows) == len(services)
+        assert {r["state"] for r in rows} <= {"delivered", "merged"}, sorted(r["state"] for r in rows)
+        assert any(r["state"] == "merged" for r in rows)
+        return True
+
+    wait("every notification to end", probe, 180)
+
+    def all_read():
+        text = "\n".join(m["text"] for m in stack.messages(name, "wecom"))
+        missing = [s for s in services if s not in text]
+        assert not missing, missing
+        return True
+
+    wait("every incident to be read", all_read)
+    asked = [r for r in stack.journal.since(0) if "key=storm-robot" in r["endpoint"]]
+    assert len(asked) < len(services) and all(r["accepted"] for r in asked), [r["answer"] for r in asked]

@@ -1,0 +1,53 @@
+"""A configuration with a mistake is refused before anything starts."""
+
+import re
+import subprocess
+
+import pytest
+from stack import OURS, ROOT
+
+GOOD = ROOT / "tests" / "system" / "tocsin.yml"
+
+
+def check(service, file):
+    program = ROOT / "build" / "dev" / f"tocsin-{service}"
+    return subprocess.run([program, "--config", file, "--check-config"], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_unknown_key_is_named_with_its_place(stack, tmp_path, service):
+    bad = tmp_path / "bad.yml"
+    text = GOOD.read_text()
+    bad.write_text(text + "frequenzy:\n  repeat: 3\n")
+    line = text.count("\n") + 1
+    done = check(service, bad)
+    assert done.returncode == 1
+    assert re.search(rf"bad\.yml:{line}:1\b.*frequenzy", done.stderr), done.stderr
+
+
+def test_unknown_key_inside_a_section(stack, tmp_path):
+    bad = tmp_path / "bad.yml"
+    bad.write_text("kafka:\n  brokers: 127.0.0.1:9092\n  brokerz: none\n")
+    done = check("processor", bad)
+    assert done.returncode == 1 and re.search(r"bad\.yml:3:3\b.*brokerz", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_good_file(stack, service):
+    done = check(service, GOOD)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", ["tocsin.yml", "demo.yml"])
+def test_shipped_files(stack, file):
+    for service in OURS:
+        done = check(service, ROOT / "deploy" / "examples" / file)
+        assert done.returncode == 0, done.stderr
+
+
+def test_print_config_hides_secrets(stack):
+    program = ROOT / "build" / "dev" / "tocsin-ingest"
+    done = subprocess.run([program, "--config", GOOD, "--print-config"], capture_output=True, text=True)
+    assert done.returncode == 0 and "tocsin.yml:" in done.stdout and "default" in done.stdout
+    for secret in ("system-sentry-secret", "system-bearer-token", "system-path-token", "system-repairs-token"):
+        assert secret not in done.stdout + done.stderr

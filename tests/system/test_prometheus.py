@@ -1,0 +1,125 @@
+"""Debian's own Prometheus and Alertmanager as senders."""
+
+import http.server
+import subprocess
+import threading
+
+import pytest
+from stack import PORT_BASE, Client, kinds, wait
+
+EXPORTER, PROMETHEUS, ALERTMANAGER = PORT_BASE + 12, PORT_BASE + 13, PORT_BASE + 14
+
+PROMETHEUS_YML = """
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [rules.yml]
+scrape_configs:
+  - job_name: exporter
+    static_configs: [{{targets: ["127.0.0.1:{exporter}"]}}]
+alerting:
+  alertmanagers:
+    - static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
+"""
+RULES_YML = """
+groups:
+  - name: always
+    rules:
+      - alert: AlwaysFiring
+        expr: trouble == 1
+        labels: {{severity: critical, service: {service}, job: {service}, to: hook}}
+        annotations: {{summary: "trouble at {service}"}}
+"""
+ALERTMANAGER_YML = """
+route: {{receiver: tocsin, group_by: [alertname], group_wait: 1s, group_interval: 1s, repeat_interval: 1s}}
+receivers:
+  - name: tocsin
+    webhook_configs: [{{url: "{ingest}/webhook/alertmanager"}}]
+"""
+
+
+class Exporter(http.server.BaseHTTPRequestHandler):
+    """One gauge, which the test turns off."""
+
+    trouble = 1
+
+    def do_GET(self):
+        body = f"trouble {Exporter.trouble}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def exporter():
+    Exporter.trouble = 1
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", EXPORTER), Exporter)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Exporter
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def run(stack, tmp_path):
+    """run(program, *arguments) in the test's directory; ended after it."""
+    running = []
+
+    def start(program, *arguments):
+        log = open(tmp_path / f"{program}.log", "wb")
+        running.append(subprocess.Popen([program, *arguments], cwd=tmp_path, stdout=log, stderr=log))
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait()
+
+
+def start_prometheus(run, where, service, target):
+    (where / "prometheus.yml").write_text(PROMETHEUS_YML.format(exporter=EXPORTER, target=target))
+    (where / "rules.yml").write_text(RULES_YML.format(service=service))
+    run(
+        "prometheus", f"--web.listen-address=127.0.0.1:{PROMETHEUS}", "--config.file=prometheus.yml",
+        f"--storage.tsdb.path={where}/tsdb", "--rules.alert.resend-delay=1s",
+    )
+
+
+def fires_once_and_ends(stack, service, exporter, reports):
+    wait("the incident", lambda: stack.incident(service)["status"] == "open")
+    # Re-sends must have come before it ends, or the test shows nothing about them.
+    wait("some re-sends", lambda: reports() >= 4)
+    exporter.trouble = 0
+    ended = wait("the end", lambda: stack.incident(service)["status"] == "resolved" and stack.incident(service))
+    assert ended["resolve_reason"] == "alerts"
+    assert ended["alerts_total"] == 1 and ended["frequency_stats"]["count_24h"] == 1
+    wait("both messages", lambda: kinds(stack.incident(service)) == ["opened", "resolved"])
+    assert len(stack.messages(service)) == 2
+
+
+def metric(port, name):
+    text = Client(f"http://127.0.0.1:{port}").request("GET", "/metrics")[1].decode()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + "{"))
+
+
+def test_prometheus_straight_to_ingest(stack, name, exporter, run, tmp_path):
+    start_prometheus(run, tmp_path, name, stack.ingest_url.removeprefix("http://127.0.0.1:"))
+    fires_once_and_ends(stack, name, exporter, lambda: metric(PROMETHEUS, "prometheus_notifications_sent_total"))
+
+
+def test_prometheus_through_alertmanager(stack, name, exporter, run, tmp_path):
+    (tmp_path / "alertmanager.yml").write_text(ALERTMANAGER_YML.format(ingest=stack.ingest_url))
+    run(
+        "prometheus-alertmanager", f"--web.listen-address=127.0.0.1:{ALERTMANAGER}", "--cluster.listen-address=",
+        "--config.file=alertmanager.yml", f"--storage.path={tmp_path}/am",
+    )
+    start_prometheus(run, tmp_path, name, ALERTMANAGER)
+
+    def notified():
+        text = Client(f"http://127.0.0.1:{ALERTMANAGER}").request("GET", "/metrics")[1].decode()
+        sent = [line for line in text.splitlines() if line.startswith('alertmanager_notifications_total{integration="webhook"}')]
+        return float(sent[0].split()[-1])
+
+    fires_once_and_ends(stack, name, exporter, notified)

@@ -1,0 +1,144 @@
+"""Every source, from its own body to a message that was read, and back to quiet."""
+
+import time
+
+import bodies
+import senders
+from stack import kinds, wait
+
+
+def opened(stack, name, alerts=1):
+    """The incident of `name`, once it is open and told."""
+
+    def probe():
+        incident = stack.incident(name)
+        assert incident["status"] == "open" and incident["alerts_firing"] == alerts, incident
+        assert kinds(incident) == ["opened"], kinds(incident)
+        return stack.messages(name) and incident
+
+    return wait(f"an open incident of {name}", probe)
+
+
+def closed(stack, name, told=("opened", "resolved")):
+    def probe():
+        incident = stack.incident(name)
+        assert incident["status"] == "resolved", incident["status"]
+        assert kinds(incident) == list(told), kinds(incident)
+        return len(stack.messages(name)) >= len(told) and incident
+
+    return wait(f"the end of {name}", probe)
+
+
+def test_alertmanager(stack, name):
+    body = bodies.webhook(bodies.one_alert(name, instance="a"), bodies.one_alert(name, instance="b"))
+    status, answer = stack.post("/webhook/alertmanager", body)
+    assert status == 200 and answer["status"] == "accepted" and answer["request_id"]
+    incident = opened(stack, name, alerts=2)
+    assert incident["alert_name"] == "DiskFull" and incident["severity"] == "critical"
+    assert sorted(a["id"] for a in incident["alerts"]) == sorted(a["fingerprint"] for a in body["alerts"])
+    stack.send("/webhook/alertmanager", bodies.resolved(body))
+    assert closed(stack, name)["resolve_reason"] == "alerts"
+
+
+def test_alertmanager_repeats_do_not_count(stack, name):
+    body = bodies.webhook(bodies.one_alert(name))
+    for _ in range(5):
+        stack.send("/webhook/alertmanager", body)
+    # The end has the same group key: it comes after the repeats, so that they have been seen when it has.
+    stack.send("/webhook/alertmanager", bodies.resolved(body))
+    incident = closed(stack, name)
+    assert incident["frequency_stats"]["count_24h"] == 1 and incident["aggregated_count"] == 1
+    assert len(stack.messages(name)) == 2
+
+
+def test_prometheus(stack, name):
+    starts = time.time() - 10
+
+    def report(ends=None):
+        alert = senders.postable(
+            "HostDown", starts, ends, {"summary": f"{name} is down"}, service=name, severity="critical", to="hook"
+        )
+        return stack.post("/api/v2/alerts", [alert])
+
+    assert report() == (200, None)
+    opened(stack, name)
+    # It is re-sent every minute with a later promise.
+    for later in range(300, 330, 10):
+        report(time.time() + later)
+    report(ends=time.time())
+    assert closed(stack, name)["frequency_stats"]["count_24h"] == 1
+
+
+def test_sentry(stack, name):
+    issue = bodies.SentryIssue(name)
+    assert bodies.post_sentry(stack, "issue", issue.issue("created"))[0] == 200
+    incident = opened(stack, name)
+    assert incident["source"] == "sentry" and incident["severity"] == "critical"
+    again = issue.event()
+    # The first event takes the place of `created`; the same event twice is one.
+    for event in (issue.event(), again, again):
+        assert bodies.post_sentry(stack, "event_alert", event)[0] == 200
+    wait("both events", lambda: stack.incident(name)["frequency_stats"]["count_24h"] == 2)
+    bodies.post_sentry(stack, "issue", issue.issue("resolved", resolution_type="now"))
+    ended = wait("the end", lambda: stack.incident(name)["status"] == "resolved" and stack.incident(name))
+    assert ended["frequency_stats"]["count_24h"] == 2
+
+
+def test_sentry_delivery_seen_twice_is_one(stack, name):
+    issue = bodies.SentryIssue(name)
+    raw = bodies.json.dumps(issue.event()).encode()
+    headers = senders.sentry_headers("event_alert", raw, bodies.SENTRY_SECRET)
+    for _ in range(3):
+        stack.send("/webhook/sentry", raw, headers)
+    bodies.post_sentry(stack, "issue", issue.issue("resolved"))
+    ended = wait("the end", lambda: stack.incident(name)["status"] == "resolved" and stack.incident(name))
+    assert ended["frequency_stats"]["count_24h"] == 1
+
+
+def test_grafana(stack, name):
+    body = bodies.webhook(bodies.one_alert(name))
+    stack.send("/webhook/grafana", bodies.grafana(body, f"[FIRING:1] {name}"))
+    assert opened(stack, name)["source"] == "grafana"
+    over = bodies.grafana(bodies.resolved(body), f"[RESOLVED] {name}")
+    stack.send("/webhook/grafana", over)
+    closed(stack, name)
+
+
+def test_generic(stack, name):
+    body = {
+        "source": "nightly-backup",
+        "severity": "critical",
+        "title": f"Backup of {name} failed",
+        "description": "pg_dump ended with 1",
+        "tags": ["backup"],
+        "metadata": {"host": "db-1"},
+        "labels": {"service": name, "to": "hook"},
+    }
+    status, answer = stack.post("/api/v1/alerts", body)
+    assert status == 202 and answer["id"] and len(answer["alerts"]) == 1
+    incident = opened(stack, name)
+    assert incident["title"] == body["title"]
+    assert incident["alerts"][0]["id"] == answer["alerts"][0]
+    assert stack.get(answer["status_url"])["incident_id"] == incident["id"]
+
+
+def test_generic_posts_are_an_occurrence_each(stack, name):
+    body = {"source": "cron", "severity": "critical", "title": f"{name} failed", "service": name}
+    for _ in range(3):
+        stack.send("/api/v1/alerts", body)
+    probe = lambda: stack.incident(name)["frequency_stats"]["escalation_level"] == "REPEAT"
+    wait("three occurrences", probe)
+    assert stack.incident(name)["frequency_stats"]["count_1h"] == 3
+
+
+def test_one_incident_however_it_comes(stack, name):
+    """The same alert straight from Prometheus and through Alertmanager is one alert."""
+    starts = time.time() - 20
+    alert = bodies.one_alert(name, starts=starts)
+    stack.send("/webhook/alertmanager", bodies.webhook(alert))
+    labels = {k: v for k, v in alert["labels"].items() if k != "alertname"}
+    stack.send("/api/v2/alerts", [senders.postable("DiskFull", starts, **labels)])
+    opened(stack, name)
+    stack.send("/webhook/alertmanager", bodies.resolved(bodies.webhook(alert)))
+    incident = closed(stack, name)
+    assert incident["alerts_total"] == 1 and incident["frequency_stats"]["count_24h"] == 1
