@@ -29,30 +29,19 @@ static void measure(struct beat *b, const struct publisher_state *s, int64_t age
     gauge_set(b->open, s->breaker_open);
 }
 
-/* True when nothing is spooled. */
-static bool say(struct beat *b, bool last)
+static void say(struct beat *b)
 {
     struct publisher_state s;
     char text[BEAT_MAX];
     publisher_state(b->p, &s);
     int64_t now = clock_now_ms();
     int64_t age = s.spool.oldest > 0 && s.spool.oldest < now ? now - s.spool.oldest : 0;
-    bool empty = s.spool.records == 0;
     measure(b, &s, age);
-    if (last && !empty)
-        return false;
-    const struct beat_word word = {.id = b->id,
-                                   .at = now,
-                                   .oldest_spooled = empty ? 0
-                                                     : age ? age
-                                                           : 1,
-                                   .farewell = last};
-    const struct slice value = beat_text(&word, text);
-    if (last)
-        publish_farewell(b->p, slice_of(b->id), value);
-    else
-        publish_beat(b->p, slice_of(b->id), value);
-    return empty;
+    const struct beat_word word = {
+        .id = b->id, .at = now, .oldest_spooled = s.spool.records > 0 && age == 0 ? 1 : age};
+    publish_beat(b->p, slice_of(b->id), beat_text(&word, text));
+    if (s.heard && !s.breaker_open)
+        publish_farewells(b->p, false);
 }
 
 static void *run(void *arg)
@@ -61,7 +50,7 @@ static void *run(void *arg)
     (void)pthread_mutex_lock(&b->lock);
     while (!b->stopping) {
         (void)pthread_mutex_unlock(&b->lock);
-        (void)say(b, false);
+        say(b);
         struct timespec until;
         (void)clock_gettime(CLOCK_MONOTONIC, &until);
         int64_t ms = until.tv_nsec / 1000000 + b->interval;
@@ -113,7 +102,7 @@ void beat_stop(struct beat *b)
     (void)pthread_cond_signal(&b->stop);
     (void)pthread_mutex_unlock(&b->lock);
     (void)pthread_join(b->thread, NULL);
-    (void)say(b, true);
+    publish_farewells(b->p, true);
     (void)pthread_cond_destroy(&b->stop);
     (void)pthread_mutex_destroy(&b->lock);
     free(b);

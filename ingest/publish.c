@@ -507,11 +507,28 @@ void publish_beat(struct publisher *p, struct slice id, struct slice value)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-void publish_farewell(struct publisher *p, struct slice id, struct slice value)
+static bool farewell(struct publisher *p, const char *id)
 {
+    char text[BEAT_MAX];
     struct err e = {0};
-    if (kafka_produce_wait(p->kafka, BEAT_TOPIC, id, value, NULL, 0, p->ack_timeout, &e) < 0)
-        log_warn(EV("farewell_not_heard"), KV("reason", e.msg));
+    const struct beat_word word = {.id = id, .at = clock_now_ms(), .farewell = true};
+    bool heard = kafka_produce_wait(p->kafka, BEAT_TOPIC, slice_of(id), beat_text(&word, text),
+                                    NULL, 0, p->ack_timeout, &e) == 0;
+    if (!heard)
+        log_warn(EV("farewell_not_heard"), KV("ingest", id), KV("reason", e.msg));
+    else if (p->spool)
+        spool_release(p->spool, id);
+    return heard;
+}
+
+void publish_farewells(struct publisher *p, bool ours)
+{
+    char id[SPOOL_ID];
+    bool heard = true;
+    while (heard && p->spool && spool_owes(p->spool, id))
+        heard = farewell(p, id);
+    if (heard && ours && spooled(p) == 0)
+        (void)farewell(p, p->id);
 }
 
 void publisher_state(struct publisher *p, struct publisher_state *ret)

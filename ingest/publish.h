@@ -44,7 +44,9 @@ struct publisher_state {
 void publisher_state(struct publisher *p, struct publisher_state *ret);
 /* Without waiting and without spool: signs of life. */
 void publish_beat(struct publisher *p, struct slice id, struct slice value);
-/* The last one: waits a moment. */
-void publish_farewell(struct publisher *p, struct slice id, struct slice value);
+/* For processes that died without one, once nothing of theirs is spooled; with `ours` for this one,
+ * too. Waits a moment for Kafka; whom it did not hear of, somebody says again after the next start.
+ */
+void publish_farewells(struct publisher *p, bool ours);
 
 CLEANUP_DEFINE(struct publisher *, publisher_free);

@@ -308,12 +308,12 @@ static int open_own(struct spool *s, struct err *e)
 {
     char path[PATH_LEN];
     int n = snprintf(path, sizeof(path), "%s/%s", s->o.dir, s->o.id);
-    if (n < 0 || (size_t)n >= sizeof(path) - 16)
+    if (n < 0 || (size_t)n >= sizeof(path) - 16 || strlen(s->o.id) >= SPOOL_ID)
         return err_set(e, -ENAMETOOLONG, "spool %s: path too long", s->o.dir);
     int rc = make_dir(path);
     if (rc < 0)
         return err_set(e, rc, "spool %s: %s", path, strerror(-rc));
-    int lock = home_lock(path);
+    int lock = home_lock(path, true);
     if (lock < 0)
         return err_set(e, lock, "spool %s: cannot be locked: %s", path, strerror(-lock));
     s->own = home_new(s, s->o.id, lock, true);
@@ -370,6 +370,31 @@ int spool_open(const struct spool_options *o, struct spool **ret, struct err *e)
     return 0;
 }
 
+bool spool_owes(struct spool *s, char id[SPOOL_ID])
+{
+    (void)pthread_mutex_lock(&s->lock);
+    struct home *h = s->homes;
+    while (h && (h->ours || h->released || h->segments > 0))
+        h = h->next;
+    if (h)
+        memcpy(id, h->id, SPOOL_ID);
+    (void)pthread_mutex_unlock(&s->lock);
+    return h != NULL;
+}
+
+void spool_release(struct spool *s, const char *id)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    for (struct home *h = s->homes; h; h = h->next) {
+        if (strcmp(h->id, id) != 0)
+            continue;
+        h->released = true;
+        if (!h->ours) /* we may yet write to our own; it goes with spool_close() */
+            home_drop(h);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 static void free_segments(struct spool *s)
 {
     while (s->first) {
@@ -398,8 +423,7 @@ void spool_close(struct spool *s)
     while (s->homes) {
         struct home *h = s->homes;
         s->homes = h->next;
-        if (h->segments == 0 && h->lock >= 0)
-            home_remove(h);
+        home_drop(h);
         if (h->lock >= 0)
             (void)close(h->lock);
         free(h);

@@ -11,6 +11,9 @@
  * torn tail is the normal end of a crash; damage before it is counted, logged by whoever asks, and
  * skipped to the next whole record.
  *
+ * A directory stands until it is drained and its process's farewell was heard (spool_release()), so
+ * that somebody says it for a process that was killed.
+ *
  * Drained in order. What was drained is remembered by segment: after a crash the rest of a segment,
  * and what was drained of it, goes out again, under the same request ids.
  */
@@ -22,6 +25,8 @@
 #include "common/kafka.h"
 
 struct spool;
+
+#define SPOOL_ID 64 /* with its NUL */
 
 struct spool_record {
     struct slice topic, key; /* key.p NULL: none */
@@ -37,7 +42,7 @@ typedef void spool_done_fn(void *ctx, void *cookie, int rc);
 
 struct spool_options {
     const char *dir; /* made when missing */
-    const char *id;  /* of this process */
+    const char *id;  /* of this process, shorter than SPOOL_ID */
     size_t max;      /* bytes of all segments, adopted ones too */
     size_t segment;  /* bytes, then the next one begins; 0: 8 MiB */
     spool_done_fn *done;
@@ -47,8 +52,8 @@ struct spool_options {
 
 /* -EACCES, -EIO ... with a reason. */
 int spool_open(const struct spool_options *o, struct spool **ret, struct err *e) MUST_CHECK;
-/* Writes what waits, joins the writer, releases the lock; removes the directory when it is empty.
- * NULL is a no-op. */
+/* Writes what waits, joins the writer, releases the locks; removes the directories that are drained
+ * and released. NULL is a no-op. */
 void spool_close(struct spool *s);
 
 /* Copies `r`. -ENOSPC past the bound, -EIO once the spool has ended, -ENOMEM; then done() is not
@@ -65,6 +70,11 @@ size_t spool_peek(struct spool *s, struct arena *a, struct spool_record *ret, si
                   size_t bytes);
 /* The oldest `n` that spool_peek() gave are in Kafka. */
 void spool_pop(struct spool *s, size_t n);
+
+/* A dead process whose directory was adopted, is drained by now and not released; false: none. */
+bool spool_owes(struct spool *s, char id[SPOOL_ID]) MUST_CHECK;
+/* The farewell of this process was heard: its directory may go. */
+void spool_release(struct spool *s, const char *id);
 
 struct spool_state {
     size_t records, bytes;

@@ -113,12 +113,16 @@ int segment_begin(struct spool *s, struct segment **ret)
     return 0;
 }
 
-void home_remove(struct home *h)
+void home_drop(struct home *h)
 {
     char path[PATH_LEN + 8];
+    if (!h->released || h->segments > 0 || h->lock < 0)
+        return;
     (void)snprintf(path, sizeof(path), "%s/lock", h->path);
     (void)unlink(path);
     (void)rmdir(h->path);
+    (void)close(h->lock);
+    h->lock = -1;
 }
 
 /*
@@ -137,11 +141,9 @@ void drop_drained(struct spool *s)
         (void)unlink(g->path);
         struct home *h = g->home;
         segment_free(g);
-        if (--h->segments > 0 || h->ours)
-            continue;
-        home_remove(h);
-        (void)close(h->lock);
-        h->lock = -1;
+        h->segments--;
+        if (!h->ours)
+            home_drop(h);
     }
 }
 
@@ -243,12 +245,11 @@ static int recover_home(struct spool *s, struct home *home, struct err *e)
     return rc;
 }
 
-/* The lock of a directory; -EWOULDBLOCK while its process lives. */
-int home_lock(const char *path)
+int home_lock(const char *path, bool create)
 {
     char file[PATH_LEN + 8];
     (void)snprintf(file, sizeof(file), "%s/lock", path);
-    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(file, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
     if (fd < 0)
         return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -259,12 +260,13 @@ int home_lock(const char *path)
     return fd;
 }
 
-struct home *home_new(struct spool *s, const char *name, int lock, bool ours)
+struct home *home_new(struct spool *s, const char *id, int lock, bool ours)
 {
     struct home *h = calloc(1, sizeof(*h));
     if (!h)
         return NULL;
-    (void)snprintf(h->path, sizeof(h->path), "%s/%s", s->o.dir, name);
+    (void)snprintf(h->path, sizeof(h->path), "%s/%s", s->o.dir, id);
+    (void)snprintf(h->id, sizeof(h->id), "%s", id);
     h->lock = lock;
     h->ours = ours;
     h->next = s->homes;
@@ -277,20 +279,18 @@ static int adopt(struct spool *s, const char *name, struct err *e)
     char path[PATH_LEN];
     struct stat st;
     int n = snprintf(path, sizeof(path), "%s/%s", s->o.dir, name);
-    if (n < 0 || (size_t)n >= sizeof(path) || stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+    if (n < 0 || (size_t)n >= sizeof(path) || strlen(name) >= SPOOL_ID || stat(path, &st) < 0 ||
+        !S_ISDIR(st.st_mode))
         return 0;
-    int lock = home_lock(path);
+    int lock = home_lock(path, false);
     if (lock < 0)
-        return 0; /* somebody lives there, or just removed it */
+        return 0; /* somebody lives there, or just removed it, or it is none of ours */
     struct home *h = home_new(s, name, lock, false);
     if (!h) {
         (void)close(lock);
         return err_set(e, -ENOMEM, "spool: out of memory");
     }
-    int rc = recover_home(s, h, e);
-    if (rc == 0 && h->segments == 0)
-        home_remove(h);
-    return rc;
+    return recover_home(s, h, e);
 }
 
 int adopt_all(struct spool *s, struct err *e)

@@ -29,12 +29,14 @@ struct segment {
     struct segment *next;
 };
 
-/* A directory: ours, or one that a dead process left. Removed with its last segment. */
+/* A directory: ours, or one that a dead process left. Removed once it is released and without
+ * segments. */
 struct home {
     char path[PATH_LEN];
-    int lock;
+    char id[SPOOL_ID];
+    int lock; /* -1: removed */
     size_t segments;
-    bool ours;
+    bool ours, released;
     struct home *next;
 };
 
@@ -73,11 +75,13 @@ void link_segment(struct spool *s, struct segment *g);
 int segment_begin(struct spool *s, struct segment **ret) MUST_CHECK;
 /* Under the lock. */
 void drop_drained(struct spool *s);
-/* The fd of its lock; -EWOULDBLOCK while its process lives. */
-int home_lock(const char *path) MUST_CHECK;
+/* The fd of its lock; -EWOULDBLOCK while its process lives, -ENOENT when it has none to `create`.
+ */
+int home_lock(const char *path, bool create) MUST_CHECK;
 /* Linked; NULL: out of memory. */
-struct home *home_new(struct spool *s, const char *name, int lock, bool ours) MUST_CHECK;
-void home_remove(struct home *h);
+struct home *home_new(struct spool *s, const char *id, int lock, bool ours) MUST_CHECK;
+/* Remove it when nothing keeps it. */
+void home_drop(struct home *h);
 /* What dead processes left, oldest first. */
 int adopt_all(struct spool *s, struct err *e) MUST_CHECK;
 int sync_dir(const char *path) MUST_CHECK;

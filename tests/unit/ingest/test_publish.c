@@ -193,8 +193,8 @@ static void test_the_first_beat_warms_it_up(void **state)
     assert_int_equal(f->by[OUTCOME_ACKNOWLEDGED], 1);
 }
 
-/* The first record of the topic `beat`, NUL-terminated. */
-static void read_beat(struct fixture *f, char *ret, size_t room)
+/* The record of the topic `beat` at this offset, NUL-terminated. */
+static void read_beat(struct fixture *f, int64_t offset, char *ret, size_t room)
 {
     char why[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -203,7 +203,7 @@ static void read_beat(struct fixture *f, char *ret, size_t room)
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
     assert_non_null(rk);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, "unit.beat", 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_topic_partition_list_add(list, "unit.beat", 0)->offset = offset;
     assert_int_equal(rd_kafka_assign(rk, list), 0);
     rd_kafka_message_t *m = NULL;
     while (!m || m->err != 0) {
@@ -232,9 +232,25 @@ static void test_a_probe_is_a_beat(void **state)
     await(f, 1);
     (void)rd_kafka_mock_broker_set_up(f->cluster, 1);
     char text[512];
-    read_beat(f, text, sizeof(text));
+    read_beat(f, 0, text, sizeof(text));
     assert_non_null(strstr(text, "{\"id\":\"first\",\"at\":1"));
     assert_non_null(strstr(text, "\"oldest_spooled_ms\":0,\"farewell\":false}"));
+}
+
+/* A process that was killed says nothing: whoever takes its directory over does. */
+static void test_the_heir_says_farewell(void **state)
+{
+    struct fixture *f = *state;
+    char text[512];
+    publisher_free(open_as(f, "dead"));
+    CLEANUP(publisher_free) struct publisher *p = open_publisher(f);
+    publish_farewells(p, false);
+    publish_farewells(p, true);
+    read_beat(f, 0, text, sizeof(text));
+    assert_non_null(strstr(text, "{\"id\":\"dead\""));
+    assert_non_null(strstr(text, "\"farewell\":true}"));
+    read_beat(f, 1, text, sizeof(text));
+    assert_non_null(strstr(text, "{\"id\":\"first\""));
 }
 
 static void test_without_a_spool_it_is_refused(void **state)
@@ -305,6 +321,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_the_first_beat_warms_it_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_probe_is_a_beat, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_heir_says_farewell, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_a_spool_it_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_spool_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_large_for_kafka_never_reaches_the_spool, set_up,

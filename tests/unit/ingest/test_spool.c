@@ -257,9 +257,53 @@ static void test_closed_with_records_is_found_again(void **state)
     assert_string_equal(strstr(got, "2,3"),
                         "2,3,4,5,new"); /* what was drained of a segment may come again */
     spool_pop(s, state_of(s).records);
-    assert_int_equal(count_dirs(p->dir), 1); /* the adopted directory is gone */
+    spool_release(s, "b");
+    spool_close(s);
+    assert_int_equal(count_dirs(p->dir), 1); /* nobody said farewell for the first one */
+}
+
+/* Whoever was killed, and whoever was killed while it took over. */
+static void test_a_directory_stands_until_the_farewell(void **state)
+{
+    struct place *p = *state;
+    const struct spool_options a = options(p, "a"), b = options(p, "b"), c = options(p, "c");
+    char id[SPOOL_ID], text[512];
+    struct spool *s = open_spool(&a);
+    assert_int_equal(append(s, "k", "theirs"), 0);
+    await(p, 1);
+    spool_close(s);
+    spool_close(open_spool(&b));
+
+    s = open_spool(&c);
+    assert_true(spool_owes(s, id));
+    assert_string_equal(id, "b"); /* not yet for "a", of which something is spooled */
+    spool_release(s, "b");
+    assert_false(spool_owes(s, id));
+    assert_int_equal(count_dirs(p->dir), 2);
+    assert_string_equal(contents(s, text), "theirs");
+    spool_pop(s, 1);
+    assert_true(spool_owes(s, id));
+    assert_string_equal(id, "a");
+    spool_release(s, "a");
+    assert_false(spool_owes(s, id));
+    assert_int_equal(count_dirs(p->dir), 1);
+    spool_release(s, "c");
     spool_close(s);
     assert_int_equal(count_dirs(p->dir), 0);
+}
+
+static void test_directories_of_others_are_left_alone(void **state)
+{
+    struct place *p = *state;
+    const struct spool_options a = options(p, "a");
+    char path[600], id[SPOOL_ID];
+    (void)snprintf(path, sizeof(path), "%s/lost+found", p->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    struct spool *s = open_spool(&a);
+    assert_false(spool_owes(s, id));
+    spool_release(s, "a");
+    spool_close(s);
+    assert_int_equal(count_dirs(p->dir), 1);
 }
 
 /* An outage of last week must not come back with the crash of today. */
@@ -334,12 +378,15 @@ static const char *recovered(struct place *p, const char *bytes, size_t n, char 
 {
     char dir[100];
     (void)snprintf(dir, sizeof(dir), "%s/0", p->dir);
+    write_file(dir, "lock", "", 0);
     write_file(dir, "00000001.seg", bytes, n);
     const struct spool_options o = options(p, "1");
     CLEANUP(spool_close) struct spool *s = open_spool(&o);
     (void)contents(s, out);
     *damaged = state_of(s).damaged;
     spool_pop(s, state_of(s).records);
+    spool_release(s, "0");
+    spool_release(s, "1");
     return out;
 }
 
@@ -401,6 +448,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_closed_with_records_is_found_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_drained_leaves_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_living_process_keeps_its_directory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_directory_stands_until_the_farewell, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_directories_of_others_are_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_at_every_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_flipped_byte_costs_one_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage_is_no_record, setup, teardown),
