@@ -41,7 +41,7 @@ int lock_incidents(struct pg *pg, struct arena *a, const struct lock_keys *k, PG
                     LOCKING("t.tenant, t.id, anomaly_key, status, resolved_by, severity, level, "
                             "opened_level, episode, "
                             "title, description, source, environment, link, impact_users, "
-                            "impact_events, opened_at, "
+                            "impact_events, opened_at, episode_at, "
                             "updated_at, resolved_at, window_start, last_seen, occurrences, "
                             "alerts_firing, alerts_total, "
                             "owner, service, namespace, alert_name, error_type",

@@ -79,6 +79,7 @@ static void open_incident(struct incident *i, struct anomaly_state *an, const st
         .severity = severity,
         .episode = 1,
         .opened_at = c->at,
+        .episode_at = c->at,
         .window_start = c->at,
         .impact_users = w->impact_users,
         .impact_events = w->impact_events,
@@ -99,12 +100,13 @@ static void open_incident(struct incident *i, struct anomaly_state *an, const st
     an->dirty = true;
 }
 
-static void reopen(struct incident *i)
+static void reopen(struct incident *i, int64_t at)
 {
     i->status = INCIDENT_OPEN;
     i->resolved_by = 0;
     i->resolved_at = 0;
     i->episode++;
+    i->episode_at = at;
     i->owner = (struct slice){"", 0};
 }
 
@@ -250,7 +252,7 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
         n.kind = NEWS_OPENED;
         n.severity = i->severity;
     } else if (i->status == INCIDENT_RESOLVED && !joins_past(i, c)) {
-        reopen(i);
+        reopen(i, c->at);
         n.kind = NEWS_REOPENED;
     }
     n.incident = i;

@@ -20,7 +20,7 @@ struct incident {
     enum severity severity;
     enum escalation_level level, opened_level;
     int32_t episode, alerts_firing, alerts_total;
-    int64_t occurrences, opened_at, updated_at, resolved_at, window_start, last_seen;
+    int64_t occurrences, opened_at, episode_at, updated_at, resolved_at, window_start, last_seen;
     int64_t impact_users, impact_events;
     struct slice title, description, source, alert_name, service, namespace, environment,
         error_type, link, owner;

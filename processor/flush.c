@@ -82,12 +82,24 @@ static int remember(struct target *t, const char *key, const struct said *s, str
     return json_object_set_new(entry, "last", state) < 0 ? no_memory(e) : 0;
 }
 
-/* The lists of alerts as one integration sees them. */
+static int by_number(const void *x, const void *y)
+{
+    const uint64_t *a = x, *b = y;
+
+    return (*a > *b) - (*a < *b);
+}
+
+static bool among(const uint64_t *v, size_t n, uint64_t fp)
+{
+    return n > 0 && bsearch(&fp, v, n, sizeof(*v), by_number) != NULL;
+}
+
+/* The lists of alerts as one integration sees them; all ascend. */
 static int split_members(struct flush *f, const struct target *t, const struct said *last,
                          struct standing *is, struct err *e)
 {
     uint64_t *firing = arena_array(f->a, t->member_n + 1, uint64_t),
-             *ended = arena_array(f->a, last->firing_n + 1, uint64_t);
+             *ended = arena_array(f->a, last->firing_n + t->member_n + 1, uint64_t);
     size_t firing_n = 0, ended_n = 0;
 
     if (!firing || !ended)
@@ -95,12 +107,21 @@ static int split_members(struct flush *f, const struct target *t, const struct s
     for (size_t i = 0; i < t->member_n; i++)
         if (t->members[i].firing)
             firing[firing_n++] = t->members[i].fingerprint;
-    for (size_t i = 0, j = 0; i < last->firing_n; i++) { /* both ascend */
-        while (j < firing_n && firing[j] < last->firing[i])
-            j++;
-        if (j == firing_n || firing[j] != last->firing[i])
+    for (size_t i = 0; i < last->firing_n; i++)
+        if (!among(firing, firing_n, last->firing[i]))
             ended[ended_n++] = last->firing[i];
+    for (size_t i = 0; i < t->member_n; i++) {
+        const struct member *m = &t->members[i];
+
+        if (m->firing || among(last->firing, last->firing_n, m->fingerprint) ||
+            among(last->ended, last->ended_n, m->fingerprint) ||
+            !lasted(t->route, is, last->seq > 0, m->starts_ms, m->ended_ms))
+            continue;
+        ended[ended_n++] = m->fingerprint;
+        is->missed_n++;
     }
+    if (is->missed_n > 0)
+        qsort(ended, ended_n, sizeof(*ended), by_number);
     is->firing = firing;
     is->firing_n = firing_n;
     is->ended = ended;
@@ -126,6 +147,7 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
     if (rc < 0)
         return rc;
     const size_t n = group_due(t->route, &is, &last, f->now_ms, offset, due, &again);
+    t->missed_wait |= n == 0 && is.missed_n > 0;
     for (size_t i = 0; i < n; i++) {
         struct note *note = note_new(notes, f->a);
 

@@ -8,6 +8,7 @@
 struct member {
     uint64_t fingerprint;
     bool firing;
+    int64_t starts_ms, ended_ms;
 };
 
 /* One group under its lock, and what it is about. */
@@ -23,6 +24,7 @@ struct target {
     bool found;             /* kind incident: its row is there */
     struct member *members; /* kind alerts, ascending */
     size_t member_n;
+    bool missed_wait;   /* some of them are over and yet to be told */
     struct slice items; /* kind digest, taken: a JSON array's inside */
 
     int64_t seq;

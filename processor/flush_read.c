@@ -131,12 +131,12 @@ static int has_moved(struct flush *f, const struct target *t, bool *ret, struct 
 static int read_incidents(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc =
-        ask(f, GROUP_INCIDENT, NULL,
-            "SELECT k.n, status, severity, level, opened_level, episode, source FROM incidents "
-            "i JOIN unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n) ON i.tenant = k.t "
-            "AND i.id = k.id",
-            &r, e);
+    int rc = ask(f, GROUP_INCIDENT, NULL,
+                 "SELECT k.n, status, severity, level, opened_level, episode, source, "
+                 "episode_at, resolved_at FROM incidents i JOIN unnest($1::text[], $2::uuid[], "
+                 "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
+                 "AND i.id = k.id",
+                 &r, e);
 
     for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
@@ -148,6 +148,8 @@ static int read_incidents(struct flush *f, struct err *e)
         t->is.opened_level = (enum escalation_level)pg_get_int(r, row, 4);
         t->is.episode = (int32_t)pg_get_int(r, row, 5);
         t->source = copy_cell(f, r, row, 6);
+        t->is.episode_ms = pg_get_int(r, row, 7);
+        t->is.resolved_ms = pg_get_int(r, row, 8);
         if (t->receiver && t->route == &gone)
             t->is.moved = true;
         else if (t->receiver)
@@ -167,7 +169,8 @@ static int read_members(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     int rc = ask(f, GROUP_ALERTS, NULL,
-                 "SELECT k.n, a.fingerprint, a.status, a.severity FROM unnest($1::text[], "
+                 "SELECT k.n, a.fingerprint, a.status, a.severity, a.starts_at, a.ended_at FROM "
+                 "unnest($1::text[], "
                  "$2::uuid[], $3::int8[]) k(t, id, n) JOIN group_alerts g ON g.tenant = k.t AND "
                  "g.group_id = k.id JOIN alerts a ON a.tenant = g.tenant AND a.fingerprint = "
                  "g.fingerprint ORDER BY k.n",
@@ -185,7 +188,9 @@ static int read_members(struct flush *f, struct err *e)
         if (t->member_n == 0)
             t->members = &v[row];
         v[row] = (struct member){.fingerprint = (uint64_t)pg_get_int(r, row, 1),
-                                 .firing = pg_get_int(r, row, 2) == ALERT_FIRING};
+                                 .firing = pg_get_int(r, row, 2) == ALERT_FIRING,
+                                 .starts_ms = pg_get_int(r, row, 4),
+                                 .ended_ms = pg_get_int(r, row, 5)};
         t->member_n++;
         if (severity > t->severity)
             t->severity = severity;

@@ -262,7 +262,7 @@ static int leave(struct flush *f, struct err *e)
         const struct target *t = &f->targets[i];
 
         for (size_t j = 0; j < t->member_n; j++) {
-            if (t->members[j].firing || owed(t, t->members[j].fingerprint))
+            if (t->missed_wait || t->members[j].firing || owed(t, t->members[j].fingerprint))
                 continue;
             tenant[n] = t->tenant;
             group[n] = t->id;

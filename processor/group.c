@@ -154,21 +154,37 @@ static struct said as_it_is(const struct standing *is, enum escalation_level lev
                          .word = is->status};
 }
 
-static void tell_incident(struct telling *t, const struct standing *is, const struct said *last,
-                          int64_t now_ms)
+bool lasted(const struct route *r, const struct standing *is, bool told, int64_t from_ms,
+            int64_t until_ms)
+{
+    if (!told && from_ms < is->since_ms)
+        from_ms = is->since_ms;
+    return until_ms - from_ms >= (told ? r->group_interval_ms : r->group_wait_ms);
+}
+
+/* Is an episode over that nobody looked at? */
+static bool missed(const struct route *r, const struct standing *is, const struct said *last)
+{
+    return is->status == INCIDENT_RESOLVED && is->episode > last->episode &&
+           is->flushed_ms < is->episode_ms &&
+           lasted(r, is, last->seq > 0, is->episode_ms, is->resolved_ms);
+}
+
+static void tell_incident(struct telling *t, const struct route *r, const struct standing *is,
+                          const struct said *last, int64_t now_ms)
 {
     const bool told = last->seq > 0, over = is->status == INCIDENT_RESOLVED,
-               open_to_them = told && !last->resolved;
+               open_to_them = told && !last->resolved, late = !open_to_them && missed(r, is, last);
 
-    if ((over && !open_to_them) || (is->moved && !(over && open_to_them)))
+    if ((over && !open_to_them && !late) || (is->moved && !(over && open_to_them)))
         return;
     t->known = as_it_is(is, told ? last->level : is->opened_level, now_ms);
     t->known.resolved = false;
     if (over)
-        t->known.word = last->word;
+        t->known.word = late ? INCIDENT_OPEN : last->word;
     if (!told)
         tell(t, DUE_OPENED);
-    else if (!over && (last->resolved || is->episode > last->episode))
+    else if (late || (!over && (last->resolved || is->episode > last->episode)))
         tell(t, DUE_REOPENED);
     while (!is->moved && t->known.level < is->level) {
         t->known.level++;
@@ -216,7 +232,7 @@ static void tell_alerts(struct telling *t, const struct standing *is, const stru
 {
     const bool news = any_of(is->firing, is->firing_n, last, false) ||
                       any_of(is->ended, is->ended_n, last, true) ||
-                      (is->firing_n == 0 && last->firing_n > 0);
+                      (is->firing_n == 0 && last->firing_n > 0) || is->missed_n > 0;
 
     t->known = (struct said){.at = now_ms,
                              .resolved = is->firing_n == 0,
@@ -261,7 +277,7 @@ size_t group_due(const struct route *r, const struct standing *now_is, const str
     if (is->kind == GROUP_DIGEST)
         return due_digest(r, is, now_ms, utc_offset_minutes, out, ret_look_again_ms);
     if (is->kind == GROUP_INCIDENT)
-        tell_incident(&t, is, last, now_ms);
+        tell_incident(&t, r, is, last, now_ms);
     else
         tell_alerts(&t, is, last, now_ms);
 

@@ -51,11 +51,13 @@ struct standing {
     /* kind incident */
     enum incident_status status;
     int32_t episode;
+    int64_t episode_ms, resolved_ms; /* record time */
     enum escalation_level level, opened_level;
     enum severity severity;
-    /* kind alerts; ended: those that this integration was told as firing and that fire no more */
+    /* kind alerts; ended: those that this integration was told as firing and that fire no more, and
+     * `missed_n` that lasted() and were over before anybody looked */
     const uint64_t *firing, *ended;
-    size_t firing_n, ended_n;
+    size_t firing_n, ended_n, missed_n;
     /* kind digest */
     size_t item_n;
     int64_t item_first_ms; /* earliest first_at among the items */
@@ -81,12 +83,17 @@ struct due {
     struct said state; /* what will have been said; seq is the caller's to fill */
 };
 
+/* Record times: would a look in time have seen it firing? The first one comes group_wait after
+ * `since`, further ones every group_interval. */
+bool lasted(const struct route *r, const struct standing *is, bool told, int64_t from_ms,
+            int64_t until_ms);
 /*
  * What one integration shall be told now, in order, at most DUE_MAX; and when to look again (0:
  * only on news).
  *
  * Kind incident: opening (after group_wait since `since`; a problem that was over before that was
- * never worth a message), each level crossed beyond opened_level (one message each), raised
+ * never worth a message, but one that was over only because we looked late is told with its end),
+ * each level crossed beyond opened_level (one message each), raised
  * severity without crossing, re-opening, a person's act (status word), the end when something was
  * said or is still waiting to be, and repeat_interval while open (acknowledged stops repeats).
  * `moved`: only the end. Between messages: group_interval. Kind alerts: Alertmanager's rule

@@ -383,6 +383,7 @@ static void read_incident(struct work *w, const PGresult *r, int i, struct incid
         .alerts_total = (int32_t)pg_get_int(r, i, IN_TOTAL),
         .occurrences = pg_get_int(r, i, IN_OCCURRENCES),
         .opened_at = pg_get_int(r, i, IN_OPENED_AT),
+        .episode_at = pg_get_int(r, i, IN_EPISODE_AT),
         .updated_at = pg_get_int(r, i, IN_UPDATED_AT),
         .resolved_at = pg_get_int(r, i, IN_RESOLVED_AT),
         .window_start = pg_get_int(r, i, IN_WINDOW_START),

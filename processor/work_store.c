@@ -70,7 +70,7 @@ struct columns {
         *namespace, *environment, *error_type, *link, *owner;
     struct uuid *id;
     int32_t *status, *resolved_by, *severity, *level, *opened_level, *episode, *firing, *total;
-    int64_t *opened, *updated, *resolved, *window, *seen, *occurrences, *users, *events;
+    int64_t *opened, *updated, *resolved, *window, *seen, *occurrences, *users, *events, *began;
     size_t n;
 };
 
@@ -81,21 +81,21 @@ static bool columns_make(struct columns *c, size_t cap, struct arena *a)
                                     &c->environment, &c->error_type, &c->link,    &c->owner};
     int32_t **const smalls[] = {&c->status,       &c->resolved_by, &c->severity, &c->level,
                                 &c->opened_level, &c->episode,     &c->firing,   &c->total};
-    int64_t **const bigs[] = {&c->opened, &c->updated,     &c->resolved, &c->window,
-                              &c->seen,   &c->occurrences, &c->users,    &c->events};
+    int64_t **const bigs[] = {&c->opened,      &c->updated, &c->resolved, &c->window, &c->seen,
+                              &c->occurrences, &c->users,   &c->events,   &c->began};
     struct slice *t = arena_array(a, 12 * cap, struct slice);
     int32_t *s = arena_array(a, 8 * cap, int32_t);
-    int64_t *b = arena_array(a, 8 * cap, int64_t);
+    int64_t *b = arena_array(a, 9 * cap, int64_t);
 
     *c = (struct columns){.id = arena_array(a, cap, struct uuid)};
     if (!t || !s || !b || !c->id)
         return false;
     for (size_t i = 0; i < 12; i++)
         *texts[i] = t + i * cap;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         *smalls[i] = s + i * cap;
+    for (size_t i = 0; i < 9; i++)
         *bigs[i] = b + i * cap;
-    }
     return true;
 }
 
@@ -114,6 +114,7 @@ static void columns_add(struct columns *c, struct slice tenant, const struct inc
     c->firing[i] = in->alerts_firing;
     c->total[i] = in->alerts_total;
     c->opened[i] = in->opened_at;
+    c->began[i] = in->episode_at;
     c->updated[i] = in->updated_at;
     c->resolved[i] = in->resolved_at;
     c->window[i] = in->window_start;
@@ -136,19 +137,19 @@ static void columns_add(struct columns *c, struct slice tenant, const struct inc
     c->error_type[i] = in->error_type.p ? in->error_type : SLICE_LIT("");
 }
 
-/* The columns that both statements share, in one order: $1 .. $20. */
+/* The columns that both statements share, in one order: $1 .. $21. */
 static void columns_args(const struct columns *c, struct pg_args *p)
 {
     const int32_t *const smalls[] = {c->status,       c->resolved_by, c->severity, c->level,
                                      c->opened_level, c->episode,     c->firing,   c->total};
-    const int64_t *const bigs[] = {c->opened, c->updated,     c->resolved, c->window,
-                                   c->seen,   c->occurrences, c->users,    c->events};
+    const int64_t *const bigs[] = {c->opened,      c->updated, c->resolved, c->window, c->seen,
+                                   c->occurrences, c->users,   c->events,   c->began};
 
     pg_texts(p, c->tenant, c->n);
     pg_uuids(p, c->id, c->n);
     for (size_t i = 0; i < 8; i++)
         pg_int4s(p, smalls[i], c->n);
-    for (size_t i = 0; i < 8; i++)
+    for (size_t i = 0; i < 9; i++)
         pg_ints(p, bigs[i], c->n);
     pg_texts(p, c->owner, c->n);
     pg_texts(p, c->title, c->n);
@@ -158,9 +159,9 @@ static void columns_args(const struct columns *c, struct pg_args *p)
     "$1::text[], $2::uuid[], $3::int4[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], "         \
     "$8::int4[], $9::int4[], $10::int4[], "                                                        \
     "$11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int8[], $16::int8[], $17::int8[], "  \
-    "$18::int8[], $19::text[], $20::text[]"
+    "$18::int8[], $19::int8[], $20::text[], $21::text[]"
 #define SHARED_NAMES                                                                               \
-    "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, ow, ti"
+    "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, be, ow, ti"
 
 static int insert_incidents(struct work *w, struct pg *pg, const struct columns *c, struct err *e)
 {
@@ -177,14 +178,14 @@ static int insert_incidents(struct work *w, struct pg *pg, const struct columns 
                    "INSERT INTO incidents (tenant, id, status, resolved_by, severity, level, "
                    "opened_level, episode, alerts_firing, "
                    "alerts_total, opened_at, updated_at, resolved_at, window_start, last_seen, "
-                   "occurrences, impact_users, impact_events, "
+                   "occurrences, impact_users, impact_events, episode_at, "
                    "owner, title, anomaly_key, description, source, alert_name, service, "
                    "namespace, environment, error_type, link) "
                    "SELECT t, id, st, nullif(rb, 0), sev, lv, ol, ep, fi, tot, op, up, nullif(re, "
-                   "0), wi, se, oc, us, ev, ow, "
+                   "0), wi, se, oc, us, ev, be, ow, "
                    "ti, an, de, so, na, sv, ns, en, er, li FROM unnest(" SHARED_TYPES
-                   ", $21::bytea[], $22::text[], $23::text[], $24::text[], "
-                   "$25::text[], $26::text[], $27::text[], $28::text[], $29::text[]) "
+                   ", $22::bytea[], $23::text[], $24::text[], $25::text[], "
+                   "$26::text[], $27::text[], $28::text[], $29::text[], $30::text[]) "
                    "k(" SHARED_NAMES ", an, de, so, na, sv, ns, en, er, li)",
                    p, NULL, e);
 }
@@ -201,8 +202,8 @@ static int update_incidents(struct work *w, struct pg *pg, const struct columns 
                    "k.tot, updated_at = k.up, "
                    "resolved_at = nullif(k.re, 0), window_start = k.wi, last_seen = k.se, "
                    "occurrences = k.oc, impact_users = k.us, "
-                   "impact_events = k.ev, owner = k.ow, title = k.ti FROM unnest(" SHARED_TYPES
-                   ") k(" SHARED_NAMES ") "
+                   "impact_events = k.ev, episode_at = k.be, owner = k.ow, title = k.ti FROM "
+                   "unnest(" SHARED_TYPES ") k(" SHARED_NAMES ") "
                    "WHERE i.tenant = k.t AND i.id = k.id",
                    p, NULL, e);
 }

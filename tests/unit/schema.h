@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <glob.h>
 #include <stdio.h>
 
 #include "common/pg.h"
@@ -49,8 +50,11 @@ __attribute__((unused)) static void schema_open(struct schema *s)
     SQL_OK(s, pg_open(&s->settings, "test", &s->pg, &s->e));
     SQL_OK(s, pg_connect(s->pg, &s->e));
     SQL_OK(s, pg_exec(s->pg, "CREATE SCHEMA " SCHEMA_NAME, &s->e));
-    SQL_OK(s,
-           pg_exec(s->pg, schema_file(s, SOURCE_DIR "/deploy/migrations/001_pipeline.sql"), &s->e));
+    glob_t files = {0};
+    assert_int_equal(glob(SOURCE_DIR "/deploy/migrations/*.sql", 0, NULL, &files), 0);
+    for (size_t i = 0; i < files.gl_pathc; i++) /* by name, as deploy/migrate takes them */
+        SQL_OK(s, pg_exec(s->pg, schema_file(s, files.gl_pathv[i]), &s->e));
+    globfree(&files);
 }
 
 __attribute__((unused)) static void schema_close(struct schema *s)

@@ -328,6 +328,22 @@ static void test_the_end_and_again(void **state)
     assert_int_equal(INT("SELECT max(seq) FROM notifications"), 3);
 }
 
+/* A backlog: what began and ended in one batch is told none the less, once. */
+static void test_over_before_anybody_looked(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 4, 2, 0);
+    schema_do(&db, "UPDATE incidents SET episode_at = 5, resolved_at = 9");
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:opened slack:resolved webhook:opened webhook:resolved");
+    look(g);
+    pass(f, f->timers);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), 4);
+}
+
 /* One integration failed, the other did not: only the first is told again. */
 static void test_integrations_are_told_apart(void **state)
 {
@@ -412,6 +428,28 @@ static void test_alerts(void **state)
     pass(f, f->timers);
     assert_string_equal(TEXT("SELECT about->'state'->>'status' FROM notifications WHERE seq = 3"),
                         "resolved");
+    assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
+}
+
+static void test_alerts_over_before_anybody_looked(void **state)
+{
+    struct fixture *f = *state;
+
+    add_alert(5, 2, 2);
+    schema_do(&db, "UPDATE alerts SET starts_at = 5, ended_at = 9");
+    const char *g = alerts_group(f);
+    DO("UPDATE groups SET since = 4102444800000");
+    pass(f, f->timers);
+    assert_string_equal(told(g), "");
+    add_alert(6, 2, 2);
+    schema_do(&db, "UPDATE alerts SET starts_at = 5, ended_at = 9");
+    DO("INSERT INTO group_alerts VALUES ('" TENANT "', '%s', 6)", g);
+    DO("UPDATE groups SET since = 1");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "webhook:alerts");
+    assert_string_equal(TEXT("SELECT about->'state'->>'resolved_alerts' FROM notifications"),
+                        "[\"0000000000000006\"]");
     assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
 }
 
@@ -874,9 +912,11 @@ int main(void)
         TEST(test_opening),
         TEST(test_a_spurious_look_says_nothing),
         TEST(test_the_end_and_again),
+        TEST(test_over_before_anybody_looked),
         TEST(test_integrations_are_told_apart),
         TEST(test_a_raised_severity_moves),
         TEST(test_alerts),
+        TEST(test_alerts_over_before_anybody_looked),
         TEST(test_a_failed_end_of_alerts),
         TEST(test_a_member_in_flight_stays),
         TEST(test_a_digest),

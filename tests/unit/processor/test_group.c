@@ -117,13 +117,39 @@ static void test_group_wait(void **state)
 
 static void test_over_before_group_wait(void **state)
 {
-    const struct standing is = incident(INCIDENT_RESOLVED);
+    struct standing is = incident(INCIDENT_RESOLVED);
     struct due out[DUE_MAX];
     int64_t again = 7;
 
     (void)state;
+    is.episode_ms = T0 - MS_MINUTE; /* the group is younger than the episode */
+    is.resolved_ms = T0 + slow.group_wait_ms - 1;
     assert_string_equal(due(&slow, &is, &(struct said){0}, T0 + MS_HOUR, out, &again), "");
     assert_int_equal(again, 0);
+}
+
+/* A backlog: it began and ended before anybody looked. Who had looked in time would have told it.
+ */
+static void test_over_before_a_late_look(void **state)
+{
+    struct standing is = incident(INCIDENT_RESOLVED);
+    struct due out[DUE_MAX];
+    int64_t again;
+
+    (void)state;
+    is.episode_ms = T0;
+    is.resolved_ms = T0 + slow.group_wait_ms;
+    assert_string_equal(due(&slow, &is, &(struct said){0}, T0 + MS_HOUR, out, &again),
+                        "opened resolved");
+    assert_false(out[0].state.resolved);
+    assert_int_equal(out[0].state.word, INCIDENT_OPEN);
+    assert_int_equal(again, 0);
+    const struct said last = said(out, 1, 2);
+    assert_string_equal(due(&slow, &is, &last, T0 + MS_DAY, out, &again), "");
+    is.resolved_ms = T0;
+    assert_string_equal(due(&at_once, &is, &(struct said){0}, T0, out, &again), "opened resolved");
+    is.moved = true;
+    assert_string_equal(due(&at_once, &is, &(struct said){0}, T0, out, &again), "");
 }
 
 static void test_group_interval_holds_news_back(void **state)
@@ -192,9 +218,33 @@ static void test_reopened(void **state)
     assert_int_equal(again, T0 + 1 + 4 * MS_HOUR);
     is.level = LEVEL_REPEAT;
     assert_string_equal(due(&at_once, &is, &last, T0 + 1, out, &again), "reopened crossing");
-    /* ... and over again before anybody looked: they know it as resolved */
+    /* ... and over again before anybody looked, as they would have in time: they know it as
+     * resolved */
     is.status = INCIDENT_RESOLVED;
-    assert_string_equal(due(&at_once, &is, &last, T0 + 1, out, &again), "");
+    is.flushed_ms = T0;
+    is.episode_ms = T0 + MS_MINUTE;
+    is.resolved_ms = is.episode_ms + slow.group_interval_ms - 1;
+    const int64_t later = T0 + MS_HOUR;
+    assert_string_equal(due(&slow, &is, &last, later, out, &again), "");
+    /* ... only because we looked late */
+    is.resolved_ms++;
+    assert_string_equal(due(&slow, &is, &last, later, out, &again), "reopened crossing resolved");
+    last = said(out, 2, 4);
+    assert_string_equal(due(&slow, &is, &last, later + MS_HOUR, out, &again), "");
+}
+
+/* Nothing that fails for good is said again and again. */
+static void test_late_but_looked_at(void **state)
+{
+    struct standing is = incident(INCIDENT_RESOLVED);
+    struct due out[DUE_MAX];
+    int64_t again;
+
+    (void)state;
+    is.episode_ms = T0;
+    is.resolved_ms = T0 + MS_HOUR;
+    is.flushed_ms = T0 + MS_HOUR;
+    assert_string_equal(due(&slow, &is, &(struct said){0}, T0 + 2 * MS_HOUR, out, &again), "");
 }
 
 /* Over and open again between two looks: one message, not two and not none. */
@@ -381,6 +431,12 @@ static void test_alerts_over_before_told(void **state)
     (void)state;
     assert_string_equal(due(&slow, &is, &(struct said){0}, T0 + MS_HOUR, out, &again), "");
     assert_int_equal(again, 0);
+    struct standing missed = is;
+    missed.missed_n = 1;
+    assert_string_equal(due(&slow, &missed, &(struct said){0}, T0 + MS_HOUR, out, &again),
+                        "alerts");
+    assert_true(out[0].state.resolved);
+    assert_int_equal(out[0].state.ended_n, 1);
 }
 
 static void test_alerts_repeat(void **state)
@@ -591,6 +647,8 @@ int main(void)
         cmocka_unit_test(test_opened_at_a_level),
         cmocka_unit_test(test_group_wait),
         cmocka_unit_test(test_over_before_group_wait),
+        cmocka_unit_test(test_over_before_a_late_look),
+        cmocka_unit_test(test_late_but_looked_at),
         cmocka_unit_test(test_group_interval_holds_news_back),
         cmocka_unit_test(test_the_end),
         cmocka_unit_test(test_crossing_then_end),
