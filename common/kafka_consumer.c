@@ -206,8 +206,13 @@ static bool closed(rd_kafka_t *rk)
     CLEANUP(rd_kafka_error_destroy)
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(rk, queue);
     int64_t deadline = clock_monotonic_ms() + LEAVE_MS;
-    while (!error && !rd_kafka_consumer_closed(rk) && clock_monotonic_ms() < deadline)
-        rd_kafka_queue_poll_callback(queue, 50); /* revoked() runs in here */
+    while (!error && !rd_kafka_consumer_closed(rk) && clock_monotonic_ms() < deadline) {
+        /* revoked() runs in here. Not rd_kafka_queue_poll_callback(), which aborts the process when
+         * it meets what was read ahead. */
+        rd_kafka_message_t *unread = rd_kafka_consume_queue(queue, 50);
+        if (unread)
+            rd_kafka_message_destroy(unread);
+    }
     return rd_kafka_consumer_closed(rk);
 }
 

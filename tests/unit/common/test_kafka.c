@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -534,6 +535,25 @@ static void test_consumer_ends_while_the_broker_is_away(void **state)
     assert_int_equal(f->assigned_n, 0);
 }
 
+/* What was read ahead lies in the queue that the good-bye is served from. */
+static void test_consumer_ends_with_records_unread(void **state)
+{
+    struct fixture *f = *state;
+    fill_topic(f, 200);
+    f->start = -1;
+    struct kafka_consumer *c = consumer(f);
+    struct kafka_message m;
+    int n = 0;
+    for (int64_t end = clock_monotonic_ms() + WAIT_MS; n == 0 && clock_monotonic_ms() < end;)
+        n = kafka_poll(c, &m, 1, 200, &f->e);
+    assert_int_equal(n, 1);
+    kafka_message_free(&m);
+    const struct timespec while_it_reads = {.tv_nsec = 300 * 1000 * 1000};
+    (void)nanosleep(&while_it_reads, NULL);
+    kafka_consumer_free(c);
+    assert_int_equal(f->assigned_n, 0);
+}
+
 static void test_cluster_id(void **state)
 {
     struct fixture *f = *state;
@@ -595,6 +615,7 @@ int main(void)
         TEST(test_two_members_share),
         TEST(test_unknown_topic_is_told),
         TEST(test_consumer_ends_while_the_broker_is_away),
+        TEST(test_consumer_ends_with_records_unread),
         TEST(test_cluster_id),
         TEST(test_topics_are_created_once),
         TEST(test_ping),
