@@ -49,7 +49,7 @@ static int load_told(struct flush *f, struct target *t, struct err *e)
     t->told_tree = json_tree(t->told, f->a, e);
     return json_is_object(t->told_tree)
                ? 0
-               : err_set(e, -EIO, "groups.told of a group of %.*s is no object",
+               : err_set(e, -EBADMSG, "groups.told of a group of %.*s is no object",
                          SLICE_FMT(t->receiver_name));
 }
 
@@ -62,8 +62,7 @@ static int said_last(struct flush *f, const struct target *t, const char *key, s
     struct slice last = json_at(t->told, path);
     if (!last.p && !t->receiver)
         last = json_at(t->told, "0.last");
-    const int rc = said_from_json(f->a, last, ret, e);
-    return rc == -EBADMSG ? err_set(e, -EIO, "groups.told: %s", e->msg) : rc;
+    return said_from_json(f->a, last, ret, e);
 }
 
 static int remember(struct target *t, const char *key, const struct said *s, struct err *e)

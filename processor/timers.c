@@ -10,21 +10,31 @@
 
 #define RETRY_MIN_MS (50)
 #define RETRY_MAX_MS (5 * MS_SECOND)
-#define TRIES_OF_A_BUG 3 /* what may be a race once is a bug when it goes on */
 #define OUTBOX_RECORDS 500
 #define OUTBOX_TIMEOUT_MS (2 * MS_SECOND)
 #define OUTBOX_RETRY_MS MS_SECOND
 
 /* ---- life ---- */
 
+const char *timer_kind_name(enum timer_kind k)
+{
+    static const char *const names[] = {
+        [TIMER_GROUP] = "group", [TIMER_ALERT] = "alert", [TIMER_HOUSEKEEPING] = "housekeeping"};
+
+    return names[k];
+}
+
 static void make_metrics(struct timers *t)
 {
-    static const char *const kinds[] = {[TIMER_GROUP] = "kind=\"group\"",
-                                        [TIMER_ALERT] = "kind=\"alert\"",
-                                        [TIMER_HOUSEKEEPING] = "kind=\"housekeeping\""};
+    for (int k = TIMER_GROUP; k <= TIMER_HOUSEKEEPING; k++) {
+        char label[64];
 
-    for (int k = TIMER_GROUP; k <= TIMER_HOUSEKEEPING; k++)
-        t->run[k] = counter_new("tocsin_timers_run_total", "Timers run by kind.", kinds[k]);
+        (void)snprintf(label, sizeof(label), "kind=\"%s\"", timer_kind_name((enum timer_kind)k));
+        t->run[k] = counter_new("tocsin_timers_run_total", "Timers run by kind.", label);
+        t->failed[k] =
+            counter_new("tocsin_processor_timers_failed_total",
+                        "Subjects of timers that could not be worked on and were put off.", label);
+    }
     for (int k = DUE_OPENED; k < DUE_KINDS; k++) {
         char label[64];
 
@@ -171,10 +181,8 @@ static void sleep_for(struct timers *t, int64_t ms, bool kicks)
     (void)pthread_mutex_unlock(&t->lock);
 }
 
-static bool worth_a_retry(int rc, uint32_t failures)
+static bool worth_a_retry(int rc)
 {
-    if (rc == -EEXIST)
-        return failures < TRIES_OF_A_BUG;
     return rc == -EAGAIN || rc == -ENOTCONN || rc == -EBUSY;
 }
 
@@ -183,7 +191,7 @@ static void *runner(void *ctx)
     static struct log_limit limit = {.per_minute = 6};
     struct timers *t = ctx;
     int64_t pause = RETRY_MIN_MS;
-    uint32_t failures = 0, dropped;
+    uint32_t dropped;
 
     while (!timers_stopping(t)) {
         struct err e = {0};
@@ -191,12 +199,11 @@ static void *runner(void *ctx)
         const int rc = work_off(t, &wait, &e);
 
         if (rc == 0) {
-            failures = 0;
             pause = RETRY_MIN_MS;
             sleep_for(t, wait, true);
             continue;
         }
-        if (!worth_a_retry(rc, failures++)) {
+        if (!worth_a_retry(rc)) {
             (void)err_wrap(&e, "timers");
             t->o.fail(&e);
             return NULL;

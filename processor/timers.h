@@ -4,6 +4,9 @@
  * lock, derives what is due, writes it, and arms the subject again. All of that is one transaction,
  * so a runner that dies leaves the timers where they were. A spurious timer does nothing.
  *
+ * A subject whose data Postgres or our own code will never take does not stop the others: it is
+ * found by halving and parked, which is a timer that is due later each time and says why.
+ *
  * Due is what Postgres's clock says, so that the clocks of several hosts need not agree. The same
  * thread drains the outbox.
  */
@@ -42,7 +45,7 @@ CLEANUP_DEFINE(struct timers *, timers_free);
 
 /*
  * One claim of each kind, in the caller's thread (not while the runner's own runs), on its
- * connection. *ret_ran counts the timers. -EAGAIN, -ENOTCONN, -EBUSY, -EEXIST: try again; anything
+ * connection. *ret_ran counts the timers. -EAGAIN, -ENOTCONN, -EBUSY: try again; anything
  * else is a bug or a schema that is not ours.
  */
 int timers_pass(struct timers *t, size_t *ret_ran, struct err *e) MUST_CHECK;

@@ -24,7 +24,7 @@ struct timers {
     pthread_cond_t wake;
     bool kicked, stop;
 
-    struct counter *run[TIMER_HOUSEKEEPING + 1];
+    struct counter *run[TIMER_HOUSEKEEPING + 1], *failed[TIMER_HOUSEKEEPING + 1];
     struct counter *created[DUE_KINDS];
     struct counter *outbox_sent, *outbox_failed, *wakeups, *wakeups_failed;
     struct histogram *lag;
@@ -32,3 +32,34 @@ struct timers {
 
 /* Was timers_stop() called? */
 bool timers_stopping(struct timers *t);
+/* "group", "alert", "housekeeping" */
+const char *timer_kind_name(enum timer_kind k);
+
+/* ---- timers_claim.c ---- */
+
+/* What a timer is about; its tenant and kind with it. */
+struct subject {
+    struct slice tenant, key;
+};
+struct subjects {
+    const struct subject *v;
+    size_t n;
+};
+
+/* Timers that are due, deleted by the transaction that does what they ask. */
+struct claim {
+    struct arena *a;
+    enum timer_kind kind;
+    struct subject *v; /* distinct, ascending */
+    size_t n, timers;
+    int64_t now_ms;
+    uint32_t failures; /* the most that one of them had */
+};
+
+/* What is due, all of a subject together; with `only`, of these subjects alone. */
+int timers_claim(struct timers *t, struct claim *c, const struct subjects *only,
+                 struct err *e) MUST_CHECK;
+/* Instead of doing what the claim of one subject asks: look at it later, and later still each time.
+ * *ret_failures is how often it failed by now. */
+int timers_park(struct timers *t, const struct claim *c, const char *reason, uint32_t *ret_failures,
+                struct err *e) MUST_CHECK;

@@ -4,111 +4,22 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "processor/timers_internal.h"
 #include "processor/work.h"
 
 #define PASS_MEMORY ((size_t)256 << 20)
+#define CLAIM_MEMORY ((size_t)64 << 20)
 #define PURGE_BATCH 2000
 #define BEATS_KEPT_MS MS_DAY
 #define PARTITIONS_AHEAD 3
 
-/* ---- claiming ---- */
-
-struct subject {
-    struct slice tenant, key;
-};
-
-struct claim {
-    struct arena *a;
-    enum timer_kind kind;
-    struct subject *v; /* distinct */
-    size_t n, timers;
-    int64_t now_ms;
-};
-
-enum { CL_TENANT, CL_SUBJECT, CL_DUE_AT, CL_NOW };
-#define CLAIMED " RETURNING t.tenant, t.subject, t.due_at, " NOW_MS
-
-static int subject_cmp(const void *x, const void *y)
-{
-    const struct subject *a = x, *b = y;
-    const int c = slice_cmp(a->tenant, b->tenant);
-
-    return c != 0 ? c : slice_cmp(a->key, b->key);
-}
-
-static int take_subjects(struct timers *t, struct claim *c, const PGresult *r, struct err *e)
-{
-    const size_t rows = (size_t)PQntuples(r);
-
-    c->v = arena_array(c->a, rows + 1, struct subject);
-    if (!c->v)
-        return err_set(e, -ENOMEM, "timers: too many at once");
-    for (size_t i = 0; i < rows; i++) {
-        c->v[i] = (struct subject){arena_slice(c->a, pg_get_text(r, (int)i, CL_TENANT)),
-                                   arena_slice(c->a, pg_get_text(r, (int)i, CL_SUBJECT))};
-        c->now_ms = pg_get_int(r, (int)i, CL_NOW);
-        histogram_observe(t->lag, (double)(c->now_ms - pg_get_int(r, (int)i, CL_DUE_AT)) / 1000.0);
-    }
-    qsort(c->v, rows, sizeof(*c->v), subject_cmp);
-    for (size_t i = 0; i < rows; i++)
-        if (i == 0 || subject_cmp(&c->v[c->n - 1], &c->v[i]) != 0)
-            c->v[c->n++] = c->v[i];
-    c->timers = rows;
-    return 0;
-}
-
-/* What else is due of the same subjects: looking once is enough. */
-static int claim_rest(struct timers *t, struct claim *c, struct err *e)
-{
-    CLEANUP(PQclear) PGresult *r = NULL;
-    struct slice *tenants = arena_array(c->a, c->n, struct slice),
-                 *keys = arena_array(c->a, c->n, struct slice);
-    struct pg_args *p = pg_args(c->a);
-
-    if (!tenants || !keys)
-        return err_set(e, -ENOMEM, "timers: too many at once");
-    for (size_t i = 0; i < c->n; i++) {
-        tenants[i] = c->v[i].tenant;
-        keys[i] = c->v[i].key.p ? c->v[i].key : SLICE_LIT("");
-    }
-    pg_int(p, c->kind);
-    pg_texts(p, tenants, c->n);
-    pg_byteas(p, keys, c->n);
-    int rc =
-        pg_query(t->pg,
-                 "WITH same AS (SELECT t.id FROM timers t JOIN unnest($2::text[], $3::bytea[]) "
-                 "k(tenant, subject) ON t.tenant = k.tenant AND t.subject = k.subject WHERE "
-                 "t.kind = $1 AND t.due_at <= " NOW_MS " FOR UPDATE OF t SKIP LOCKED) "
-                 "DELETE FROM timers t USING same s WHERE t.id = s.id" CLAIMED,
-                 p, &r, e);
-    if (rc == 0)
-        c->timers += (size_t)PQntuples(r);
-    return rc;
-}
-
-static int claim(struct timers *t, struct claim *c, struct err *e)
-{
-    CLEANUP(PQclear) PGresult *r = NULL;
-    struct pg_args *p = pg_args(c->a);
-
-    pg_int(p, c->kind);
-    pg_int(p, t->o.settings->processor.timer_batch);
-    int rc = pg_query(t->pg,
-                      "WITH due AS (SELECT id FROM timers WHERE kind = $1 AND due_at <= " NOW_MS
-                      " ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED) "
-                      "DELETE FROM timers t USING due d WHERE t.id = d.id" CLAIMED,
-                      p, &r, e);
-    if (rc == 0)
-        rc = take_subjects(t, c, r, e);
-    return rc == 0 && c->n > 0 ? claim_rest(t, c, e) : rc;
-}
-
 /* ---- kinds ---- */
 
-static int run_groups(struct timers *t, const struct claim *c, struct flushed *ret, struct err *e)
+static int run_groups(struct timers *t, const struct claim *c, struct arena *a, struct flushed *ret,
+                      struct err *e)
 {
-    struct flush_subject *v = arena_array(c->a, c->n, struct flush_subject);
+    struct flush_subject *v = arena_array(a, c->n, struct flush_subject);
     size_t n = 0;
 
     if (!v)
@@ -120,7 +31,7 @@ static int run_groups(struct timers *t, const struct claim *c, struct flushed *r
         memcpy(v[n++].group.b, c->v[i].key.p, sizeof(v->group.b));
     }
     const struct flush_subjects subjects = {.v = v, .n = n, .now_ms = c->now_ms};
-    return flush_groups(&t->flush, t->pg, c->a, &subjects, ret, e);
+    return flush_groups(&t->flush, t->pg, a, &subjects, ret, e);
 }
 
 static int run_alerts(struct timers *t, const struct claim *c, struct err *e)
@@ -198,11 +109,12 @@ static int purge_all(struct timers *t, struct arena *a, struct err *e)
         BEATS_KEPT_MS + t->o.settings->aggregation.absence_cap, e);
 }
 
-static int dispatch(struct timers *t, const struct claim *c, struct flushed *flushed, struct err *e)
+static int dispatch(struct timers *t, const struct claim *c, struct arena *a,
+                    struct flushed *flushed, struct err *e)
 {
     switch (c->kind) {
     case TIMER_GROUP:
-        return run_groups(t, c, flushed, e);
+        return run_groups(t, c, a, flushed, e);
     case TIMER_ALERT:
         return run_alerts(t, c, e);
     case TIMER_HOUSEKEEPING:
@@ -224,28 +136,113 @@ static void committed(struct timers *t, const struct claim *c, const struct flus
     counter_add(t->wakeups_failed, f->wakeup_n - taken);
 }
 
-static int run_kind(struct timers *t, enum timer_kind kind, size_t *ran, struct err *e)
+static int attempt(struct timers *t, struct claim *c, const struct subjects *only, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(PASS_MEMORY);
-    struct claim c = {.a = a, .kind = kind};
     struct flushed flushed = {0};
+    int rc = a ? pg_begin(t->pg, e) : err_set(e, -ENOMEM, "timers: out of memory");
 
-    if (!a)
-        return err_set(e, -ENOMEM, "timers: out of memory");
-    int rc = pg_begin(t->pg, e);
     if (rc == 0)
-        rc = claim(t, &c, e);
-    if (rc == 0 && c.n > 0)
-        rc = dispatch(t, &c, &flushed, e);
+        rc = timers_claim(t, c, only, e);
+    if (rc == 0 && c->n > 0)
+        rc = dispatch(t, c, a, &flushed, e);
     if (rc == 0)
         rc = pg_commit(t->pg, e);
     if (rc < 0) {
         pg_rollback(t->pg);
         return rc;
     }
-    committed(t, &c, &flushed);
+    committed(t, c, &flushed);
+    return 0;
+}
+
+/* ---- subjects that cannot be worked on ---- */
+
+/* The data will never fit; 23505 is a race once, and data the second time. */
+static bool never_fits(int rc)
+{
+    return rc == -ERANGE || rc == -E2BIG || rc == -EBADMSG || rc == -ENOMEM || rc == -EEXIST;
+}
+
+static void tell_parked(struct timers *t, const struct claim *c, uint32_t failures,
+                        const char *reason)
+{
+    CLEANUP(buf_release) struct buf hex = BUF_INIT(256);
+
+    counter_add(t->failed[c->kind], 1);
+    if (failures > 1)
+        return;
+    for (size_t i = 0; i < c->v->key.len; i++)
+        buf_printf(&hex, "%02x", (unsigned char)c->v->key.p[i]);
+    log_error(EV("timer_parked"), KV("kind", timer_kind_name(c->kind)), KV("tenant", c->v->tenant),
+              KV("subject", buf_str(&hex)), KV("reason", reason));
+}
+
+static int park(struct timers *t, struct claim *c, const struct subjects *one, struct err *e)
+{
+    const struct err why = *e;
+    uint32_t failures = 0;
+    int rc = pg_begin(t->pg, e);
+
+    if (rc == 0)
+        rc = timers_claim(t, c, one, e);
+    if (rc == 0 && c->n > 0)
+        rc = timers_park(t, c, why.msg, &failures, e);
+    if (rc == 0)
+        rc = pg_commit(t->pg, e);
+    if (rc < 0) {
+        pg_rollback(t->pg);
+        return rc;
+    }
+    if (c->n > 0)
+        tell_parked(t, c, failures, why.msg);
+    return 0;
+}
+
+static int run(struct timers *t, struct claim *c, const struct subjects *only, struct err *e);
+
+/* One subject must not stop the others: find it by halving, each half a transaction of its own. */
+static int halve(struct timers *t, struct claim *c, struct err *e)
+{
+    const struct subjects all = {c->v, c->n};
+    const size_t mid = all.n / 2;
+    size_t timers;
+
+    if (all.n == 1)
+        return park(t, c, &all, e);
+    const struct subjects low = {all.v, mid}, high = {all.v + mid, all.n - mid};
+    int rc = run(t, c, &low, e);
+    timers = c->timers;
+    if (rc == 0)
+        rc = run(t, c, &high, e);
+    c->timers += timers;
+    return rc;
+}
+
+/* c->timers counts what was claimed, whatever became of it. */
+static int run(struct timers *t, struct claim *c, const struct subjects *only, struct err *e)
+{
+    int rc = attempt(t, c, only, e);
+
+    if (rc == -EEXIST) {
+        const struct subjects same = {c->v, c->n};
+        rc = attempt(t, c, &same, e);
+    }
+    return never_fits(rc) && c->n > 0 ? halve(t, c, e) : rc;
+}
+
+static int run_kind(struct timers *t, enum timer_kind kind, size_t *ran, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(CLAIM_MEMORY);
+    struct claim c = {.a = a, .kind = kind};
+
+    if (!a)
+        return err_set(e, -ENOMEM, "timers: out of memory");
+    const int rc = run(t, &c, NULL, e);
+    if (rc < 0)
+        return rc;
     *ran += c.timers;
-    return kind == TIMER_HOUSEKEEPING && c.n > 0 ? purge_all(t, a, e) : 0;
+    return kind == TIMER_HOUSEKEEPING && c.timers > 0 ? purge_all(t, a, e) : 0;
 }
 
 static int prepare(struct timers *t, struct err *e)

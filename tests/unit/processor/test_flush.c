@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "common/metrics.h"
 #include "processor/flush.h"
 #include "processor/group.h"
 #include "processor/timers.h"
@@ -70,6 +71,7 @@ struct fixture {
     struct silence silent[8];
     size_t silent_n;
     int expire_answer;
+    uint64_t expire_breaks; /* Postgres does not take what this one's end writes */
     struct err failed;
 };
 
@@ -97,6 +99,9 @@ static int expire(void *ctx, struct pg *pg, const struct silence *v, size_t n, s
                              "4102444800000) ON CONFLICT DO NOTHING",
                              e),
                      0);
+    for (size_t i = 0; i < n; i++)
+        if (f->expire_breaks && v[i].fingerprint == f->expire_breaks)
+            return pg_exec(pg, "SELECT 1 / 0", e);
     for (size_t i = 0; i < n && f->silent_n < 8; i++)
         f->silent[f->silent_n++] = v[i];
     return f->expire_answer ? err_set(e, f->expire_answer, "as the test wants it") : 0;
@@ -728,12 +733,137 @@ static void test_a_failed_pass_changes_nothing(void **state)
     size_t ran;
 
     add_incident(INCIDENT, 1, 2, 0);
+    look(add_group(&f->now, "{}", INCIDENT));
+    schema_do(&db, "ALTER TABLE notifications RENAME TO elsewhere");
+    const int rc = timers_pass(f->timers, &ran, &f->e);
+    schema_do(&db, "ALTER TABLE elsewhere RENAME TO notifications");
+    assert_int_equal(rc, -EIO);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1 AND failures = 0"), 1);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), 0);
+}
+
+/* ---- subjects that cannot be worked on ---- */
+
+#define FAILED "tocsin_processor_timers_failed_total"
+#define PARKED "SELECT count(*) FROM timers WHERE failures = %d"
+
+static long long failed(const char *kind)
+{
+    return (long long)counter_value(counter_new(FAILED, "", sql("kind=\"%s\"", kind)));
+}
+
+/* Two of many groups: Postgres takes no notification of one, and of the other what was told is
+ * unreadable. Everybody else is told at once. */
+static void test_groups_that_cannot_be_flushed(void **state)
+{
+    struct fixture *f = *state;
+    const char *group[25];
+    const size_t n = sizeof(group) / sizeof(*group);
+    const long long before = failed("group");
+
+    for (unsigned i = 0; i < n; i++) {
+        const char *id = sql("018f0000-0000-7000-8000-%012u", i);
+
+        add_incident(id, 1, 2, 0);
+        group[i] = add_group(&f->now, "{}", id);
+        look(group[i]);
+    }
+    DO("UPDATE groups SET told = '[]' WHERE id = '%s'", group[3]);
+    DO("ALTER TABLE notifications ADD CONSTRAINT sane CHECK (group_id <> '%s')", group[17]);
+    assert_int_equal(pass(f, f->timers), n);
+    for (size_t i = 0; i < n; i++)
+        assert_string_equal(told(group[i]), i == 3 || i == 17 ? "" : "slack:opened webhook:opened");
+    assert_int_equal(INT(PARKED, 1), 2);
+    assert_int_equal(failed("group") - before, 2);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE reason LIKE '%%23514%%sane%%' AND "
+                         "subject = uuid_send('%s')",
+                         group[17]),
+                     1);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE reason LIKE 'groups.told%%' AND "
+                         "subject = uuid_send('%s')",
+                         group[3]),
+                     1);
+    assert_int_equal(pass(f, f->timers), 0); /* not now */
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE failures > 0 AND due_at <= "
+                         "(extract(epoch FROM now()) * 1000)::int8"),
+                     0);
+
+    /* mended: the next look tells them, and nothing is left */
+    schema_do(&db, "ALTER TABLE notifications DROP CONSTRAINT sane; UPDATE groups SET told = '{}' "
+                   "WHERE told = '[]'; UPDATE timers SET due_at = 0 WHERE failures > 0");
+    assert_int_equal(pass(f, f->timers), 2);
+    assert_string_equal(told(group[3]), "slack:opened webhook:opened");
+    assert_string_equal(told(group[17]), "slack:opened webhook:opened");
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE failures > 0"), 0);
+}
+
+/* It is put off longer each time, up to a bound; news look at once, and add no second timer. */
+static void test_a_parked_group_backs_off(void **state)
+{
+    struct fixture *f = *state;
+    long long last = 0;
+
+    add_incident(INCIDENT, 1, 2, 0);
     const char *g = add_group(&f->now, "{}", INCIDENT);
     schema_do(&db, "UPDATE groups SET told = '[]'");
-    look(g);
-    assert_int_equal(timers_pass(f->timers, &ran, &f->e), -EIO);
-    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 1);
-    assert_int_equal(INT("SELECT count(*) FROM notifications"), 0);
+    for (int i = 1; i <= 40; i++) {
+        look(g);
+        if (i % 2)
+            schema_do(&db, "UPDATE timers SET due_at = 0 WHERE failures > 0");
+        pass(f, f->timers);
+        assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 1);
+        assert_int_equal(INT("SELECT failures FROM timers WHERE kind = 1"), i);
+        const long long due = INT("SELECT due_at FROM timers WHERE kind = 1");
+        assert_true(due >= last);
+        last = due;
+    }
+    assert_true(INT("SELECT due_at - (extract(epoch FROM now()) * 1000)::int8 FROM timers WHERE "
+                    "kind = 1") <= 10 * MS_MINUTE);
+}
+
+static void test_an_alert_that_cannot_end(void **state)
+{
+    struct fixture *f = *state;
+    const long long before = failed("alert");
+
+    for (int i = 1; i <= 7; i++)
+        DO("INSERT INTO timers (due_at, kind, tenant, subject) VALUES (1, 2, 'a', "
+           "'\\x000000000000000%d')",
+           i);
+    f->expire_breaks = 5;
+    assert_int_equal(pass(f, f->timers), 7);
+    assert_int_equal(f->silent_n, 6);
+    for (size_t i = 0; i < f->silent_n; i++)
+        assert_true(f->silent[i].fingerprint != 5);
+    assert_string_equal(TEXT("SELECT encode(subject, 'hex') FROM timers WHERE failures = 1 AND "
+                             "kind = 2 AND reason LIKE '%%22012%%'"),
+                        "0000000000000005");
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 1);
+    assert_int_equal(failed("alert") - before, 1);
+    f->expire_breaks = 0;
+    schema_do(&db, "UPDATE timers SET due_at = 0 WHERE failures > 0");
+    assert_int_equal(pass(f, f->timers), 1);
+    assert_int_equal(f->silent_n, 7);
+}
+
+/* A month's partition that cannot be made, as rows of that month are in the default one already, is
+ * no reason to stop telling people. */
+static void test_housekeeping_that_fails(void **state)
+{
+    struct fixture *f = *state;
+
+    pass(f, f->timers);
+    DO("DROP TABLE timeline_%s; INSERT INTO timeline (tenant, incident_id, at, cause, kind, body) "
+       "SELECT '" TENANT "', '" INCIDENT "', (extract(epoch FROM date_trunc('month', now() AT TIME "
+       "ZONE 'UTC' + interval '3 months')) * 1000)::int8 + 5, '', '', ''; UPDATE timers SET due_at "
+       "= 5 WHERE kind = 3",
+       TEXT("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYYMM')"));
+    const size_t ran = pass(f, f->timers);
+    schema_do(&db, "TRUNCATE timeline; SELECT partitions_ahead(3)");
+    assert_int_equal(ran, 1);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 3 AND failures = 1 AND reason "
+                         "LIKE '%%23514%%'"),
+                     1);
 }
 
 static void test_a_group_that_is_no_more(void **state)
@@ -929,6 +1059,10 @@ int main(void)
         TEST(test_wakeups),
         TEST(test_a_change_between_flush_and_commit),
         TEST(test_a_failed_pass_changes_nothing),
+        TEST(test_groups_that_cannot_be_flushed),
+        TEST(test_a_parked_group_backs_off),
+        TEST(test_an_alert_that_cannot_end),
+        TEST(test_housekeeping_that_fails),
         TEST(test_a_group_that_is_no_more),
         TEST(test_two_runners_double_nothing),
         TEST(test_alerts_that_may_have_ended),
