@@ -59,7 +59,8 @@ int lock_alerts(struct pg *pg, struct arena *a, const struct lock_keys *k, PGres
     return pg_query(pg,
                     LOCKING("t.tenant, t.fingerprint, anomaly_key, incident_id, status, severity, "
                             "occurrences, facts, "
-                            "quiet_at, fed_by, source, labels::text, title",
+                            "quiet_at, fed_by, source, labels::text, title, starts_at, ended_at, "
+                            "last_seen",
                             "alerts", "fingerprint", "$1::text[], $2::int8[]"),
                     p, ret, e);
 }

@@ -75,7 +75,10 @@ enum {
     AL_FED_BY,
     AL_SOURCE,
     AL_LABELS,
-    AL_TITLE
+    AL_TITLE,
+    AL_STARTS_AT,
+    AL_ENDED_AT,
+    AL_LAST_SEEN
 };
 enum {
     GR_TENANT,

@@ -49,6 +49,7 @@ int committer_new(const struct committer_options *o, struct committer **ret, str
     c->dead = counter_new("tocsin_dead_total",
                           "Records that could not be taken and went to the topic dead.", "");
     c->retries = counter_new("tocsin_batch_retries_total", "Transactions tried again.", "");
+    (void)work_recovered(); /* at 0 from the start */
     c->seconds = histogram_new("tocsin_batch_seconds",
                                "Time of one batch from its first statement to its commit.", "",
                                latency_bounds, latency_bound_n);

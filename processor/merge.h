@@ -115,3 +115,10 @@ struct slice event_identity(const struct report *r, struct arena *a);
 struct slice facts_pack(const struct facts *f, struct arena *a);
 /* Empty bytes give empty facts. -EBADMSG. */
 int facts_unpack(struct slice bytes, struct facts *ret, struct err *e) MUST_CHECK;
+/* When they cannot be unpacked: what the row's other columns say of its last occurrence. Repeats of
+ * what fires change nothing by it, and ends end it; anything else may be counted anew. */
+struct remains {
+    bool firing;
+    int64_t starts_at, ended_at, last_seen; /* 0: none */
+};
+void facts_recover(const struct remains *row, struct facts *ret);

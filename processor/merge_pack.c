@@ -134,3 +134,20 @@ int facts_unpack(struct slice bytes, struct facts *ret, struct err *e)
     *ret = f;
     return 0;
 }
+
+void facts_recover(const struct remains *row, struct facts *ret)
+{
+    const int64_t start = row->starts_at;
+    const struct order begun = {.at = start}, ended = {.at = row->ended_at};
+
+    facts_init(ret);
+    ret->newest.at = row->last_seen;
+    if (start <= 0)
+        return;
+    ret->starts[ret->start_n++] = (struct fact_start){start, begun, begun};
+    if (row->firing)
+        ret->starts[0].last = ret->newest;
+    else if (row->ended_at > start)
+        ret->ends[ret->end_n++] =
+            (struct fact_end){.end = row->ended_at, .first = ended, .last = ended};
+}

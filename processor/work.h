@@ -52,6 +52,8 @@ struct alert_work {
 
     /* from the locked row */
     struct slice packed; /* facts; after work_merge() the new ones */
+    struct remains remains;
+    bool recovered; /* nobody could read them */
     struct slice source, labels_json;
     struct uuid incident_id; /* row.incident's, when it has one */
     bool has_incident, ever;
@@ -96,5 +98,9 @@ int work_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 
 /* Part of work_store(): groups, members, digest items and timers for the news. */
 int reach_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
+/* Part of work_store(): entries for the news and the notes. */
+int timeline_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 
 struct merge_limits work_limits(const struct work *w);
+/* Alerts whose column `facts` nobody could read. */
+struct counter *work_recovered(void);

@@ -129,12 +129,11 @@ static int guess_one(struct work *w, struct alert_work *al, struct slice packed,
     struct facts facts;
     struct report *reports = arena_array(w->a, al->input_n ? al->input_n : 1, struct report);
     size_t n = 0;
-    int rc = facts_unpack(packed, &facts, e);
 
-    if (rc < 0)
-        return rc;
     if (!reports)
         return no_memory(e);
+    if (facts_unpack(packed, &facts, e) < 0)
+        facts_recover(&al->remains, &facts);
     for (size_t i = 0; i < al->input_n; i++)
         if (al->inputs[i]->report.kind != REPORT_NOTE)
             reports[n++] = al->inputs[i]->report;
@@ -172,8 +171,8 @@ int work_guess(struct work *w, struct pg *pg, struct err *e)
     pg_ints(p, keys.numbers, keys.n);
     int rc = pg_query(
         pg,
-        "SELECT tenant, fingerprint, anomaly_key, incident_id, status, occurrences, facts FROM "
-        "alerts "
+        "SELECT tenant, fingerprint, anomaly_key, incident_id, status, occurrences, facts, "
+        "starts_at, ended_at, last_seen FROM alerts "
         "JOIN unnest($1::text[], $2::int8[]) k(tenant, fingerprint) USING (tenant, fingerprint)",
         p, &r, e);
     if (rc < 0)
@@ -188,8 +187,10 @@ int work_guess(struct work *w, struct pg *pg, struct err *e)
         al->has_incident = incident != NULL;
         if (incident)
             memcpy(al->incident_id.b, incident, sizeof(al->incident_id.b));
+        al->remains = (struct remains){pg_get_int(r, i, 4) == ALERT_FIRING, pg_get_int(r, i, 7),
+                                       pg_get_int(r, i, 8), pg_get_int(r, i, 9)};
         if (al->silent)
-            al->touched = pg_get_int(r, i, 4) == ALERT_FIRING;
+            al->touched = al->remains.firing;
         else if ((rc = guess_one(w, al, pg_get_text(r, i, 6), pg_get_int(r, i, 5) > 0, e)) < 0)
             return rc;
     }
@@ -516,6 +517,8 @@ static void read_alert(struct work *w, const PGresult *r, int i, struct alert_wo
     al->severity = (enum severity)pg_get_int(r, i, AL_SEVERITY);
     al->quiet_at = pg_get_int(r, i, AL_QUIET_AT);
     al->packed = arena_slice(w->a, pg_get_text(r, i, AL_FACTS));
+    al->remains = (struct remains){al->row.firing, pg_get_int(r, i, AL_STARTS_AT),
+                                   pg_get_int(r, i, AL_ENDED_AT), pg_get_int(r, i, AL_LAST_SEEN)};
     al->source = kept(w, r, i, AL_SOURCE);
     al->labels_json = kept(w, r, i, AL_LABELS);
 }

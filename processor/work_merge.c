@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
+#include "common/metrics.h"
 #include "processor/work.h"
 
 static int no_memory(struct err *e)
@@ -35,15 +37,38 @@ static int take_inputs(struct work *w, struct alert_work *al, struct report **re
     return 0;
 }
 
+struct counter *work_recovered(void)
+{
+    return counter_new("tocsin_alert_facts_unreadable_total",
+                       "Alerts whose facts nobody could read, judged by what else was known.", "");
+}
+
+/* A live alert must not be hidden because of what is remembered of it: go on from what the row
+ * says, and write the column anew. */
+static void recover(struct alert_work *al, struct facts *ret, const struct err *why)
+{
+    static struct log_limit limit = {.per_minute = 60};
+    char fingerprint[FINGERPRINT_STR];
+    uint32_t dropped;
+
+    al->recovered = true;
+    facts_recover(&al->remains, ret);
+    counter_add(work_recovered(), 1);
+    if (log_allow(&limit, &dropped))
+        log_error(EV("facts_unreadable"), KV("tenant", al->row.tenant),
+                  KV("fingerprint", fingerprint_format(al->row.fingerprint, fingerprint)),
+                  KV("reason", why->msg), KV("dropped", dropped));
+}
+
 static int change_alert(struct work *w, struct alert_work *al, struct err *e)
 {
     const struct merge_limits lim = work_limits(w);
     struct report *reports = NULL;
     struct facts facts;
-    int rc = facts_unpack(al->packed, &facts, e);
+    int rc;
 
-    if (rc < 0)
-        return rc;
+    if (facts_unpack(al->packed, &facts, e) < 0)
+        recover(al, &facts, e);
     if (al->silent) {
         if (!al->row.firing || al->quiet_at == 0 || al->quiet_at != al->silence_at)
             return 0;
