@@ -139,14 +139,16 @@ static int look_ahead(struct timers *t, int64_t *ret_wait, bool *ret_outbox, str
     struct pg_args *p = pg_args(a);
 
     pg_int(p, idle);
-    /* What is due already, and was not claimed, is another runner's. */
+    pg_int(p, t->looked_ms);
+    /* What was due when we looked last, and was not claimed since, is another runner's. */
     int rc = pg_query(t->pg,
-                      "SELECT least($1, (SELECT min(due_at) FROM timers WHERE due_at > " NOW_MS
-                      ") - " NOW_MS "), EXISTS (SELECT FROM outbox)",
+                      "SELECT least($1, (SELECT min(due_at) FROM timers WHERE due_at > $2) "
+                      "- " NOW_MS "), EXISTS (SELECT FROM outbox), " NOW_MS,
                       p, &r, e);
     if (rc == 0) {
         *ret_wait = pg_get_int(r, 0, 0);
         *ret_outbox = pg_get_bool(r, 0, 1);
+        t->looked_ms = pg_get_int(r, 0, 2);
     }
     return rc;
 }

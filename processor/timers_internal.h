@@ -17,6 +17,7 @@ struct timers {
     struct pg *pg;
     bool prepared; /* zones are checked, the first timers are there */
     int64_t outbox_retry_at;
+    int64_t looked_ms; /* when look_ahead() was asked last, Postgres's clock */
 
     pthread_t thread;
     bool started;
