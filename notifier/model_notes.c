@@ -61,7 +61,10 @@ static void add(json_t *notes, const char *text)
 void model_notes(struct model *m)
 {
     json_t *notes = json_array();
-    int64_t late = m->s->now_ms - get_int(m->row, "created_at");
+    /* Silence is judged some time after it began: that is not late. */
+    bool silence = get_int(m->incident, "resolved_by") == RESOLVED_BY_SILENCE;
+    int64_t due = silence ? 0 : get_int(m->about, "due_at");
+    int64_t late = m->s->now_ms - (due ? due : get_int(m->row, "created_at"));
     int64_t since = get_int(json_object_get(m->facts, "missed"), "firing_since");
 
     add(notes, reason_note(m));

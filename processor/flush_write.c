@@ -32,6 +32,7 @@ static int put_about(struct flush *f, const struct target *t, const struct note 
     buf_json(b, slice_of(key));
     buf_printf(b, ",\"group_labels\":%.*s,\"route_labels\":%.*s", SLICE_FMT(t->labels_json),
                SLICE_FMT(t->kind == GROUP_INCIDENT ? t->routed_by : SLICE_LIT("{}")));
+    buf_printf(b, ",\"due_at\":%lld", (long long)n->due.at_ms);
     if (t->kind == GROUP_INCIDENT)
         buf_printf(b, ",\"incident\":\"%s\"", uuid_format(&t->incident, id));
     if (t->kind == GROUP_DIGEST)

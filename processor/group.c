@@ -262,8 +262,25 @@ static size_t due_digest(const struct route *r, const struct standing *is, int64
         *ret_again = at;
         return 0;
     }
-    out[0] = (struct due){.kind = DUE_DIGEST, .state.at = now_ms};
+    out[0] = (struct due){.kind = DUE_DIGEST, .state.at = now_ms, .at_ms = at};
     return 1;
+}
+
+/* When this could have been said first: not before what it tells, nor before `earliest`. */
+static int64_t due_since(const struct standing *is, enum due_kind kind, int64_t earliest,
+                         int64_t now_ms)
+{
+    int64_t at = now_ms;
+
+    if (is->kind != GROUP_INCIDENT)
+        return at;
+    if (kind == DUE_OPENED)
+        at = is->since_ms;
+    else if (kind == DUE_REOPENED)
+        at = is->episode_ms;
+    else if (kind == DUE_RESOLVED)
+        at = is->resolved_ms;
+    return at < earliest ? earliest : at;
 }
 
 size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
@@ -296,6 +313,8 @@ size_t group_due(const struct route *r, const struct standing *now_is, const str
         tell(&t, DUE_REPEAT);
     if (again)
         *ret_look_again_ms = now_ms + r->repeat_interval_ms;
+    for (size_t i = 0; i < t.n; i++)
+        out[i].at_ms = due_since(is, out[i].kind, earliest, now_ms);
     return t.n;
 }
 

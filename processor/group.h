@@ -7,7 +7,7 @@
  *
  * `about` of a notification row (JSON, never secrets):
  *   {"reason": KIND, "state": STATE, "group_key": "{}/{..}:{..}", "group_labels": {..},
- * "route_labels": {}, "incident": "<uuid>",                                             kind
+ * "route_labels": {}, "due_at": ms, "incident": "<uuid>",                               kind
  * incident "items": [{"incident","occurrences","first_at","last_at"}]}       kind digest STATE:
  * {"seq","status":"firing|resolved","episode","level","severity","word":"open|acknowledged|investigating|resolved","at",
  *         "alerts":["<fp>"...], "resolved_alerts":[...]}               the lists: kind alerts only
@@ -81,6 +81,7 @@ const char *due_name(enum due_kind k); /* the `kind` of a notification row */
 struct due {
     enum due_kind kind;
     struct said state; /* what will have been said; seq is the caller's to fill */
+    int64_t at_ms;     /* record time: when it was due, had we looked in time */
 };
 
 /* Record times: would a look in time have seen it firing? The first one comes group_wait after

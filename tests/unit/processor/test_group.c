@@ -143,6 +143,8 @@ static void test_over_before_a_late_look(void **state)
                         "opened resolved");
     assert_false(out[0].state.resolved);
     assert_int_equal(out[0].state.word, INCIDENT_OPEN);
+    assert_int_equal(out[0].at_ms, T0 + slow.group_wait_ms);
+    assert_int_equal(out[1].at_ms, is.resolved_ms);
     assert_int_equal(again, 0);
     const struct said last = said(out, 1, 2);
     assert_string_equal(due(&slow, &is, &last, T0 + MS_DAY, out, &again), "");
@@ -229,6 +231,9 @@ static void test_reopened(void **state)
     /* ... only because we looked late */
     is.resolved_ms++;
     assert_string_equal(due(&slow, &is, &last, later, out, &again), "reopened crossing resolved");
+    assert_int_equal(out[0].at_ms, T0 + slow.group_interval_ms);
+    assert_int_equal(out[1].at_ms, later);
+    assert_int_equal(out[2].at_ms, is.resolved_ms);
     last = said(out, 2, 4);
     assert_string_equal(due(&slow, &is, &last, later + MS_HOUR, out, &again), "");
 }
