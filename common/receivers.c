@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/zone.h"
+
 static const char *const channel_names[] = {
 #define CHANNEL(name) #name,
 #include "common/channels.def"
@@ -192,6 +194,16 @@ static int text_of(struct conf *c, const struct yaml *node, const char *key, con
     return *ret ? 0 : out_of_memory(e);
 }
 
+static int check_zone(const struct yaml *node, const char *name, struct err *e)
+{
+    CLEANUP(zone_free) struct zone *zone = NULL;
+    struct err why = {0};
+
+    return zone_open(name, &zone, &why) < 0
+               ? yaml_err(yaml_get(node, "time_zone"), e, "%s", why.msg)
+               : 0;
+}
+
 static int load_one(struct conf *c, const struct yaml *node, size_t index, struct receiver *ret,
                     struct err *e)
 {
@@ -201,7 +213,8 @@ static int load_one(struct conf *c, const struct yaml *node, size_t index, struc
         return yaml_err(node, e, "a receiver is a map with a name");
     if ((r = text_of(c, node, "name", &ret->name, e)) < 0 ||
         (r = text_of(c, node, "locale", &ret->locale, e)) < 0 ||
-        (r = text_of(c, node, "time_zone", &ret->time_zone, e)) < 0)
+        (r = text_of(c, node, "time_zone", &ret->time_zone, e)) < 0 ||
+        (r = check_zone(node, ret->time_zone, e)) < 0)
         return r;
     if (!*ret->name)
         return yaml_err(node, e, "a receiver needs a name");

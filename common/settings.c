@@ -7,6 +7,7 @@
 
 #include "common/kafka.h"
 #include "common/listen.h"
+#include "common/zone.h"
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
@@ -377,6 +378,15 @@ static bool is_cidr(const char *text)
     return prefix <= max;
 }
 
+static int check_zone(const struct conf *c, const struct settings *s, struct err *e)
+{
+    CLEANUP(zone_free) struct zone *zone = NULL;
+    struct err why = {0};
+
+    return zone_open(s->time_zone, &zone, &why) < 0 ? conf_key_err(c, "time_zone", e, "%s", why.msg)
+                                                    : 0;
+}
+
 static int check_rest(const struct conf *c, const struct settings *s, struct err *e)
 {
     const struct conf_strs *cidrs = &s->limits.allow_private_addresses;
@@ -407,7 +417,7 @@ int settings_load(struct conf *c, struct settings *ret, struct err *e)
 {
     static int (*const checks[])(const struct conf *, const struct settings *, struct err *) = {
         check_listens,  check_positive,  check_kafka, check_postgres,
-        check_notifier, check_frequency, check_rest,
+        check_notifier, check_frequency, check_zone,  check_rest,
     };
     struct settings s = {.conf = c};
 

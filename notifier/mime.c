@@ -5,8 +5,8 @@
 
 #include "common/clock.h"
 #include "common/digest.h"
+#include "common/zone.h"
 #include "notifier/text.h"
-#include "notifier/zone.h"
 
 #define WORD_BYTES 42 /* 56 in base64, 68 with =?UTF-8?B??=: within the 75 of RFC 2047 */
 #define LINE_BYTES 57 /* 76 in base64 */

@@ -15,8 +15,8 @@
 #include <jansson.h>
 
 #include "common/arena.h"
+#include "common/zone.h"
 #include "notifier/words.h"
-#include "notifier/zone.h"
 
 struct style {
     const struct words *words;

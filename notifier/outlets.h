@@ -9,9 +9,9 @@
 #pragma once
 
 #include "common/digest.h"
+#include "common/zone.h"
 #include "notifier/channel.h"
 #include "notifier/message.h"
-#include "notifier/zone.h"
 
 /* Where messages end up: shared by all integrations with the same address and credential. */
 struct destination {

@@ -92,6 +92,8 @@ static void mistakes_are_told_with_their_place(void **state)
     refused("receivers:\n- name: a\n  slak: 1\n", "t.yml:3:", "slak");
     refused("receivers:\n- name: a\n  slack_configs: {}\n", "t.yml:3:", "a list is expected");
     refused("receivers:\n- name: a\n  slack_configs: [x]\n", "t.yml:3:", "list of maps");
+    refused("receivers:\n- name: a\n  time_zone: Asia/Shangai\n",
+            "t.yml:3:14: ", "time zone Asia/Shangai: ");
     refused("receivers: {}\n", "t.yml:1:", "a list is expected");
 }
 

@@ -114,6 +114,11 @@ static void checks(void **state)
          "t.yml:1:35: limits.allow_private_addresses: \"10.0.0.0/33\" is not a CIDR such as "
          "10.0.0.0/8"},
         {"locale: fr", "t.yml:1:9: locale: en or zh-CN is expected, not \"fr\""},
+        {"time_zone: Asia/Shangai",
+         "t.yml:1:12: time_zone: time zone Asia/Shangai: /usr/share/zoneinfo/Asia/Shangai: No such "
+         "file or directory"},
+        {"time_zone: ../../etc/passwd", "t.yml:1:12: time_zone: time zone ../../etc/passwd: a name "
+                                        "such as Asia/Shanghai is expected"},
         {"external_url: localhost",
          "t.yml:1:15: external_url: must begin with http:// or https://"},
         {"ingest: {spool_dir: /x, spool_max: 1k}",

@@ -1,11 +1,11 @@
-#include "notifier/zone.h"
+#include "common/zone.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/buf.h"
-#include "notifier/zone_rule.h"
+#include "common/zone_rule.h"
 
 #define FILE_MAX ((size_t)1 << 20)
 #define HEADER 44

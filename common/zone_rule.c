@@ -1,4 +1,4 @@
-#include "notifier/zone_rule.h"
+#include "common/zone_rule.h"
 
 #include <ctype.h>
 #include <stddef.h>
