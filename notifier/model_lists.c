@@ -261,8 +261,9 @@ void model_items(struct model *m)
         const json_t *incident = json_object_get(item, "incident");
         int64_t n = get_int(item, "occurrences");
         const char *title = get_str(incident, "title");
-        const char *text =
-            words_fill(m->a, m->w->line_digest, title, model_number(m, n), NULL, NULL);
+        const char *text = /* an end or an act is no occurrence */
+            n > 0 ? words_fill(m->a, m->w->line_digest, title, model_number(m, n), NULL, NULL)
+                  : title;
         json_t *line = incident_line(m, incident, text ? text : title);
 
         occurrences += n;
