@@ -151,3 +151,16 @@ void canonical_url(const char *url, struct buf *out)
         buf_putc(out, '/');
     buf_add(out, path, strcspn(path, "#"));
 }
+
+void host_of_url(const char *url, struct buf *out)
+{
+    const char *scheme = strstr(url, "://");
+    const char *host = scheme ? scheme + 3 : url;
+    const char *end = host + strcspn(host, "/?#");
+
+    for (const char *p = host; p < end; p++)
+        if (*p == '@') /* a name and a password stand before it */
+            host = p + 1;
+    for (; host < end; host++)
+        buf_putc(out, (char)tolower((unsigned char)*host));
+}

@@ -129,6 +129,9 @@ struct channel {
     /* What makes two configurations the same destination: canonical URL and credential, appended.
      * Hashed, never stored. */
     void (*destination)(const void *cfg, struct buf *out);
+    /* Where that is, in words for the ledger, appended: what a person recognises, never a secret
+     * nor a part of one. */
+    void (*place)(const void *cfg, struct buf *out);
 
     /* Same input, same bytes. -ENOMEM past the arena's cap, -EINVAL with a reason. */
     int (*render)(const void *cfg, const struct notification *n, struct arena *a,
@@ -163,3 +166,5 @@ int warn_foreign(struct conf *c, const struct yaml *node, const char *path,
 /* Scheme and host in lower case, default port and empty path made explicit: one destination, one
  * text. */
 void canonical_url(const char *url, struct buf *out);
+/* For place(): the host alone, since anything else of a URL may be its secret. */
+void host_of_url(const char *url, struct buf *out);

@@ -2,13 +2,13 @@
 
 #include <string.h>
 
+#include "common/notification.h"
+
 #define STATES (LIFE_MERGED + 1)
 
-static const char *const names[STATES] = {
-    [LIFE_PENDING] = "pending", [LIFE_SENDING] = "sending",       [LIFE_DELIVERED] = "delivered",
-    [LIFE_FAILED] = "failed",   [LIFE_SUPPRESSED] = "suppressed", [LIFE_SUPERSEDED] = "superseded",
-    [LIFE_MERGED] = "merged",
-};
+#define X(name, word) [LIFE_##name] = (word),
+static const char *const names[STATES] = {NOTIFICATION_STATES(X)};
+#undef X
 
 #define IN(s) (1U << (s))
 #define WAITING (IN(LIFE_PENDING) | IN(LIFE_SENDING))

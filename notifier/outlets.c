@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "notifier/text.h"
+
 #define COMMON_KEYS 4
 #define NAMES_MAX 64
 
@@ -190,6 +192,19 @@ static int set_destination(struct outlets *all, const struct common_cfg *c, stru
     return 0;
 }
 
+static int set_place(struct conf *c, struct outlet *o, struct err *e)
+{
+    CLEANUP(buf_release) struct buf place = BUF_INIT((size_t)64 << 10);
+
+    o->channel->place(o->cfg, &place);
+    if (place.failed)
+        return err_set(e, -ENOMEM, "receivers: an address is too long");
+    if (place.p)
+        place.p[utf8_fit((struct slice){place.p, place.len}, PLACE_MAX)] = '\0';
+    o->place = conf_strdup(c, buf_str(&place));
+    return o->place ? 0 : err_set(e, -ENOMEM, "receivers: the configuration is too large");
+}
+
 static int load_outlet(struct settings *s, struct outlets *all, const struct receiver *r, size_t i,
                        struct err *e)
 {
@@ -205,7 +220,7 @@ static int load_outlet(struct settings *s, struct outlets *all, const struct rec
         (rc = load_channel(s, &all->receivers.global, &r->v[i], o, e)) < 0 ||
         (rc = set_style(s, all, &r->v[i], o, e)) < 0 ||
         (rc = set_template(all, &r->v[i], common.template, o, e)) < 0 ||
-        (rc = set_destination(all, &common, o, e)) < 0)
+        (rc = set_destination(all, &common, o, e)) < 0 || (rc = set_place(s->conf, o, e)) < 0)
         return rc;
     o->send_resolved = common.send_resolved;
     all->n++;

@@ -13,6 +13,8 @@
 #include "notifier/channel.h"
 #include "notifier/message.h"
 
+#define PLACE_MAX 200
+
 /* Where messages end up: shared by all integrations with the same address and credential. */
 struct destination {
     unsigned char id[SHA256_LEN]; /* hash of both; the key of its row */
@@ -32,6 +34,7 @@ struct outlet {
     const struct messages *messages; /* the built-in layouts */
     const struct template *own;      /* NULL: those alone */
     struct destination *destination;
+    const char *place; /* the destination in words, no longer than PLACE_MAX bytes */
 };
 
 struct outlets {

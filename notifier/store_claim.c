@@ -24,12 +24,13 @@
 
 #define TAKE_THEM                                                                                  \
     " UPDATE notifications n SET state = $8, lease_until = " MS_NOW " + $9, lease_by = $10,"       \
-    " possible_duplicate = n.possible_duplicate OR n.state = $7"                                   \
+    " possible_duplicate = n.possible_duplicate OR n.state = $7, destination = due.place"          \
     " FROM due WHERE n.tenant = due.tenant AND n.id = due.id RETURNING n.tenant, n.id"
 
 static const char sweep_sql[] =
     "WITH due AS MATERIALIZED ("
-    " SELECT x.tenant, x.id FROM unnest($1, $2, $3, $4) AS d (receiver, integration, channel, room)"
+    " SELECT x.tenant, x.id, d.place FROM unnest($1, $2, $3, $4, $12)"
+    "  AS d (receiver, integration, channel, room, place)"
     " CROSS JOIN LATERAL (SELECT n.tenant, n.id FROM notifications n"
     "  WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel "
     "AND " DUE "  ORDER BY n.created_at, n.seq LIMIT d.room FOR NO KEY UPDATE SKIP LOCKED) x LIMIT "
@@ -37,21 +38,21 @@ static const char sweep_sql[] =
 
 static const char wake_sql[] =
     "WITH due AS MATERIALIZED ("
-    " SELECT n.tenant, n.id FROM unnest($12, $13) AS w (tenant, id)"
+    " SELECT n.tenant, n.id, d.place FROM unnest($13, $14) AS w (tenant, id)"
     " JOIN notifications n ON n.tenant = w.tenant AND n.id = w.id"
-    " JOIN unnest($1, $2, $3, $4) AS d (receiver, integration, channel, room)"
+    " JOIN unnest($1, $2, $3, $4, $12) AS d (receiver, integration, channel, room, place)"
     "  ON n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel"
     " WHERE " DUE " LIMIT $11 FOR NO KEY UPDATE OF n SKIP LOCKED)" TAKE_THEM;
 
 static const char orphans_sql[] =
     "WITH due AS MATERIALIZED ("
-    " SELECT n.tenant, n.id FROM notifications n"
-    " WHERE n.state IN ('pending', 'sending') AND n.channel = ANY ($12) AND n.created_at <= " MS_NOW
+    " SELECT n.tenant, n.id, n.destination AS place FROM notifications n"
+    " WHERE n.state IN ('pending', 'sending') AND n.channel = ANY ($13) AND n.created_at <= " MS_NOW
     " - $6"
     "  AND (n.state = $5 AND n.not_before <= " MS_NOW
     " OR n.state = $7 AND n.lease_until <= " MS_NOW ")"
-    "  AND NOT EXISTS (SELECT FROM unnest($1, $2, $3, $4) AS d (receiver, integration, channel, "
-    "room)"
+    "  AND NOT EXISTS (SELECT FROM unnest($1, $2, $3, $4, $12)"
+    "   AS d (receiver, integration, channel, room, place)"
     "   WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel)"
     " LIMIT $11 FOR NO KEY UPDATE SKIP LOCKED)" TAKE_THEM;
 
@@ -226,22 +227,24 @@ static int load(struct store *st, struct arena *a, const PGresult *claimed, stru
     return 0;
 }
 
-/* $1-$4: where; $5-$10: the transitions and the lease; $11: how many. */
+/* $1-$4, $12: where; $5-$10: the transitions and the lease; $11: how many. */
 static struct pg_args *claim_args(struct store *st, struct arena *a, const struct room *room,
                                   size_t n, int64_t age, size_t limit)
 {
     struct pg_args *args = pg_args(a);
     struct slice *receivers = arena_array(a, n + 1, struct slice),
-                 *channels = arena_array(a, n + 1, struct slice);
+                 *channels = arena_array(a, n + 1, struct slice),
+                 *places = arena_array(a, n + 1, struct slice);
     int32_t *integrations = arena_array(a, n + 1, int32_t);
     int64_t *rooms = arena_array(a, n + 1, int64_t);
     const char *from[7];
 
-    if (!receivers || !channels || !integrations || !rooms)
+    if (!receivers || !channels || !places || !integrations || !rooms)
         return NULL;
     for (size_t i = 0; i < n; i++) {
         receivers[i] = slice_of(room[i].outlet->receiver->name);
         channels[i] = slice_of(room[i].outlet->channel->name);
+        places[i] = slice_of(room[i].outlet->place);
         integrations[i] = room[i].outlet->integration;
         rooms[i] = room[i].n;
     }
@@ -258,6 +261,7 @@ static struct pg_args *claim_args(struct store *st, struct arena *a, const struc
     pg_int(args, st->s->notifier.lease);
     pg_text(args, slice_of(st->name));
     pg_int(args, (int64_t)limit);
+    pg_texts(args, places, n);
     return args;
 }
 

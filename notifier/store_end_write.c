@@ -9,8 +9,15 @@
 
 #define ANSWER_MAX 300
 
+/* Superseded before its send: by what its group knows as the newest that was delivered. */
+#define NEWEST_DELIVERED                                                                           \
+    "(SELECT b.id FROM groups g JOIN notifications b ON b.tenant = g.tenant AND b.group_id = "     \
+    "g.id WHERE g.tenant = n.tenant AND g.id = n.group_id AND b.integration = n.integration AND "  \
+    "b.seq = (g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint LIMIT 1)"
+
 static const char end_sql[] =
     "UPDATE notifications n SET state = $6, reason = u.reason, lease_until = NULL, lease_by = '',"
+    " superseded_by = CASE WHEN $6 = 'superseded' THEN " NEWEST_DELIVERED " END,"
     " possible_duplicate = n.possible_duplicate OR u.twice,"
     " not_before = CASE WHEN $6 = 'pending' THEN " MS_NOW " + u.wait ELSE n.not_before END,"
     " ended_at = CASE WHEN $6 = 'pending' THEN NULL ELSE " MS_NOW " END"
@@ -20,8 +27,11 @@ static const char end_sql[] =
  * send. */
 static const char supersede_sql[] =
     "UPDATE notifications n SET state = $5, reason = 'a newer message was delivered', ended_at "
-    "= " MS_NOW
-    " FROM (SELECT o.tenant, o.id FROM unnest($1, $2, $3, $4) AS u (tenant, grp, integration, seq)"
+    "= " MS_NOW ", superseded_by = x.newer, destination = x.place"
+    " FROM (SELECT o.tenant, o.id, coalesce(nullif(o.destination, ''), u.place) AS place,"
+    "   (SELECT b.id FROM notifications b WHERE b.tenant = u.tenant AND b.group_id = u.grp AND "
+    "b.integration = u.integration AND b.seq = u.seq LIMIT 1) AS newer"
+    "  FROM unnest($1, $2, $3, $4, $6) AS u (tenant, grp, integration, seq, place)"
     "  JOIN notifications o ON o.tenant = u.tenant AND o.group_id = u.grp AND o.integration = "
     "u.integration AND o.seq < u.seq"
     "  WHERE o.state = 'pending' AND o.kind <> 'merge' ORDER BY o.tenant, o.id FOR NO KEY UPDATE "
@@ -148,6 +158,7 @@ static int send_superseded(struct ending *x, struct err *e)
         size_t k = table_add(&t, j->tenant, j->group.b);
         t.ints[k] = (int32_t)j->integration;
         t.numbers[k] = j->seq;
+        t.texts[k] = slice_of(j->outlet->place);
     }
     if (t.n == 0)
         return 0;
@@ -155,6 +166,7 @@ static int send_superseded(struct ending *x, struct err *e)
     pg_int4s(args, t.ints, t.n);
     pg_ints(args, t.numbers, t.n);
     pg_text(args, slice_of(life_state_name(life_to(LIFE_SUPERSEDE))));
+    pg_texts(args, t.texts, t.n);
     return pg_send(x->st->pg, supersede_sql, args, NULL, e);
 }
 

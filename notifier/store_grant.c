@@ -35,20 +35,26 @@ static const char go_sql[] =
     " FROM unnest($1, $2) AS u (tenant, id) WHERE n.tenant = u.tenant AND n.id = u.id";
 static const char back_sql[] =
     "UPDATE notifications n SET state = $4, lease_until = NULL, lease_by = '', not_before = " MS_NOW
-    " + u.wait"
-    " FROM unnest($1, $2, $3) AS u (tenant, id, wait)"
+    " + u.wait, reason = u.why"
+    " FROM unnest($1, $2, $3, $6) AS u (tenant, id, wait, why)"
     " WHERE n.tenant = u.tenant AND n.id = u.id AND n.state = ANY ($5)";
+
 int keys_new(struct arena *a, size_t max, struct keys *ret, struct err *e)
 {
-    *ret = (struct keys){arena_array(a, max + 1, struct slice), arena_alloc(a, max + 1, 16),
-                         arena_array(a, max + 1, int64_t), 0};
-    return ret->tenants && ret->ids && ret->waits ? 0 : err_set(e, -ENOMEM, "out of memory");
+    *ret = (struct keys){.tenants = arena_array(a, max + 1, struct slice),
+                         .ids = arena_alloc(a, max + 1, 16),
+                         .waits = arena_array(a, max + 1, int64_t),
+                         .whys = arena_array(a, max + 1, struct slice)};
+    return ret->tenants && ret->ids && ret->waits && ret->whys
+               ? 0
+               : err_set(e, -ENOMEM, "out of memory");
 }
 
-void keys_add(struct keys *k, const struct job *j, int64_t wait)
+void keys_add(struct keys *k, const struct job *j, int64_t wait, const char *why)
 {
     k->tenants[k->n] = j->tenant;
     memcpy(k->ids + k->n * 16, j->id.b, 16);
+    k->whys[k->n] = slice_of(why);
     k->waits[k->n++] = wait;
 }
 
@@ -81,7 +87,7 @@ static int check_ours(struct batch *b, struct err *e)
     if (r < 0)
         return r;
     for (size_t i = 0; i < b->n; i++)
-        keys_add(&all, b->jobs[i], 0);
+        keys_add(&all, b->jobs[i], 0, "");
     struct pg_args *args = keys_args(&all, b->a);
     pg_text(args, slice_of(b->st->name));
     pg_int(args, b->st->s->notifier.request_timeout);
@@ -211,12 +217,12 @@ static int write_all(struct batch *b, struct err *e)
         return r;
     for (size_t i = 0; i < b->n; i++)
         if (b->ours[i] && b->behind[i])
-            keys_add(&back, b->jobs[i], BEHIND_WAIT);
+            keys_add(&back, b->jobs[i], BEHIND_WAIT, "an older message of its group is under way");
     for (size_t i = 0; i < b->share_n; i++) {
         struct share *s = &b->shares[i];
         for (size_t k = 0; k < s->n; k++)
             if (s->v[k].grant == GRANT_GO)
-                keys_add(&go, s->v[k].own, 0);
+                keys_add(&go, s->v[k].own, 0, "");
         if ((r = merge_or_put_back(b, s, &back, e)) < 0)
             return r;
     }
@@ -232,6 +238,7 @@ static int write_all(struct batch *b, struct err *e)
     pg_ints(args, back.waits, back.n);
     pg_text(args, slice_of(life_state_name(life_to(LIFE_RELEASE))));
     put_from(args, b->a, LIFE_RELEASE);
+    pg_texts(args, back.whys, back.n);
     return pg_query(b->st->pg, back_sql, args, NULL, e);
 }
 

@@ -28,11 +28,12 @@ struct keys {
     struct slice *tenants;
     unsigned char *ids;
     int64_t *waits;
+    struct slice *whys;
     size_t n;
 };
 
 int keys_new(struct arena *a, size_t max, struct keys *ret, struct err *e) MUST_CHECK;
-void keys_add(struct keys *k, const struct job *j, int64_t wait);
+void keys_add(struct keys *k, const struct job *j, int64_t wait, const char *why);
 struct pg_args *keys_args(const struct keys *k, struct arena *a);
 /* The states that `event` may leave, as one argument. */
 void put_from(struct pg_args *args, struct arena *a, enum life_event event);

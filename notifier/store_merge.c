@@ -107,6 +107,13 @@ static bool same_place(const struct job *a, const struct job *b)
     return a->outlet == b->outlet && slice_eq(a->tenant, b->tenant);
 }
 
+static void put_back(struct keys *back, const struct waiting *w)
+{
+    keys_add(back, w->own, w->wait_ms,
+             w->grant == GRANT_ROOM ? "other messages to the channel are under way"
+                                    : "the rate of the channel is used up");
+}
+
 int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struct err *e)
 {
     bool *done = arena_array(b->a, s->n, bool);
@@ -124,7 +131,7 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
         if (done[i] || s->v[i].grant == GRANT_GO)
             continue;
         if (s->v[i].merge || s->v[i].grant == GRANT_ROOM || !people) {
-            keys_add(back, first, s->v[i].wait_ms);
+            put_back(back, &s->v[i]);
             continue;
         }
         if ((r = keys_new(b->a, s->n, &held, e)) < 0 ||
@@ -135,12 +142,12 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
             if (s->v[k].merge || s->v[k].grant != GRANT_RATE || !same_place(j, first))
                 continue;
             done[k] = true;
-            keys_add(&held, j, s->v[k].wait_ms);
+            keys_add(&held, j, s->v[k].wait_ms, "");
             if (j->severity > severity)
                 severity = j->severity;
         }
         if (!plan_merges(people, held.n, open))
-            keys_add(back, first, s->v[i].wait_ms);
+            put_back(back, &s->v[i]);
         else if ((r = merge_some(b, &held, first, severity, &into, open, e)) < 0)
             return r;
     }

@@ -117,6 +117,18 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     return c->about[i].p && c->reason[i].p;
 }
 
+/* Which incidents each row speaks of: its own, those of a digest, those of its alerts. */
+#define SPEAKS_OF                                                                                  \
+    "INSERT INTO notification_incidents (tenant, notification_id, incident_id, created_at) "       \
+    "SELECT n.tenant, n.id, i.incident_id, n.created_at FROM made n CROSS JOIN LATERAL ("          \
+    "SELECT n.incident_id UNION "                                                                  \
+    "SELECT (item ->> 'incident')::uuid FROM jsonb_array_elements(n.about -> 'items') item UNION " \
+    "SELECT a.incident_id FROM jsonb_array_elements_text("                                         \
+    "coalesce(n.about #> '{state,alerts}', '[]') || "                                              \
+    "coalesce(n.about #> '{state,resolved_alerts}', '[]')) fp JOIN alerts a ON "                   \
+    "a.tenant = n.tenant AND a.fingerprint = ('x' || fp)::bit(64)::bigint) i "                     \
+    "WHERE i.incident_id IS NOT NULL ON CONFLICT DO NOTHING"
+
 static int write_notes(struct flush *f, const struct notes *notes, struct note_columns *c,
                        struct err *e)
 {
@@ -146,14 +158,15 @@ static int write_notes(struct flush *f, const struct notes *notes, struct note_c
     pg_int(p, f->now_ms);
     return pg_query(
         f->pg,
-        "INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
-        "kind, "
+        "WITH made AS (INSERT INTO notifications (tenant, id, group_id, receiver, integration, "
+        "channel, seq, kind, "
         "severity, incident_id, about, state, reason, created_at, ended_at) "
         "SELECT t, id, g, rec, int, ch, seq, kind, sev, CASE WHEN ai THEN inc END, about::jsonb, "
         "state, reason, $15::int8, CASE WHEN state <> 'pending' THEN $15::int8 END "
         "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::int4[], $6::text[], "
         "$7::int8[], $8::text[], $9::int4[], $10::uuid[], $11::bool[], $12::text[], $13::text[], "
-        "$14::text[]) k(t, id, g, rec, int, ch, seq, kind, sev, inc, ai, about, state, reason)",
+        "$14::text[]) k(t, id, g, rec, int, ch, seq, kind, sev, inc, ai, about, state, reason) "
+        "RETURNING tenant, id, incident_id, about, created_at) " SPEAKS_OF,
         p, NULL, e);
 }
 

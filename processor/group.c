@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/digest.h"
 #include "common/json.h"
+#include "common/notification.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
 
@@ -122,11 +123,9 @@ const char *group_key(struct arena *a, const struct route *r, struct labels grou
 
 const char *due_name(enum due_kind k)
 {
-    static const char *const names[] = {
-        [DUE_OPENED] = "opened",     [DUE_REOPENED] = "reopened", [DUE_CROSSING] = "crossing",
-        [DUE_SEVERITY] = "severity", [DUE_STATUS] = "status",     [DUE_RESOLVED] = "resolved",
-        [DUE_REPEAT] = "repeat",     [DUE_ALERTS] = "alerts",     [DUE_DIGEST] = "digest",
-    };
+#define X(name, word) [DUE_##name] = (word),
+    static const char *const names[] = {NOTIFICATION_KINDS(X)};
+#undef X
 
     return names[k];
 }

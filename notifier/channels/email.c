@@ -169,6 +169,13 @@ static void destination(const void *cfg, struct buf *out)
     buf_printf(out, "%s %s %s", m->url, m->auth_username, m->to);
 }
 
+static void place(const void *cfg, struct buf *out)
+{
+    const struct email_cfg *m = cfg;
+
+    buf_puts(out, m->to);
+}
+
 static bool was_refused(const struct step_input *in, const char *address)
 {
     for (size_t i = 0; i < in->past_n; i++) {
@@ -286,5 +293,6 @@ const struct channel channel_email = {
     .format = FORMAT_MAIL,
     .check = check,
     .destination = destination,
+    .place = place,
     .step = step,
 };

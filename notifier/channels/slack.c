@@ -44,6 +44,36 @@ static void destination(const void *cfg, struct buf *out)
     canonical_url(s->api_url, out);
 }
 
+/* Of /services/T.../B.../SECRET, where the secret begins; 0: it may be anywhere. */
+static size_t before_secret(const char *path)
+{
+    static const char services[] = "/services/";
+    size_t n = sizeof(services) - 1;
+
+    if (strncmp(path, services, n) != 0)
+        return 0;
+    for (const char *kind = "TB"; *kind; kind++) {
+        size_t part = strcspn(path + n, "/?#");
+        if (path[n] != *kind || path[n + part] != '/')
+            return 0;
+        n += part + 1;
+    }
+    return n;
+}
+
+static void place(const void *cfg, struct buf *out)
+{
+    const struct slack_cfg *s = cfg;
+    const char *host = strstr(s->api_url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
+    size_t known = path ? before_secret(path) : 0;
+
+    if (s->channel && *s->channel)
+        buf_printf(out, "%s at ", s->channel);
+    host_of_url(s->api_url, out);
+    if (known)
+        buf_printf(out, "%.*s…", (int)known, path);
+}
+
 static void put(json_t *doc, const char *key, const char *value)
 {
     if (value && *value)
@@ -95,6 +125,7 @@ const struct channel channel_slack = {
     .burst = 5,
     .check = check,
     .destination = destination,
+    .place = place,
     .render = render,
     .classify = classify,
 };

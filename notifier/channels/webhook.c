@@ -94,6 +94,13 @@ static void destination(const void *cfg, struct buf *out)
                given(w->credentials) ? w->credentials : "");
 }
 
+static void place(const void *cfg, struct buf *out)
+{
+    const struct webhook_cfg *w = cfg;
+
+    host_of_url(w->url, out);
+}
+
 static const char *authorization(const struct webhook_cfg *w, struct arena *a)
 {
     if (given(w->credentials))
@@ -245,5 +252,6 @@ const struct channel channel_webhook = {
     .send_resolved = true,
     .check = check,
     .destination = destination,
+    .place = place,
     .render = render,
 };

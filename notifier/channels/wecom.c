@@ -49,6 +49,13 @@ static void destination(const void *cfg, struct buf *out)
     canonical_url(w->url, out);
 }
 
+static void place(const void *cfg, struct buf *out)
+{
+    const struct wecom_cfg *w = cfg;
+
+    host_of_url(w->url, out);
+}
+
 /* Markdown knows members by <@id>; "@all" has no such form and is left to text messages. */
 static const char *with_mentions(const struct wecom_cfg *w, const struct notification *n,
                                  struct arena *a)
@@ -138,6 +145,7 @@ const struct channel channel_wecom = {
     .burst = 10,
     .check = check,
     .destination = destination,
+    .place = place,
     .render = render,
     .classify = classify,
 };

@@ -39,6 +39,7 @@ static void names_itself_and_its_keys(void **state)
         assert_true(ch->format >= FORMAT_PLAIN && ch->format <= FORMAT_DATA);
         assert_true((ch->render != NULL) != (ch->step != NULL));
         assert_non_null(ch->destination);
+        assert_non_null(ch->place);
         assert_true(ch->burst <= ch->max_per_minute);
         for (const struct conf_key *k = ch->keys; k->name; k++) {
             assert_true(k->help && *k->help);
@@ -254,6 +255,58 @@ static void mail_goes_on_without_a_refused_recipient(void **state)
     channel_case_free(&c);
 }
 
+/* Where a message went, as the ledger says it to whoever may read the console. */
+static const struct {
+    const char *channel, *config, *place;
+} places[] = {
+    {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret'}",
+     "hooks.slack.com/services/T02/B03/…"},
+    {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret', channel: '#ops'}",
+     "#ops at hooks.slack.com/services/T02/B03/…"},
+    {"slack", "{api_url: 'https://Proxy.example.com:8443/services/s3cret/B03/x'}",
+     "proxy.example.com:8443"},
+    {"slack", "{api_url: 'https://proxy.example.com/services/T02?s3cret=/B03/x'}",
+     "proxy.example.com"},
+    {"slack", "{api_url: 'https://proxy.example.com/services/T02/s3cret'}", "proxy.example.com"},
+    {"wecom", "{url: 'https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=s3cret'}",
+     "qyapi.weixin.qq.com"},
+    {"wecom", "{key: s3cret}", "qyapi.weixin.qq.com"},
+    {"webhook", "{url: 'http://ann:s3cret@Hooks.example.com/s3cret'}", "hooks.example.com"},
+    {"webhook", "{url: 'http://a@b:s3cret@hooks.example.com'}", "hooks.example.com"},
+    {"webhook", "{url: 'http://[::1]:99?s3cret'}", "[::1]:99"},
+    {"email",
+     "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
+     "auth_username: ann, auth_password: s3cret}",
+     "ops@example.com, boss@example.com"},
+};
+
+static void says_where_without_a_secret(void **state)
+{
+    bool seen[16] = {false};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        char text[512];
+        struct conf *conf = NULL;
+        struct err e = {0};
+        CLEANUP(outlets_free) struct outlets *all = NULL;
+
+        (void)snprintf(text, sizeof(text), "receivers: [{name: team, %s_configs: [%s]}]",
+                       places[i].channel, places[i].config);
+        assert_int_equal(conf_parse("t", text, NULL, &conf, &e), 0);
+        struct settings s = {.conf = conf, .locale = "", .time_zone = "UTC"};
+        if (outlets_load(&s, &all, &e) < 0)
+            fail_msg("%s", e.msg);
+        assert_string_equal(all->v[0].place, places[i].place);
+        for (size_t k = 0; channel_at(k); k++)
+            seen[k] = seen[k] || channel_at(k) == all->v[0].channel;
+        outlets_free(TAKE(all));
+        conf_free(conf);
+    }
+    for (size_t k = 0; channel_at(k); k++)
+        assert_true(seen[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +318,7 @@ int main(void)
         cmocka_unit_test(judges_as_the_vendors_say),
         cmocka_unit_test(heeds_retry_after),
         cmocka_unit_test(mail_goes_on_without_a_refused_recipient),
+        cmocka_unit_test(says_where_without_a_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

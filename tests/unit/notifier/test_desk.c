@@ -193,6 +193,13 @@ static void delivers_on_every_channel_and_writes_it_down(void **state)
             NUMBER(&w, "SELECT (told #> '{%d,delivered,seq}')::bigint FROM groups WHERE id = " ID,
                    i, w.name, "g"),
             1);
+    assert_string_equal(
+        TEXT(&w,
+             "SELECT string_agg(destination, ' ' ORDER BY integration) FROM notifications WHERE "
+             "receiver = '%s'",
+             w.name),
+        text_of(&w, "every@example.com 127.0.0.1:%d/services/T0/B0/… 127.0.0.1:%d 127.0.0.1:%d",
+                fakes.port, fakes.port, fakes.port));
     assert_int_equal(
         NUMBER(&w,
                "SELECT count(*) FROM timeline WHERE kind = 'notification' AND incident_id = " ID,
@@ -385,6 +392,11 @@ static void a_resolve_after_an_undelivered_firing_says_both(void **state)
     start(&w, 0);
     until(&w, "delivered", state_of(&w, "new"));
     until(&w, "superseded", state_of(&w, "old"));
+    assert_string_equal(TEXT(&w,
+                             "SELECT concat_ws(' ', destination, superseded_by = " ID
+                             ") FROM notifications WHERE id = " ID,
+                             w.name, "new", w.name, "old"),
+                        text_of(&w, "127.0.0.1:%d t", fakes.port));
     assert_int_equal(fakes_count(&fakes, "wecom", "both ends"), 1);
     assert_int_equal(fakes_count(&fakes, "wecom", "起告警，期间已恢复"), 1);
     world_close(&w);
@@ -400,9 +412,15 @@ static void an_older_message_never_follows_a_delivered_newer_one(void **state)
     add_group(&w, "g",
               "{\"1\":{\"last\":{\"seq\":9},\"delivered\":{\"seq\":9,\"status\":\"firing\"}}}");
     add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = SLACK, .seq = 4});
+    add_row(&w,
+            &(struct row){"m", "g", "i", "resolved", "resolved", .integration = SLACK, .seq = 9});
+    DO(&w, "UPDATE notifications SET state = 'delivered' WHERE id = " ID, w.name, "m");
     start(&w, 0);
     until(&w, "superseded", state_of(&w, "n"));
     assert_int_equal(fakes_count(&fakes, "slack", "older"), 0);
+    assert_int_equal(NUMBER(&w, "SELECT superseded_by = " ID " FROM notifications WHERE id = " ID,
+                            w.name, "m", w.name, "n"),
+                     1);
     world_close(&w);
 }
 

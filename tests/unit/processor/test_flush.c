@@ -149,7 +149,7 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
 
     schema_do(&db, "TRUNCATE incidents, alerts, groups, group_alerts, digest_items, notifications, "
-                   "timers, outbox, delivery_ids, beats");
+                   "notification_incidents, timers, outbox, delivery_ids, beats");
     world_load(&f->now, config);
     world_load(&f->later, config_later);
     f->outbox = outbox_new();
@@ -266,6 +266,16 @@ static void forget(void)
     schema_do(&db, "DELETE FROM notifications");
 }
 
+/* The titles of what the notifications of a group speak of. */
+static const char *speak_of(const char *group)
+{
+    return TEXT("SELECT coalesce(string_agg(n.kind || ':' || right(i.incident_id::text, 2), ' ' "
+                "ORDER BY n.seq, n.channel, i.incident_id), '') FROM notifications n JOIN "
+                "notification_incidents i ON i.tenant = n.tenant AND i.notification_id = n.id AND "
+                "i.created_at = n.created_at WHERE n.group_id = '%s'",
+                group);
+}
+
 /* ---- incidents ---- */
 
 static void test_opening(void **state)
@@ -289,6 +299,9 @@ static void test_opening(void **state)
              "notifications WHERE channel = 'webhook' AND seq = 2"),
         "2|1|pending|3|t|1|crossing|t|t|{}:{incident=\"" INCIDENT "\"}");
     assert_int_equal(INT("SELECT count(DISTINCT id) FROM notifications"), 8);
+    assert_int_equal(INT("SELECT count(*) FROM notification_incidents WHERE incident_id = "
+                         "'" INCIDENT "'"),
+                     8);
     assert_string_equal(TEXT("SELECT concat_ws('|', seq, flushed_at > 1, told->'0'->'last'->>"
                              "'level', told->'1'->'last'->>'seq', told->'2') FROM groups"),
                         "4|t|3|4");
@@ -411,6 +424,8 @@ static void test_alerts(void **state)
 
     add_alert(5, 1, 2);
     add_alert(HIGH_FP, 1, 4);
+    DO("UPDATE alerts SET incident_id = ('018f0000-0000-7000-8000-0000000000' || "
+       "CASE fingerprint WHEN 5 THEN '0a' ELSE '0b' END)::uuid");
     const char *g = alerts_group(f);
     pass(f, f->timers);
     assert_string_equal(told(g), "webhook:alerts");
@@ -434,6 +449,8 @@ static void test_alerts(void **state)
     assert_string_equal(TEXT("SELECT about->'state'->>'status' FROM notifications WHERE seq = 3"),
                         "resolved");
     assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
+    /* what fires and what is over, each time */
+    assert_string_equal(speak_of(g), "alerts:0a alerts:0b alerts:0a alerts:0b alerts:0b");
 }
 
 static void test_alerts_over_before_anybody_looked(void **state)
@@ -531,6 +548,7 @@ static void test_a_digest(void **state)
             "\"occurrences\": 1}, {\"last_at\": 2000, \"first_at\": 1000, \"incident\": \"" INCIDENT
             "\", \"occurrences\": 7}]",
             other));
+    assert_string_equal(speak_of(g), "digest:01 digest:02");
     assert_int_equal(INT("SELECT count(*) FROM digest_items"), 0);
     look(g);
     pass(f, f->timers);
