@@ -6,6 +6,7 @@
 #include "common/frequency.h"
 #include "common/proposal.h"
 #include "common/tier.h"
+#include "console/rows.h"
 
 enum {
     ID,
@@ -37,18 +38,6 @@ enum {
 _Static_assert((int)ID == (int)INCIDENT_ID && (int)OPENED_AT == (int)INCIDENT_OPENED_AT,
                "as INCIDENT_COLUMNS says");
 
-static void clear_result(void *r)
-{
-    PQclear(r);
-}
-
-int visit_keep(struct visit *v, PGresult **r, struct err *e)
-{
-    PGresult *taken = TAKE(*r);
-
-    return arena_defer(v->a, clear_result, taken) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
-}
-
 /* ---- around ---- */
 
 /* Parameters: $1 tenant, $2 keys, $3 alert names, $4 services; parallel to the rows. */
@@ -75,18 +64,6 @@ static struct pg_args *keys_of(struct visit *v, const PGresult *rows, int n)
 #define KEYS                                                                                       \
     "unnest($2::bytea[], $3::text[], $4::text[]) WITH ORDINALITY k(key, alert, service, i) "
 
-static int load_one(struct visit *v, const char *sql, struct pg_args *p, const PGresult **ret,
-                    struct err *e)
-{
-    CLEANUP(PQclear) PGresult *r = NULL;
-    int rc = pg_query(v->pg, sql, p, &r, e);
-
-    if (rc < 0)
-        return rc;
-    *ret = r;
-    return visit_keep(v, &r, e);
-}
-
 int around_load(struct visit *v, const PGresult *rows, int n, struct around *ret, struct err *e)
 {
     struct around x = {.rows = rows};
@@ -96,50 +73,31 @@ int around_load(struct visit *v, const PGresult *rows, int n, struct around *ret
     if (!stats || !history || !playbooks)
         return err_set(e, -ENOMEM, "out of memory");
     pg_int(history, v->console->settings->learner.history);
-    int rc = load_one(v,
-                      "SELECT k.i, s.action, s.attempts, s.successes, s.last_at FROM " KEYS
-                      "JOIN repair_stats s ON s.tenant = $1 AND s.anomaly_key = k.key ORDER BY k.i",
-                      stats, &x.stats, e);
+    int rc =
+        rows_load(v,
+                  "SELECT k.i, s.action, s.attempts, s.successes, s.last_at FROM " KEYS
+                  "JOIN repair_stats s ON s.tenant = $1 AND s.anomaly_key = k.key ORDER BY k.i",
+                  stats, &x.stats, e);
     if (rc == 0)
-        rc = load_one(v,
-                      "SELECT k.i, r.at, r.action, r.outcome, r.note, r.actor FROM " KEYS
-                      "CROSS JOIN LATERAL (SELECT * FROM repairs r WHERE r.tenant = $1 AND "
-                      "r.anomaly_key = k.key ORDER BY r.at DESC LIMIT $5) r "
-                      "ORDER BY k.i, r.at DESC, r.id DESC",
-                      history, &x.history, e);
+        rc = rows_load(v,
+                       "SELECT k.i, r.at, r.action, r.outcome, r.note, r.actor FROM " KEYS
+                       "CROSS JOIN LATERAL (SELECT * FROM repairs r WHERE r.tenant = $1 AND "
+                       "r.anomaly_key = k.key ORDER BY r.at DESC LIMIT $5) r "
+                       "ORDER BY k.i, r.at DESC, r.id DESC",
+                       history, &x.history, e);
     if (rc == 0)
-        rc = load_one(v,
-                      "SELECT DISTINCT ON (k.i) k.i, p.id, p.version, p.steps->0->>'action', "
-                      "(p.steps->0->>'successes')::int8, (p.steps->0->>'attempts')::int8, "
-                      "(p.steps->0->>'last_used')::int8, p.steps->0->>'text' FROM " KEYS
-                      "CROSS JOIN LATERAL (VALUES (1, 'anomaly:' || encode(k.key, 'hex')), "
-                      "(2, 'alert:' || k.alert), (3, 'service:' || k.service), (4, 'global')) "
-                      "c(rank, id) JOIN playbooks p ON p.tenant = $1 AND p.id = c.id "
-                      "WHERE jsonb_array_length(p.steps) > 0 ORDER BY k.i, c.rank",
-                      playbooks, &x.playbooks, e);
+        rc = rows_load(v,
+                       "SELECT DISTINCT ON (k.i) k.i, p.id, p.version, p.steps->0->>'action', "
+                       "(p.steps->0->>'successes')::int8, (p.steps->0->>'attempts')::int8, "
+                       "(p.steps->0->>'last_used')::int8, p.steps->0->>'text' FROM " KEYS
+                       "CROSS JOIN LATERAL (VALUES (1, 'anomaly:' || encode(k.key, 'hex')), "
+                       "(2, 'alert:' || k.alert), (3, 'service:' || k.service), (4, 'global')) "
+                       "c(rank, id) JOIN playbooks p ON p.tenant = $1 AND p.id = c.id "
+                       "WHERE jsonb_array_length(p.steps) > 0 ORDER BY k.i, c.rank",
+                       playbooks, &x.playbooks, e);
     if (rc == 0)
         *ret = x;
     return rc;
-}
-
-/* The first result row of incident `i` (column 0 counts from 1, ascending); -1: none. */
-static int first_of(const PGresult *r, int i)
-{
-    int low = 0, high = PQntuples(r);
-
-    while (low < high) {
-        const int mid = low + (high - low) / 2;
-        if (pg_get_int(r, mid, 0) < i + 1)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < PQntuples(r) && pg_get_int(r, low, 0) == i + 1 ? low : -1;
-}
-
-static bool is_of(const PGresult *r, int row, int i)
-{
-    return row >= 0 && row < PQntuples(r) && pg_get_int(r, row, 0) == i + 1;
 }
 
 /* ---- writing ---- */
@@ -177,7 +135,7 @@ static struct sums sum_of(const struct around *x, int i)
 {
     struct sums s = {.tier.level = (enum escalation_level)pg_get_int(x->rows, i, LEVEL)};
 
-    for (int row = first_of(x->stats, i); is_of(x->stats, row, i); row++) {
+    for (int row = rows_first(x->stats, i + 1); rows_of(x->stats, row, i + 1); row++) {
         const struct slice action = pg_get_text(x->stats, row, 1);
         const int64_t attempts = pg_get_int(x->stats, row, 2);
         const int64_t successes = pg_get_int(x->stats, row, 3);
@@ -195,7 +153,7 @@ static struct sums sum_of(const struct around *x, int i)
 static void write_repairs(struct visit *v, const struct around *x, int i)
 {
     const struct sums s = sum_of(x, i);
-    const int newest = first_of(x->history, i);
+    const int newest = rows_first(x->history, i + 1);
     struct buf *b = &v->out;
 
     out_open(b, "repair_stats", '{');
@@ -205,7 +163,7 @@ static void write_repairs(struct visit *v, const struct around *x, int i)
                      newest < 0 ? SLICE_LIT("") : pg_get_text(x->history, newest, 2));
     out_time(b, "last_repair_time", newest < 0 ? 0 : pg_get_int(x->history, newest, 1));
     out_open(b, "repair_history", '[');
-    for (int row = newest; is_of(x->history, row, i); row++) {
+    for (int row = newest; rows_of(x->history, row, i + 1); row++) {
         out_open(b, NULL, '{');
         out_time(b, "at", pg_get_int(x->history, row, 1));
         out_text(b, "action", pg_get_text(x->history, row, 2));
@@ -221,7 +179,7 @@ static void write_repairs(struct visit *v, const struct around *x, int i)
 
 static void write_proposal(struct visit *v, const struct around *x, int i)
 {
-    const int row = first_of(x->playbooks, i);
+    const int row = rows_first(x->playbooks, i + 1);
     const PGresult *r = x->playbooks;
     struct buf *b = &v->out;
 

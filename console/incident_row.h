@@ -21,6 +21,3 @@ int around_load(struct visit *v, const PGresult *rows, int n, struct around *ret
 
 /* The members of row `i`, in the object that is open. -EBADMSG: its counts are damaged. */
 int incident_row_write(struct visit *v, const struct around *x, int i, struct err *e) MUST_CHECK;
-
-/* A result that lives as long as the visit's arena. -ENOMEM. */
-int visit_keep(struct visit *v, PGresult **r, struct err *e) MUST_CHECK;

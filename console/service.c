@@ -11,6 +11,7 @@
 #include "console/assets.h"
 #include "console/console.h"
 #include "console/incidents.h"
+#include "console/ledger.h"
 
 #define PING_MS 2000
 #define BODY_MAX ((size_t)64 << 10)
@@ -21,6 +22,11 @@ const struct http_route console_routes[] = {
     {.method = "GET", .pattern = "/api/v1/incidents", .handle = get_incidents},
     {.method = "GET", .pattern = "/api/v1/incidents/{id}", .handle = get_incident},
     {.method = "PUT", .pattern = "/api/v1/incidents/{id}/status", .handle = put_incident_status},
+    {.method = "GET",
+     .pattern = "/api/v1/incidents/{id}/notifications",
+     .handle = get_incident_notifications},
+    {.method = "GET", .pattern = "/api/v1/notifications", .handle = get_notifications},
+    {.method = "GET", .pattern = "/api/v1/notifications/{id}", .handle = get_notification},
     {.method = "GET", .pattern = "/api/v1/alerts", .handle = get_alerts},
     {.method = "GET", .pattern = "/api/v1/alerts/{id}", .handle = get_alert},
     {.method = "PUT", .pattern = "/api/v1/alerts/{id}/status", .handle = put_alert_status},
