@@ -302,7 +302,7 @@ static int open_all(struct intake *in, struct err *e)
     if (rc == 0)
         rc = kafka_consumer_new(&in->settings->kafka, &o, &in->kafka, e);
     if (rc == 0)
-        rc = kafka_cluster_id(in->kafka, BROKER_TIMEOUT_MS, in->cluster, e);
+        rc = kafka_cluster_id(in->kafka, KAFKA_FIRST_ANSWER_MS, in->cluster, e);
     in->learner.pg = in->pg;
     return rc;
 }

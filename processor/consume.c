@@ -510,7 +510,7 @@ static int open_all(struct consume *c, struct err *e)
                                              .ctx = c};
     if ((rc = kafka_consumer_new(&c->o.settings->kafka, &k, &c->kafka, e)) < 0)
         return rc;
-    if ((rc = kafka_cluster_id(c->kafka, BROKER_TIMEOUT_MS, c->cluster, e)) < 0)
+    if ((rc = kafka_cluster_id(c->kafka, KAFKA_FIRST_ANSWER_MS, c->cluster, e)) < 0)
         return rc;
     const struct committer_options co = {.settings = c->o.settings,
                                          .routes = c->o.routes,
