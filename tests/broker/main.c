@@ -1,5 +1,5 @@
 /*
- * tocsin-mock-broker [--port N] [--partitions P] [TOPIC...]
+ * tocsin-mock-broker [--port N] [--partitions P] [--control] [TOPIC...]
  *
  * librdkafka's mock cluster of one broker as a program. When it can be reached it prints one line,
  *     {"brokers":"127.0.0.1:N"}
@@ -8,19 +8,34 @@
  * What it is not: a Kafka. Everything is in memory and at most 5 MiB or 100,000 message sets a
  * partition; what is older is dropped. It has no administration: TOPICs named here get P partitions
  * (default 4), any other topic comes to be, with 4 partitions, when a client asks about it.
+ *
+ * With --control it takes orders on stdin, a line each, and answers each with one line of JSON:
+ *
+ *     fault REQUEST COUNT FAULT   the next COUNT requests of this kind fail
+ *     left REQUEST                {"left":N,"seen":M}: of that COUNT, and of this kind since the
+ * start ends                        {"TOPIC":[end of each partition,...],...} of the TOPICs named
+ * here
+ *
+ * REQUEST is Produce, Fetch, Metadata, OffsetCommit, FindCoordinator, JoinGroup, Heartbeat or
+ * SyncGroup. FAULT is the name of a Kafka error (NOT_LEADER_FOR_PARTITION), `closed` for a
+ * connection that closes, or `late MS` for an answer that is right and late. A late Metadata is one
+ * where every answer is late, as long as it lasts. {"error":"..."} answers what makes no sense.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <pthread.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
+#include "control.h"
+
+#define TICK_MS 20
 
 static in_port_t wanted; /* network order; 0: any */
 
@@ -50,7 +65,7 @@ int bind_wanted(int fd, const struct sockaddr *address, socklen_t len)
 
 static int usage(void)
 {
-    fputs("usage: tocsin-mock-broker [--port N] [--partitions P] [TOPIC...]\n", stderr);
+    fputs("usage: tocsin-mock-broker [--port N] [--partitions P] [--control] [TOPIC...]\n", stderr);
     return 2;
 }
 
@@ -65,35 +80,71 @@ static int number(const char *s, long max, long *ret)
     return 0;
 }
 
-static int serve(char **topics, long partitions)
+static bool create(struct control *c)
+{
+    for (char **topic = c->topics; *topic; topic++) {
+        rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(c->cluster, *topic, c->partitions, 1);
+        if (code) {
+            fprintf(stderr, "tocsin-mock-broker: %s: %s\n", *topic, rd_kafka_err2str(code));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What came on stdin, line by line; the rest of a line stays for the next call. False at its end.
+ */
+static bool obey(struct control *c)
+{
+    static char text[4096];
+    static size_t len;
+    char *newline;
+    const ssize_t n = read(STDIN_FILENO, text + len, sizeof text - 1 - len);
+    if (n <= 0)
+        return false;
+    len += (size_t)n;
+    text[len] = '\0';
+    while ((newline = strchr(text, '\n'))) {
+        *newline = '\0';
+        control_line(c, text);
+        len -= (size_t)(newline + 1 - text);
+        memmove(text, newline + 1, len + 1);
+    }
+    return true;
+}
+
+static void live(struct control *c, int signals, bool controlled)
+{
+    struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+                           {.fd = controlled ? STDIN_FILENO : -1, .events = POLLIN}};
+    while (!(fds[0].revents & POLLIN)) {
+        if (poll(fds, 2, control_tick(c) ? TICK_MS : -1) > 0 && fds[1].revents && !obey(c))
+            fds[1].fd = -1;
+    }
+}
+
+static int serve(struct control *c, int signals, bool controlled)
 {
     char why[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     /* The handle that hosts the cluster has no brokers itself and would complain. */
     rd_kafka_conf_set(conf, "log_level", "3", why, sizeof why);
+    if (controlled)
+        control_watch(conf);
     rd_kafka_t *host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    rd_kafka_mock_cluster_t *cluster = host ? rd_kafka_mock_cluster_new(host, 1) : NULL;
-    if (!cluster) {
+    c->cluster = host ? rd_kafka_mock_cluster_new(host, 1) : NULL;
+    if (!c->cluster) {
         fprintf(stderr, "tocsin-mock-broker: librdkafka gives no cluster\n");
         return 1;
     }
-    for (; *topics; topics++) {
-        rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(cluster, *topics, (int)partitions, 1);
-        if (code) {
-            fprintf(stderr, "tocsin-mock-broker: %s: %s\n", *topics, rd_kafka_err2str(code));
-            return 1;
-        }
-    }
-    printf("{\"brokers\":\"%s\"}\n", rd_kafka_mock_cluster_bootstraps(cluster));
+    if (!create(c))
+        return 1;
+    printf("{\"brokers\":\"%s\"}\n", rd_kafka_mock_cluster_bootstraps(c->cluster));
     fflush(stdout);
-
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    int got;
-    sigwait(&set, &got);
-    rd_kafka_mock_cluster_destroy(cluster);
+    live(c, signals, controlled);
+    if (c->client)
+        rd_kafka_destroy(c->client);
+    rd_kafka_mock_cluster_destroy(c->cluster);
     rd_kafka_destroy(host);
     return 0;
 }
@@ -101,23 +152,32 @@ static int serve(char **topics, long partitions)
 int main(int argc, char **argv)
 {
     long port = 0, partitions = 4;
+    bool controlled = false;
     int i = 1;
-    for (; i < argc && argv[i][0] == '-'; i += 2) {
+    for (; i < argc && argv[i][0] == '-'; i++) {
         long *out = strcmp(argv[i], "--port") == 0         ? &port
                     : strcmp(argv[i], "--partitions") == 0 ? &partitions
                                                            : NULL;
-        if (!out || number(argv[i + 1], 65535, out))
+        if (!out && strcmp(argv[i], "--control") == 0)
+            controlled = true;
+        else if (!out || number(argv[++i], 65535, out))
             return usage();
     }
     if (partitions == 0)
         return usage();
     wanted = htons((in_port_t)port);
 
-    /* Before librdkafka starts its threads, so that only sigwait() sees them. */
+    /* Before librdkafka starts its threads, so that only signalfd sees them. */
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    return serve(argv + i, partitions);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    const int signals = signalfd(-1, &set, SFD_CLOEXEC);
+    if (signals < 0) {
+        perror("tocsin-mock-broker: signalfd");
+        return 1;
+    }
+    struct control c = {.topics = argv + i, .partitions = (int)partitions};
+    return serve(&c, signals, controlled);
 }

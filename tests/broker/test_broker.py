@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 
-def start(*arguments):
-    return subprocess.Popen([sys.argv[1], *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*arguments, **streams):
+    return subprocess.Popen([sys.argv[1], *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **streams)
 
 
 def free_port():
@@ -43,7 +43,28 @@ anywhere = start()
 assert json.loads(anywhere.stdout.readline())["brokers"].startswith("127.0.0.1:")
 end(anywhere, signal.SIGTERM)
 
-for wrong in (["--port"], ["--port", "x"], ["--port", "70000"], ["--partitions", "0"], ["--nonsense", "1"]):
+# Orders, each with an answer. A client that is in want of Metadata hits its fault: the broker's own, for `ends`.
+told = start("--partitions", "2", "--control", "a.topic", stdin=subprocess.PIPE)
+told.stdout.readline()
+
+
+def tell(line):
+    told.stdin.write(line + "\n")
+    told.stdin.flush()
+    return json.loads(told.stdout.readline())
+
+
+assert tell("fault Produce 2 NOT_LEADER_FOR_PARTITION") == {"left": 2, "seen": 0}
+assert tell("fault Produce 1 late 5000") == tell("left Produce") == {"left": 3, "seen": 0}
+assert tell("left Fetch") == {"left": 0, "seen": 0}
+assert tell("fault Metadata 1 closed") == {"left": 1, "seen": 0}
+assert tell("ends") == {"a.topic": [0, 0]}
+assert tell("left Metadata")["left"] == 0 and tell("left Metadata")["seen"] > 1
+for nonsense in ("", "fault", "fault Nothing 1 closed", "fault Fetch 0 closed", "fault Fetch 1", "fault Fetch 1 late", "left X"):
+    assert list(tell(nonsense)) == ["error"], nonsense
+end(told, signal.SIGTERM)
+
+for wrong in (["--port"], ["--control", "--port"], ["--port", "x"], ["--port", "70000"], ["--partitions", "0"], ["--nonsense", "1"]):
     refused = start(*wrong)
     refused.communicate(timeout=20)
     assert refused.returncode == 2, wrong
