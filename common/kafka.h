@@ -1,6 +1,7 @@
 /*
  * Kafka through librdkafka: one producer per process, and consumers whose offsets live in Postgres.
- * Topic names here are without the configured prefix ("raw.sentry"); the adapter adds it.
+ * Neither makes a topic by asking for it; that is what kafka_create_topics() is for. Topic names
+ * here are without the configured prefix ("raw.sentry"); the adapter adds it.
  */
 #pragma once
 

@@ -157,6 +157,8 @@ static int configure(const struct kafka_settings *s, struct kafka_producer *p, s
     const struct kafka_property properties[] = {
         {.name = "enable.idempotence", .value = "true"},
         {.name = "acks", .value = "all"},
+        /* A broker would make a missing topic with its own defaults: one partition, one replica. */
+        {.name = "allow.auto.create.topics", .value = "false"},
         {.name = "compression.codec", .value = "lz4"},
         /* Where Java's clients put the same key. */
         {.name = "partitioner", .value = "murmur2_random"},

@@ -67,6 +67,24 @@ static int make_sync(struct timers *t)
     return 0;
 }
 
+/* Everything that the runner may write: wake-ups, and what anybody puts into the outbox. */
+static int expect_topics(struct kafka_producer *p, struct err *e)
+{
+    static const char *const topics[] = {
+        "dead",
+        "repairs",
+        "playbooks",
+#define CHANNEL(name) "notify." #name,
+#include "common/channels.def"
+#undef CHANNEL
+    };
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < sizeof(topics) / sizeof(*topics); i++)
+        rc = kafka_expect(p, topics[i], e);
+    return rc;
+}
+
 int timers_new(const struct timers_options *o, struct timers **ret, struct err *e)
 {
     struct timers *t = calloc(1, sizeof(*t));
@@ -79,7 +97,9 @@ int timers_new(const struct timers_options *o, struct timers **ret, struct err *
     t->flush = (struct flush_settings){
         .routes = o->routes, .receivers = o->receivers, .time_zone = o->settings->time_zone};
     make_metrics(t);
-    int rc = pg_open(&o->settings->postgres, "tocsin-processor timers", &t->pg, e);
+    int rc = expect_topics(o->producer, e);
+    if (rc == 0)
+        rc = pg_open(&o->settings->postgres, "tocsin-processor timers", &t->pg, e);
     if (rc < 0) {
         timers_free(t);
         return rc;
