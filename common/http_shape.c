@@ -12,7 +12,8 @@
  *
  * It cuts the header block in place, so the strings it hands out lie in the order of their arrival,
  * ended by NULs where CR, LF, colon and blanks were. Walking over them finds what it hid: a NUL in
- * the middle of a line, a folded line, blanks before a colon.
+ * the middle of a line, a folded line, a line that ended in a bare LF, blanks before a colon. Not
+ * found is a NUL right before a bare LF, which looks like CR LF by then.
  */
 struct shape {
     const char *at; /* end of what was seen */
@@ -21,10 +22,16 @@ struct shape {
     const char *length, *encoding;
 };
 
-/* `next` must follow after at most `max` bytes, all of them NUL. */
-static bool follows(const struct shape *s, const char *next, ptrdiff_t max)
+static const char broken_line[] = "a NUL, a bare LF or a folded line in the headers";
+
+#define BLANK 1 /* a space became a NUL */
+#define CRLF 2  /* ... and each byte of a line's end */
+#define END 4   /* of the last line, and of the empty one */
+
+/* `next` must follow after exactly `n` bytes, all of them NUL. */
+static bool follows(const struct shape *s, const char *next, ptrdiff_t n)
 {
-    if (next <= s->at || next - s->at > max)
+    if (next - s->at != n)
         return false;
     for (const char *p = s->at; p < next; p++)
         if (*p != '\0')
@@ -38,6 +45,14 @@ static bool is_token(const char *s, size_t len)
         if (!isalnum((unsigned char)s[i]) && !(s[i] && strchr("!#$%&'*+-.^_`|~", s[i])))
             return false;
     return len > 0;
+}
+
+static bool is_target(const char *s)
+{
+    for (const char *c = s; *c; c++)
+        if ((unsigned char)*c <= ' ' || *c == 0x7f)
+            return false;
+    return *s != '\0';
 }
 
 static bool is_field_value(const char *s, size_t len)
@@ -71,8 +86,8 @@ static enum MHD_Result each_header(void *cls, enum MHD_ValueKind kind, const cha
     (void)kind;
     if (!is_token(key, key_len))
         s->wrong = "a header's name has a character that no name may have";
-    else if (!follows(s, key, 2))
-        s->wrong = "a NUL or a folded line in the headers";
+    else if (!follows(s, key, CRLF))
+        s->wrong = broken_line;
     else if (!value || !is_field_value(value, value_len))
         s->wrong = "a control character in a header";
     if (s->wrong)
@@ -81,7 +96,7 @@ static enum MHD_Result each_header(void *cls, enum MHD_ValueKind kind, const cha
     while (p < value && (*p == ' ' || *p == '\t'))
         p++;
     if (p != value) {
-        s->wrong = "a NUL or a folded line in the headers";
+        s->wrong = broken_line;
         return MHD_NO;
     }
     s->at = value + value_len;
@@ -113,7 +128,7 @@ static const char *body_length(const struct shape *s, const char *version, int64
 }
 
 const char *http_shape_check(struct MHD_Connection *mc, const char *method, const char *raw_uri,
-                             size_t uri_len, const char *version, int64_t *ret_length)
+                             const char *uri, const char *version, int64_t *ret_length)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mc, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -122,18 +137,20 @@ const char *http_shape_check(struct MHD_Connection *mc, const char *method, cons
 
     if (!is_token(method, strlen(method)))
         return "a method that is no word";
-    if (!raw_uri || !follows(&s, raw_uri, 1))
+    if (!raw_uri || !follows(&s, raw_uri, BLANK))
         return "a request line that is not METHOD PATH VERSION";
-    s.at = raw_uri + uri_len;
-    if (!follows(&s, version, 1) ||
+    if (!uri || !is_target(uri))
+        return "a control character in the address";
+    s.at = raw_uri + strlen(uri);
+    if (!follows(&s, version, BLANK) ||
         (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0))
         return "a request line that is not METHOD PATH VERSION";
     s.at = version + strlen(version);
     (void)MHD_get_connection_values_n(mc, MHD_HEADER_KIND, each_header, &s);
     if (s.wrong)
         return s.wrong;
-    if (!end || !follows(&s, end, 4))
-        return "a NUL or a folded line in the headers";
+    if (!end || !follows(&s, end, END))
+        return broken_line;
     if (s.hosts > 1)
         return "two Host headers";
     return body_length(&s, version, ret_length);

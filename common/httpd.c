@@ -146,8 +146,7 @@ static enum MHD_Result begin(struct http_request *r, const char *method, const c
     r->begun = true;
     r->method = method;
     r->max_body = r->h->max_body;
-    wrong =
-        http_shape_check(r->mc, method, r->raw_uri, r->uri ? strlen(r->uri) : 0, version, &length);
+    wrong = http_shape_check(r->mc, method, r->raw_uri, r->uri, version, &length);
     if (wrong) {
         r->close_now = true;
         http_reply_error(r, 400, "bad_request", "%s", wrong);

@@ -3,9 +3,10 @@
  * connections).
  *
  * Requests are refused early: method and route, header shapes that smuggle (two lengths, a length
- * with Transfer-Encoding, two Hosts, NUL, space before the colon), Content-Length against the cap:
- * all before the body is buffered. A request has a wall-clock deadline from its first byte, so a
- * slow sender cannot hold a connection for ever. Answers may come later and from any thread.
+ * with Transfer-Encoding, two Hosts, NUL, bare LF, space before the colon), Content-Length against
+ * the cap: all before the body is buffered. A request has a wall-clock deadline from its first
+ * byte, so a slow sender cannot hold a connection for ever. Answers may come later and from any
+ * thread.
  */
 #pragma once
 

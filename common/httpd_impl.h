@@ -106,9 +106,9 @@ void *conn_reaper(void *httpd); /* a thread; until httpd.stopping */
 struct timespec in_ms(int64_t ms);
 
 /* NULL when the headers are sound, else what is wrong with them. Fills *ret_length: -1 chunked, 0
- * without a body. */
+ * without a body. `uri`: a copy from before the library cut `raw_uri`; NULL: there was no room. */
 const char *http_shape_check(struct MHD_Connection *mc, const char *method, const char *raw_uri,
-                             size_t uri_len, const char *version, int64_t *ret_length) MUST_CHECK;
+                             const char *uri, const char *version, int64_t *ret_length) MUST_CHECK;
 
 /* Path, query and route from r->uri; answers 400, 404 or 405 itself. */
 void http_route_find(struct http_request *r);
