@@ -46,6 +46,21 @@ struct slice decode_line(struct slice s)
     return s;
 }
 
+#define ID_MAX 128
+
+struct slice decode_id(struct decoder *d, struct slice id)
+{
+    unsigned char hash[SHA256_LEN];
+    char hex[2 * SHA256_LEN + 1];
+    bool fit = id.len <= ID_MAX;
+    for (size_t i = 0; i < id.len && fit; i++)
+        fit = id.p[i] > ' ' && id.p[i] < 0x7f;
+    if (fit)
+        return id;
+    sha256(id.p, id.len, hash);
+    return decode_format(d, "sha256:%s", hex_encode(hash, sizeof(hash), hex));
+}
+
 int64_t decode_count(const json_t *object, const char *key)
 {
     const json_t *v = json_object_get(object, key);

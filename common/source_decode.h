@@ -22,6 +22,9 @@ struct slice decode_str(struct decoder *d, const json_t *object, const char *key
 struct slice decode_first(struct decoder *d, const json_t *object, const char *const *keys);
 /* Its first line, without surrounding space: for titles. */
 struct slice decode_line(struct slice s);
+/* An id that becomes a key in the database: as it is while it is short and printable, else its
+ * hash. */
+struct slice decode_id(struct decoder *d, struct slice id);
 /* A number, or its text; 0 when absent, not whole, or negative. */
 int64_t decode_count(const json_t *object, const char *key);
 /* arena_printf that sets `failed`; {"",0} then. */

@@ -271,7 +271,7 @@ static int event(struct delivery *w, const json_t *event, struct alert_event *ev
         return err_set(e, -EBADMSG, "sentry: event without issue_id");
     describe(w, event, id, ev);
     ev->kind = REPORT_OCCURRED;
-    ev->event_id = decode_str(&w->d, event, "event_id");
+    ev->event_id = decode_id(&w->d, decode_str(&w->d, event, "event_id"));
     ev->starts_at = source_time(event, "datetime");
     return 0;
 }
@@ -366,7 +366,7 @@ static int legacy(struct delivery *w, struct alert_event *ev, struct err *e)
     if (ev->description.len == 0)
         ev->description = decode_str(&w->d, w->body, "message");
     ev->kind = REPORT_OCCURRED;
-    ev->event_id = decode_str(&w->d, inner, "event_id");
+    ev->event_id = decode_id(&w->d, decode_str(&w->d, inner, "event_id"));
     ev->starts_at = source_time(inner, "datetime");
     return 0;
 }
@@ -419,7 +419,7 @@ static int decode_resource(struct delivery *w, struct alert_event *ev, size_t *r
 static struct slice delivery_id(struct delivery *w)
 {
     if (!slice_is(w->action, "archived") && !slice_is(w->action, "ignored"))
-        return record_header(w->r, "Request-ID");
+        return decode_id(&w->d, record_header(w->r, "Request-ID"));
     struct slice data = json_at(w->r->body, "data");
     return decode_format(&w->d, "archived-%016llx",
                          (unsigned long long)fnv1a(FNV1A_INIT, data.p, data.len));
