@@ -1,0 +1,91 @@
+/*
+ * Any text as the configuration: every section and tree that all services share loads, or one
+ * reason is given. What loaded can be printed, and its routes take every alert, the same ones
+ * however often the file is read.
+ */
+#include "common/route.h"
+#include "common/source.h"
+#include "fuzz.h"
+
+struct loaded {
+    struct conf *conf;
+    struct settings settings;
+    struct source_entries entries;
+    struct receivers receivers;
+    const struct route *root;
+};
+
+static int load(const char *text, struct loaded *l, struct err *e)
+{
+    int rc = conf_parse("fuzz", text, NULL, &l->conf, e);
+    if (rc == 0)
+        rc = settings_load(l->conf, &l->settings, e);
+    if (rc == 0)
+        rc = source_entries_load(&l->settings, &l->entries, e);
+    if (rc == 0)
+        rc = receivers_load(&l->settings, &l->receivers, e);
+    if (rc == 0)
+        rc = route_load(&l->settings, &l->receivers, &l->root, e);
+    if (rc == 0)
+        rc = settings_finish(l->conf, e);
+    MUST(rc == 0 || (rc < 0 && rc == e->code && e->msg[0]));
+    return rc;
+}
+
+static void check_print(const struct conf *c)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    MUST(f);
+    conf_print(c, f);
+    MUST(fclose(f) == 0 && len > 0);
+    free(text);
+}
+
+static void check_routes(const struct loaded *x, const struct loaded *y)
+{
+    static const struct label pairs[] = {{{"a", 1}, {"b", 1}}, {{"severity", 8}, {"critical", 8}}};
+    const struct labels labels = {pairs, 2};
+    const struct route *taken[64], *again[64];
+    MUST((x->root != NULL) == (y->root != NULL));
+    if (!x->root)
+        return;
+    const size_t n = route_match(x->root, labels, taken, 64);
+    MUST(n >= 1 && n <= 64 && route_match(y->root, labels, again, 64) == n);
+    for (size_t i = 0; i < n; i++) {
+        MUST(taken[i]->receiver && taken[i]->group_wait_ms >= 0 &&
+             taken[i]->repeat_interval_ms > 0);
+        MUST(memcmp(taken[i]->id, again[i]->id, sizeof(again[i]->id)) == 0);
+        MUST(route_find(x->root, taken[i]->id));
+    }
+}
+
+static void check_loaded(const struct loaded *l)
+{
+    check_print(l->conf);
+    for (size_t i = 0; i < l->entries.n; i++)
+        MUST(source_entry_find(&l->entries, slice_of(l->entries.v[i].name)) == &l->entries.v[i]);
+    for (size_t i = 0; i < l->receivers.n; i++)
+        MUST(receiver_find(&l->receivers, slice_of(l->receivers.v[i].name)) == &l->receivers.v[i]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = strndup((const char *)data, size);
+    struct loaded one = {0}, two = {0};
+    struct err e = {0}, again = {0};
+    MUST(text);
+    const int rc = load(text, &one, &e);
+    MUST(load(text, &two, &again) == rc && strcmp(e.msg, again.msg) == 0);
+    if (rc == 0) {
+        check_loaded(&one);
+        check_routes(&one, &two);
+    }
+    if (one.conf)
+        conf_free(one.conf);
+    if (two.conf)
+        conf_free(two.conf);
+    free(text);
+    return 0;
+}
