@@ -32,19 +32,26 @@ static int write_all(int fd, const char *p, size_t n)
     return 0;
 }
 
-/* Bytes and an fsync; the segment is the writer's alone until its entries are there. */
+static int no_room(int rc)
+{
+    return rc == -EDQUOT || rc == -EFBIG ? -ENOSPC : rc;
+}
+
+/* Bytes and an fsync; the segment is the writer's alone until its entries are there. -ENOSPC: there
+ * was no room, and the file is as it was. */
 static int write_batch(struct spool *s, struct segment **g, const struct buf *batch)
 {
     int rc = 0;
     struct segment *next = *g;
     if (!next || next->size + batch->len > s->o.segment)
-        rc = segment_begin(s, &next);
-    if (rc == 0 && next)
-        rc = write_all(next->fd, batch->p, batch->len);
-    if (rc == 0 && next)
-        rc = sync_fd(s, next->fd);
+        rc = no_room(segment_begin(s, &next));
+    if (rc < 0 || !next)
+        return rc;
     *g = next;
-    return rc;
+    rc = no_room(write_all(next->fd, batch->p, batch->len));
+    if (rc == -ENOSPC && ftruncate(next->fd, (off_t)next->size) < 0)
+        return -EIO;
+    return rc < 0 ? rc : sync_fd(s, next->fd);
 }
 
 static struct segment *own_last(const struct spool *s)
@@ -70,6 +77,17 @@ static int enter(struct spool *s, struct segment *g, size_t bytes, const struct 
     return rc;
 }
 
+/* Under the lock: what was queued is not in here. */
+static void leave(struct spool *s, const struct waiting *list)
+{
+    for (const struct waiting *w = list; w; w = w->next) {
+        s->bytes -= w->entry.len;
+        s->records--;
+        s->queued--;
+        count_key(s, w->entry.key, -1);
+    }
+}
+
 static void answer(struct spool *s, struct waiting *list, int rc)
 {
     while (list) {
@@ -78,6 +96,16 @@ static void answer(struct spool *s, struct waiting *list, int rc)
         s->o.done(s->o.ctx, w->cookie, rc);
         free(w);
     }
+}
+
+/* Under the lock. A full disk may have room again; what any other failure left on it cannot be
+ * known. */
+static void give_up(struct spool *s, struct segment *g, int rc)
+{
+    s->full = rc == -ENOSPC;
+    s->ended = !s->full;
+    if (g && g != s->last) /* begun and never entered */
+        segment_drop(g);
 }
 
 /* Everything that has gathered since the last time. With the lock held; gives it up while it
@@ -97,14 +125,13 @@ static void write_gathered(struct spool *s)
     s->writing = false;
     if (rc == 0 && g)
         rc = enter(s, g, batch.len, list);
-    if (rc < 0) {
-        s->ended = true;
-        if (g && g != s->last)
-            segment_free(g); /* begun and never entered */
-    }
+    else
+        leave(s, list);
+    if (rc < 0)
+        give_up(s, g, rc);
     (void)pthread_cond_broadcast(&s->news);
     (void)pthread_mutex_unlock(&s->lock);
-    answer(s, list, rc < 0 ? -EIO : 0);
+    answer(s, list, rc == 0 || rc == -ENOSPC ? rc : -EIO);
     buf_release(&batch);
     (void)pthread_mutex_lock(&s->lock);
 }
@@ -116,6 +143,7 @@ static void refuse_gathered(struct spool *s)
     s->waiting = NULL;
     s->waiting_end = &s->waiting;
     buf_reset(&s->queue);
+    leave(s, list);
     (void)pthread_mutex_unlock(&s->lock);
     answer(s, list, -EIO);
     (void)pthread_mutex_lock(&s->lock);

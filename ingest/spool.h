@@ -6,10 +6,11 @@
  * length, CRC-32C of the payload, CRC-32C of these three
  *
  * One writer thread appends what has gathered, fsyncs once, and then says so for each record. A
- * failed write or fsync ends the spool: what the kernel dropped cannot be known, so nothing is
- * called safe any more. At start the directories of dead processes are adopted, oldest first. A
- * torn tail is the normal end of a crash; damage before it is counted, logged by whoever asks, and
- * skipped to the next whole record.
+ * full disk refuses what it has no room for, and takes again when it has. Any other failed write,
+ * or fsync, ends the spool: what the kernel dropped cannot be known, so nothing is called safe any
+ * more. At start the directories of dead processes are adopted, oldest first. A torn tail is the
+ * normal end of a crash; damage before it is counted, logged by whoever asks, and skipped to the
+ * next whole record.
  *
  * A directory stands until it is drained and its process's farewell was heard (spool_release()), so
  * that somebody says it for a process that was killed.

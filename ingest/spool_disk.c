@@ -83,6 +83,13 @@ void segment_free(struct segment *g)
     free(g);
 }
 
+void segment_drop(struct segment *g)
+{
+    (void)unlink(g->path);
+    g->home->segments--;
+    segment_free(g);
+}
+
 void link_segment(struct spool *s, struct segment *g)
 {
     if (s->last)
@@ -101,11 +108,12 @@ int segment_begin(struct spool *s, struct segment **ret)
     struct segment *g = segment_new(s->own, name, O_RDWR | O_CREAT | O_EXCL | O_APPEND);
     if (!g)
         return errno ? -errno : -ENOMEM;
-    int rc = write(g->fd, SEGMENT_MAGIC, SEGMENT_MAGIC_LEN) == SEGMENT_MAGIC_LEN ? 0 : -EIO;
+    ssize_t put = write(g->fd, SEGMENT_MAGIC, SEGMENT_MAGIC_LEN);
+    int rc = put < 0 ? -errno : put < (ssize_t)SEGMENT_MAGIC_LEN ? -ENOSPC : 0;
     if (rc == 0)
         rc = sync_dir(s->own->path);
     if (rc < 0) {
-        segment_free(g);
+        segment_drop(g);
         return rc;
     }
     g->size = SEGMENT_MAGIC_LEN;

@@ -68,6 +68,8 @@ struct spool {
 };
 
 void segment_free(struct segment *g);
+/* With its file. */
+void segment_drop(struct segment *g);
 int segment_add_entry(struct segment *g, struct entry e) MUST_CHECK;
 /* As the newest. */
 void link_segment(struct spool *s, struct segment *g);

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,6 +201,68 @@ static void test_full_says_so_and_recovers(void **state)
     assert_int_equal(p->good, n + 1);
 }
 
+/* A file may grow no further: what a full disk is to the spool. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit l;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+    l.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void test_a_full_disk_refuses_and_takes_again(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    char text[512];
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(append(s, "k", "1"), 0);
+    await(p, 1);
+    const size_t bytes = state_of(s).bytes;
+    limit_files(bytes + 10); /* the next one fits in part */
+    for (size_t n = 0; n < 3; n++) {
+        assert_int_equal(append(s, "j", "2"), 0);
+        await(p, 2 + n);
+    }
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(p->bad, 3);
+    assert_true(state_of(s).full);
+    assert_false(state_of(s).ended);
+    assert_int_equal(state_of(s).records, 1);
+    assert_int_equal(state_of(s).bytes, bytes);
+    assert_false(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("j")));
+
+    assert_int_equal(append(s, "k", "3"), 0);
+    await(p, 5);
+    assert_int_equal(p->good, 2);
+    assert_false(state_of(s).full);
+    assert_string_equal(contents(s, text), "1,3");
+    spool_close(TAKE(s));
+    o = options(p, "b");
+    s = open_spool(&o);
+    assert_string_equal(contents(s, text), "1,3");
+    assert_int_equal(state_of(s).damaged, 0);
+}
+
+static void test_a_disk_too_full_to_begin(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    char text[512];
+    (void)signal(SIGXFSZ, SIG_IGN);
+    limit_files(3);
+    assert_int_equal(append(s, "k", "1"), 0);
+    await(p, 1);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(p->bad, 1);
+    assert_int_equal(append(s, "k", "2"), 0);
+    await(p, 2);
+    assert_int_equal(p->good, 1);
+    assert_string_equal(contents(s, text), "2");
+}
+
 static int failing_fsync(int fd)
 {
     (void)fd;
@@ -218,6 +282,7 @@ static void test_a_failed_fsync_ends_it(void **state)
     assert_int_equal(p->good, 0);
     assert_int_equal(p->bad, 1);
     assert_true(state_of(s).ended);
+    assert_false(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
     assert_int_equal(append(s, "k", "2"), -EIO);
     assert_string_equal(contents(s, text), "");
 }
@@ -444,6 +509,8 @@ int main(void)
         cmocka_unit_test(test_crc32c_known_answers),
         cmocka_unit_test_setup_teardown(test_in_order_and_identical, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_says_so_and_recovers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_disk_refuses_and_takes_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_disk_too_full_to_begin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_fsync_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_with_records_is_found_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_drained_leaves_the_disk, setup, teardown),
