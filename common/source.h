@@ -65,6 +65,7 @@ struct source_common {
 struct filing {
     struct slice partition_key; /* the source's group identity; p NULL: none */
     size_t alerts;              /* how many are stored, for metrics and the cap; 0: unknown */
+    size_t resolved;            /* how many of them say that it is over */
     size_t invalid;             /* how many were left out of `body` */
     unsigned status; /* what this sender must hear once the record is safe: 200, 202 ... */
 

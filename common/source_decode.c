@@ -136,6 +136,19 @@ static enum report_kind kind_of(const struct decoder *d, struct slice status, in
     return ends_at > 0 && ends_at <= d->received_at ? REPORT_RESOLVED : REPORT_FIRING;
 }
 
+size_t count_resolved(struct slice body)
+{
+    const struct slice all = json_at(body, "alerts"), group = json_at(body, "status");
+    size_t pos = 0, n = 0;
+    struct slice alert;
+
+    while (json_next(all, &pos, &alert)) {
+        const struct slice own = json_at(alert, "status");
+        n += slice_is(own.len > 0 ? own : group, "\"resolved\"");
+    }
+    return n;
+}
+
 void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
                   struct alert_event *ret)
 {

@@ -51,6 +51,10 @@ struct labels decode_merge(struct decoder *d, struct labels base, const struct p
 void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
                   struct alert_event *ret);
 
+/* How many of `alerts` in a body of that form are RESOLVED by their `status`; for accept(), without
+ * a tree. */
+size_t count_resolved(struct slice body);
+
 /* The tree of a record's body. NULL with a reason. */
 json_t *decode_body(const struct record *r, const struct limits_settings *lim, struct arena *a,
                     struct decoder *ret, struct err *e) MUST_CHECK;

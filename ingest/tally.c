@@ -16,7 +16,7 @@ struct row {
 struct tally {
     struct row *v;
     size_t n;
-    struct counter *received, *invalid;
+    struct counter *firing, *resolved, *invalid;
 };
 
 static void make_row(struct row *r, const struct source_entry *entry)
@@ -50,8 +50,10 @@ struct tally *tally_new(const struct source_entries *entries)
     for (size_t i = 0; i < t->n; i++)
         make_row(&t->v[i], i < entries->n ? &entries->v[i] : NULL);
     /* By Alertmanager's names, for the dashboards that read them. */
-    t->received =
-        counter_new("alertmanager_alerts_received_total", "Alerts taken in.", "version=\"v2\"");
+    static const char received[] = "alertmanager_alerts_received_total",
+                      help[] = "Alerts taken in.";
+    t->firing = counter_new(received, help, "status=\"firing\",version=\"v2\"");
+    t->resolved = counter_new(received, help, "status=\"resolved\",version=\"v2\"");
     t->invalid = counter_new("alertmanager_alerts_invalid_total", "Alerts left out as invalid.",
                              "version=\"v2\"");
     return t;
@@ -84,6 +86,7 @@ void tally_answer(struct tally *t, const struct source_entry *entry, unsigned st
 void tally_alerts(struct tally *t, const struct source_entry *entry, const struct filing *f)
 {
     counter_add(row_of(t, entry)->alerts, f->alerts);
-    counter_add(t->received, f->alerts);
+    counter_add(t->firing, f->alerts - f->resolved);
+    counter_add(t->resolved, f->resolved);
     counter_add(t->invalid, f->invalid);
 }

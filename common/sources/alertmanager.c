@@ -22,6 +22,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     struct slice group = json_text(json_at(h->body, "groupKey"), a); /* version 3: a number */
     *ret = (struct filing){.partition_key = group.len > 0 ? group : (struct slice){0},
                            .alerts = json_count(h->body, "alerts"),
+                           .resolved = count_resolved(h->body),
                            .status = 200,
                            .default_reply = true};
     return 0;

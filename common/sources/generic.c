@@ -256,7 +256,11 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     int rc = decode(cfg, &as_stored, lim, a, &list, e);
     if (rc < 0)
         return rc == -ENOMEM ? err_set(e, -E2BIG, "the post needs more memory than one may") : rc;
+    size_t resolved = 0;
+    for (size_t i = 0; i < list.n; i++)
+        resolved += list.v[i].kind == REPORT_RESOLVED;
     *ret = (struct filing){.alerts = list.n,
+                           .resolved = resolved,
                            .status = 202,
                            .default_reply = true,
                            .id_name = "id",

@@ -224,6 +224,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
         good[i] = !bad;
         why = bad ? bad : why;
         ret->alerts += !bad;
+        ret->resolved += !bad && v[i].ends_at > 0 && v[i].ends_at <= now_ms;
     }
     ret->invalid = n - ret->alerts;
     if (n == 1 && !why)

@@ -61,6 +61,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
         id = json_text(json_at(h->body, *path), a);
     *ret = (struct filing){.partition_key = id.len > 0 ? id : (struct slice){0},
                            .alerts = 1,
+                           .resolved = slice_is(json_at(h->body, "action"), "\"resolved\""),
                            .status = 200,
                            .default_reply = true};
     return 0;

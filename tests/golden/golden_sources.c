@@ -97,7 +97,7 @@ static json_t *filing_tree(const struct filing *f)
 }
 
 static json_t *decoded(const struct source_entry *entry, const struct source_case *c,
-                       struct slice body, struct arena *a)
+                       struct slice body, struct arena *a, size_t *ret_resolved)
 {
     struct kafka_header kept[16];
     const struct record r = case_record(entry, c, body, kept);
@@ -107,8 +107,10 @@ static json_t *decoded(const struct source_entry *entry, const struct source_cas
     if (rc < 0)
         return failure(rc, &e);
     json_t *events = json_array();
-    for (size_t i = 0; i < list.n; i++)
+    for (size_t i = 0; i < list.n; i++) {
         json_array_append_new(events, event_tree(&list.v[i], r.tenant));
+        *ret_resolved += list.v[i].kind == REPORT_RESOLVED;
+    }
     json_t *o = json_pack("{s:o}", "events", events);
     set_text(o, "delivery_id", list.delivery_id);
     return o;
@@ -131,8 +133,15 @@ static json_t *taken(const struct source_entry *entry, const struct source_case 
             json_object_set_new(o, "filing", filing_tree(&f));
         return json_pack("{s:o}", "refused", o);
     }
-    return json_pack("{s:o, s:o}", "filing", filing_tree(&f), "record",
-                     decoded(entry, c, f.body.p ? f.body : c->body, a));
+    size_t resolved = 0;
+    json_t *record = decoded(entry, c, f.body.p ? f.body : c->body, a, &resolved);
+    /* What the door counts is what the core reads; of an event source some is heard and not obeyed.
+     */
+    if (!json_object_get(record, "error") &&
+        (entry->type->stateful ? f.resolved != resolved : f.resolved < resolved))
+        fail_msg("%zu resolved at the door, %zu in the core: %.*s", f.resolved, resolved,
+                 SLICE_FMT(c->body));
+    return json_pack("{s:o, s:o}", "filing", filing_tree(&f), "record", record);
 }
 
 static void parse_headers(char *lines, struct source_case *c)
