@@ -72,7 +72,7 @@ static void check_loaded(const struct loaded *l)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = strndup((const char *)data, size);
+    const char *text = arena_strndup(fuzz_arena(0, (size_t)1 << 20), (const char *)data, size);
     struct loaded one = {0}, two = {0};
     struct err e = {0}, again = {0};
     MUST(text);
@@ -86,6 +86,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         conf_free(one.conf);
     if (two.conf)
         conf_free(two.conf);
-    free(text);
     return 0;
 }
