@@ -5,6 +5,8 @@
 
 #include "common/json.h"
 
+#define TITLE_MAX 256 /* bytes of labels, where they must do */
+
 static const struct slice none = {"", 0};
 
 struct slice decode_str(struct decoder *d, const json_t *object, const char *key)
@@ -149,6 +151,21 @@ size_t count_resolved(struct slice body)
     return n;
 }
 
+/* What is left to call an alert that has neither a summary nor a name: as many as fit. */
+static struct slice all_labels(struct decoder *d, struct labels l)
+{
+    CLEANUP(buf_release) struct buf b = BUF_INIT(TITLE_MAX);
+
+    for (size_t i = 0; i < l.n && !b.failed; i++)
+        buf_printf(&b, "%s%.*s=\"%.*s\"", i > 0 ? ", " : "", SLICE_FMT(l.v[i].name),
+                   SLICE_FMT(l.v[i].value));
+    if (b.len == 0)
+        return SLICE_LIT("alert without a name");
+    struct slice text = arena_slice(d->a, decode_line((struct slice){b.p, b.len}));
+    d->failed |= !text.p;
+    return text;
+}
+
 void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
                   struct alert_event *ret)
 {
@@ -169,7 +186,7 @@ void decode_alert(struct decoder *d, const json_t *alert, struct slice group_sta
     if (ev.title.len == 0)
         ev.title = decode_line(labels_get(ev.labels, "alertname"));
     if (ev.title.len == 0)
-        ev.title = SLICE_LIT("alert without a name");
+        ev.title = all_labels(d, ev.labels);
     ev.description = first_label(ev.annotations, texts);
     ev.link = decode_str(d, alert, "generatorURL");
     struct slice status = decode_str(d, alert, "status");

@@ -1,4 +1,4 @@
-"""Debian's own Prometheus and Alertmanager as senders."""
+"""Debian's own Prometheus, Alertmanager and amtool as senders."""
 
 import http.server
 import subprocess
@@ -123,3 +123,16 @@ def test_prometheus_through_alertmanager(stack, name, exporter, run, tmp_path):
         return float(sent[0].split()[-1])
 
     fires_once_and_ends(stack, name, exporter, notified)
+
+
+def test_amtool_adds_an_alert_and_ends_it(stack, name):
+    def add(*arguments):
+        command = ["amtool", f"--alertmanager.url={stack.ingest_url}", "alert", "add", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    labels = (f"service={name}", "severity=critical", "to=hook")
+    add(*labels, "--start=2026-01-02T03:04:05Z", "--generator-url=http://graph.example/")
+    incident = wait("the incident", lambda: stack.incident(name)["status"] == "open" and stack.incident(name))
+    assert f'service="{name}"' in incident["title"] and incident["link"] == "http://graph.example/"
+    add(*labels, "--start=2026-01-02T03:04:05Z", "--end=2026-01-02T04:04:05Z")
+    wait("the end", lambda: stack.incident(name)["status"] == "resolved")
