@@ -14,9 +14,10 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class Tocsin:
     """The running stack, seen from outside: alerts go in at ingest, the console shows them."""
 
-    def __init__(self, console, ingest):
+    def __init__(self, console, ingest, channels):
         self.console = console.rstrip("/")
         self.ingest = ingest.rstrip("/")
+        self.channels = channels
 
     def fetch(self, path):
         with _http.open(self.console + path, timeout=webdriver.WAIT_S) as response:
@@ -53,8 +54,8 @@ class Tocsin:
 
 @pytest.fixture(scope="session")
 def tocsin():
-    with stack.running() as (console, ingest):
-        yield Tocsin(console, ingest)
+    with stack.running() as found:
+        yield Tocsin(*found)
 
 
 @pytest.fixture(scope="session")

@@ -4,33 +4,42 @@ import os
 import pathlib
 import shlex
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "fakes"))
+
+from http_fake import HttpFake  # noqa: E402
+
 PORT_BASE = "22000"
+CHANNELS_PORT = 22010  # also in tocsin.yml
 NAMES = ("TOCSIN_CONSOLE_URL", "TOCSIN_INGEST_URL")
 
 
 @contextmanager
 def running():
-    """Yields (console URL, ingest URL)."""
+    """Yields (console URL, ingest URL, the fake channels or None where the stack is not ours)."""
     given = [os.environ.get(name) for name in NAMES]
     if all(given):
-        yield tuple(given)
+        yield (*given, None)
         return
     if any(given):
         raise RuntimeError("set both or none of " + ", ".join(NAMES))
     with tempfile.TemporaryDirectory(prefix="tocsin-page-", ignore_cleanup_errors=True) as home:
-        env = dict(os.environ, TOCSIN_HOME=home, TOCSIN_PORT_BASE=PORT_BASE)
+        config = pathlib.Path(__file__).with_name("tocsin.yml")
+        env = dict(os.environ, TOCSIN_HOME=home, TOCSIN_PORT_BASE=PORT_BASE, TOCSIN_CONFIG=str(config))
+        channels = HttpFake(CHANNELS_PORT).start()
         # The servers run as another user, who must be able to enter.
         os.chmod(home, 0o755)
         try:
             _dev("up", env)
             values = _variables(_dev("env", env))
-            yield tuple(values[name] for name in NAMES)
+            yield (*(values[name] for name in NAMES), channels)
         finally:
             _dev("down", env)
+            channels.stop()
 
 
 def _dev(verb, env):

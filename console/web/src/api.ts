@@ -99,19 +99,37 @@ export interface Delivery {
   answer: string;
 }
 
-export interface Notification {
+export type Ending =
+  | "pending"
+  | "sending"
+  | "delivered"
+  | "failed"
+  | "suppressed"
+  | "superseded"
+  | "merged";
+
+/** What stands in the ledger about a message; of the one that told something instead, only this. */
+export interface Told {
   id: string;
-  receiver: string;
-  channel: string;
   kind: string;
   sequence: number;
-  state: "pending" | "sending" | "delivered" | "failed" | "suppressed" | "superseded" | "merged";
+  destination: string | null;
+  state: Ending;
   reason: string;
   possible_duplicate: boolean;
-  created_at: string;
   ended_at: string | null;
-  merged_into: string | null;
   deliveries: Delivery[];
+}
+
+export interface Notification extends Told {
+  incident_id: string | null;
+  incidents: { id: string; title: string | null }[];
+  receiver: string;
+  channel: string;
+  created_at: string;
+  next_attempt_at: string | null;
+  attempts: number;
+  told_instead: Told | null;
 }
 
 export interface IncidentDetail extends Incident {

@@ -3,7 +3,6 @@
 import {
   getIncident,
   type Alert,
-  type Delivery,
   type Incident,
   type IncidentDetail,
   type Notification,
@@ -11,8 +10,9 @@ import {
   type TimelineEntry,
 } from "./api";
 import { Actions } from "./actions";
-import { append, h, isWebUrl, keyed, link, LongList, type Child } from "./dom";
+import { facts, h, isWebUrl, keyed, link, LongList } from "./dom";
 import { Feed } from "./feed";
+import { ledgerItem } from "./ledger";
 import { showState } from "./status";
 import { when } from "./time";
 import { badge, compact, count, levelWords, percent, place, statusWords, tierWords } from "./words";
@@ -38,7 +38,7 @@ export class DetailView {
     "Nobody was told.",
     SHOWN,
     (n) => n.id,
-    notificationItem,
+    (n) => ledgerItem(n, this.id),
   );
   private readonly timeline = new LongList<TimelineEntry>(
     "Nothing yet.",
@@ -67,7 +67,11 @@ export class DetailView {
   );
   private readonly shown = new Set<string>();
 
-  constructor(main: Element, id: string, back: string) {
+  constructor(
+    main: Element,
+    private readonly id: string,
+    back: string,
+  ) {
     document.title = "Incident · Tocsin";
     main.replaceChildren(
       h("p", {}, h("a", { class: "back", href: back }, "← All incidents")),
@@ -292,42 +296,6 @@ function alertItem({ alert: a, own }: AlertRow): HTMLElement {
   );
 }
 
-function notificationItem(n: Notification): HTMLElement {
-  return h(
-    "li",
-    { class: "entry notification", "data-id": n.id, "data-state": n.state },
-    h(
-      "div",
-      { class: "line" },
-      badge("ending", n.state),
-      h("strong", {}, n.receiver),
-      h("span", { class: "quiet" }, `by ${n.channel} · ${n.kind} · no. ${n.sequence}`),
-      when(n.created_at),
-    ),
-    n.reason !== "" && h("p", {}, n.reason),
-    n.merged_into !== null && h("p", { class: "quiet" }, "told in ", h("code", {}, n.merged_into)),
-    n.possible_duplicate &&
-      h("p", { class: "warn" }, "It may have arrived twice: an earlier attempt ended without an answer."),
-    h("ul", { class: "plain deliveries" }, ...n.deliveries.map(deliveryItem)),
-  );
-}
-
-function deliveryItem(d: Delivery): HTMLElement {
-  const status = d.http_status === 0 ? "no answer" : `answer ${d.http_status}`;
-  return h(
-    "li",
-    { "data-outcome": d.outcome },
-    h(
-      "div",
-      { class: "line" },
-      badge("outcome", d.outcome),
-      h("span", { class: "quiet" }, `attempt ${d.attempt} · ${status} · ${d.duration_ms} ms`),
-      when(d.at),
-    ),
-    d.answer !== "" && h("pre", { tabindex: 0, "aria-label": "The channel's answer" }, d.answer),
-  );
-}
-
 function timelineItem(t: TimelineEntry): HTMLElement {
   return h(
     "li",
@@ -340,13 +308,4 @@ function timelineItem(t: TimelineEntry): HTMLElement {
     ),
     t.text !== "" && h("p", {}, t.text),
   );
-}
-
-/** Names and values; what has no value is left out. */
-function facts(rows: [string, Child][]): HTMLElement {
-  const list = h("dl", { class: "facts" });
-  for (const [name, value] of rows)
-    if (value !== "" && value !== null && value !== false)
-      append(list, [h("dt", {}, name), h("dd", {}, value)]);
-  return list;
 }

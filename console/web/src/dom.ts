@@ -43,6 +43,15 @@ export function isWebUrl(url: string): boolean {
   }
 }
 
+/** Names and values; what has no value is left out. */
+export function facts(rows: [string, Child][]): HTMLElement {
+  const list = h("dl", { class: "facts" });
+  for (const [name, value] of rows)
+    if (value !== "" && value !== null && value !== false)
+      append(list, [h("dt", {}, name), h("dd", {}, value)]);
+  return list;
+}
+
 interface Kept {
   el: HTMLElement;
   seen: string;
