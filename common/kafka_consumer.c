@@ -123,7 +123,6 @@ static int configure(const struct kafka_settings *s, const char *group, rd_kafka
     int rc = kafka_name(s->group_prefix, group, group_id, e);
     const struct kafka_property properties[] = {
         {.name = "group.id", .value = group_id},
-        {.name = "allow.auto.create.topics", .value = "false"},
         {.name = "enable.auto.commit", .value = "false"},
         {.name = "enable.auto.offset.store", .value = "false"},
         /* Only where the offset that we name does not exist any more; the other default would skip.
