@@ -130,6 +130,7 @@ static const struct conf_key learner_keys[] = {
     CONF(T, history, CONF_U32, "20", 0, "newest repairs shown"),
     CONF(T, steps, CONF_U32, "32", 0, "of one playbook; the best ones stay"),
     CONF(T, batch, CONF_U32, "500", 0, "at most in one transaction"),
+    CONF(T, crash_limit, CONF_U32, "3", 0, "deaths over a batch before it goes record by record"),
     CONF_END,
 };
 #undef T
@@ -260,6 +261,7 @@ static int check_positive(const struct conf *c, const struct settings *s, struct
         {"processor.timer_batch", s->processor.timer_batch},
         {"processor.timer_idle", (uint64_t)s->processor.timer_idle},
         {"processor.crash_limit", s->processor.crash_limit},
+        {"learner.crash_limit", s->learner.crash_limit},
         {"notifier.concurrency", s->notifier.concurrency},
         {"notifier.per_destination", s->notifier.per_destination},
         {"notifier.request_timeout", (uint64_t)s->notifier.request_timeout},

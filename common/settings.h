@@ -63,7 +63,7 @@ struct learner_settings {
     int64_t stability_window, settle_window, poll_interval, drain_timeout;
     uint32_t history; /* newest repairs shown */
     uint32_t steps;   /* of one playbook; the best ones stay */
-    uint32_t batch;
+    uint32_t batch, crash_limit;
 };
 
 struct console_settings {

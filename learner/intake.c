@@ -18,6 +18,15 @@
 #define BROKER_TIMEOUT_MS 5000
 #define PAUSE_MS 500
 
+/* What the offsets row counts of one partition: starts of the process that ended over its first
+ * batch. */
+struct toll {
+    int32_t deaths;
+    uint32_t alone; /* records that still go one by one */
+    bool announced; /* once an assignment, before the first batch is read */
+    bool open;      /* ... and no commit has taken it back yet */
+};
+
 struct intake {
     const struct settings *settings;
     struct learner learner;
@@ -26,6 +35,7 @@ struct intake {
     struct kafka_consumer *kafka;
     char cluster[64];
     struct kafka_partition *owned; /* offset: next to read, and what the row says */
+    struct toll *tolls;            /* parallel */
     size_t owned_n;
     bool lost; /* what the rows say is not known any more */
     int64_t due_at;
@@ -80,8 +90,27 @@ static int load(struct intake *in, struct kafka_partition *p, size_t n, struct e
     for (size_t i = 0; i < n; i++) {
         report(&rows[i]);
         p[i].offset = rows[i].next;
+        in->tolls[i] = (struct toll){.deaths = rows[i].starts};
     }
     return 0;
+}
+
+/* Batches that were announced and end without a commit while the process lives: nobody died of
+ * them. */
+static void withdraw(struct intake *in)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)1 << 20);
+    struct offset_row *rows = a ? arena_array(a, in->owned_n + 1, struct offset_row) : NULL;
+    const struct offset_group g = group_of(in);
+    struct err e = {0};
+    size_t n = 0;
+
+    for (size_t i = 0; rows && i < in->owned_n; i++)
+        if (in->tolls[i].open)
+            rows[n++] = (struct offset_row){.topic = in->owned[i].topic,
+                                            .partition = in->owned[i].partition};
+    if (n > 0 && (pg_connect(in->pg, &e) < 0 || offsets_withdraw(in->pg, a, &g, rows, n, &e) < 0))
+        log_warn(EV("starts_not_withdrawn"), KV("reason", e.msg));
 }
 
 static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *e)
@@ -107,13 +136,18 @@ static void revoked(void *ctx, const struct kafka_partition *p, size_t n, bool l
     (void)p;
     (void)n;
     (void)lost;
+    withdraw(in);
     in->owned_n = 0;
 }
 
 static int find_again(struct intake *in, struct err *e)
 {
+    int rc = pg_connect(in->pg, e);
+    if (rc < 0)
+        return rc;
+    withdraw(in);
     arena_reset(in->rows);
-    int rc = load(in, in->owned, in->owned_n, e);
+    rc = load(in, in->owned, in->owned_n, e);
     for (size_t i = 0; i < in->owned_n && rc == 0; i++)
         if (kafka_seek(in->kafka, in->owned[i].topic, in->owned[i].partition, in->owned[i].offset,
                        e) < 0)
@@ -179,7 +213,8 @@ static int gather(struct intake *in, const struct kafka_message *m, size_t n, st
     return 0;
 }
 
-static int take(struct intake *in, const struct kafka_message *m, size_t n, struct err *e)
+static int take_some(struct intake *in, const struct kafka_message *m, size_t n,
+                     const char *refused, struct err *e)
 {
     const struct offset_group g = group_of(in);
     struct batch b;
@@ -187,18 +222,81 @@ static int take(struct intake *in, const struct kafka_message *m, size_t n, stru
 
     if (rc < 0 || b.n == 0)
         return rc;
-    const struct learn_batch batch = {
-        .group = &g, .moves = b.moves, .move_n = b.move_n, .records = b.records, .n = b.n};
+    const struct learn_batch batch = {.group = &g,
+                                      .moves = b.moves,
+                                      .move_n = b.move_n,
+                                      .records = b.records,
+                                      .n = b.n,
+                                      .refused = refused};
     rc = learn_records(&in->learner, &batch, clock_now_ms(), e);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < b.move_n; i++)
         for (size_t j = 0; j < in->owned_n; j++)
             if (in->owned[j].topic == b.moves[i].topic &&
-                in->owned[j].partition == b.moves[i].partition)
+                in->owned[j].partition == b.moves[i].partition) {
                 in->owned[j].offset = b.moves[i].next;
+                in->tolls[j].open = false;
+            }
     kafka_commit_hint(in->kafka, in->owned, in->owned_n);
     return 0;
+}
+
+static struct toll *toll_of(struct intake *in, const struct kafka_message *m)
+{
+    const struct kafka_partition *own = owned(in, m);
+
+    return own ? &in->tolls[own - in->owned] : NULL;
+}
+
+/* Before the first record of a partition is even parsed. */
+static int announce(struct intake *in, const struct kafka_message *m, size_t n, struct err *e)
+{
+    const struct offset_group g = group_of(in);
+
+    for (size_t i = 0; i < n; i++) {
+        struct toll *t = toll_of(in, &m[i]);
+        const struct offset_row row = {.topic = m[i].topic, .partition = m[i].partition};
+
+        if (!t || t->announced)
+            continue;
+        arena_reset(in->rows);
+        int rc = offsets_starts(in->pg, in->rows, &g, &row, 1, e);
+        if (rc < 0)
+            return rc;
+        t->announced = t->open = true;
+        if ((uint32_t)t->deaths < in->settings->learner.crash_limit)
+            continue;
+        t->alone = in->settings->learner.batch;
+        log_error(EV("probation"), KV("topic", m[i].topic), KV("partition", m[i].partition),
+                  KV("deaths", t->deaths));
+    }
+    return 0;
+}
+
+/* A partition over whose first batch the process died again and again: its records go one by one,
+ * so that the next death is the first one's own; and when it was, that one goes unread. */
+static int take(struct intake *in, const struct kafka_message *m, size_t n, struct err *e)
+{
+    bool alone = false;
+    int rc = announce(in, m, n, e);
+
+    for (size_t i = 0; i < n && !alone; i++) {
+        const struct toll *t = toll_of(in, &m[i]);
+        alone = t && t->alone > 0;
+    }
+    if (rc < 0 || !alone)
+        return rc < 0 ? rc : take_some(in, m, n, NULL, e);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct toll *t = toll_of(in, &m[i]);
+        const bool deadly = t && t->open && (uint32_t)t->deaths > in->settings->learner.crash_limit;
+
+        rc = take_some(in, &m[i], 1,
+                       deadly ? "this record ended the process again and again" : NULL, e);
+        if (t && t->alone > 0)
+            t->alone--;
+    }
+    return rc;
 }
 
 /* Due by Postgres's clock, so that learners on several hosts agree. */
@@ -296,7 +394,8 @@ static int open_all(struct intake *in, struct err *e)
     in->rows = arena_new(MEMORY);
     in->learner.a = arena_new(MEMORY);
     in->owned = calloc(POSITIONS, sizeof(*in->owned));
-    if (!in->rows || !in->learner.a || !in->owned)
+    in->tolls = calloc(POSITIONS, sizeof(*in->tolls));
+    if (!in->rows || !in->learner.a || !in->owned || !in->tolls)
         return err_set(e, -ENOMEM, "out of memory");
     int rc = pg_open(&in->settings->postgres, "tocsin-learner", &in->pg, e);
     if (rc == 0)
@@ -358,6 +457,7 @@ void intake_stop(struct intake *in)
     arena_free(in->learner.a);
     arena_free(in->rows);
     free(in->owned);
+    free(in->tolls);
     (void)pthread_cond_destroy(&in->ended);
     (void)pthread_mutex_destroy(&in->lock);
     free(in);

@@ -15,7 +15,7 @@
 struct batch {
     struct learn_batch in;
     int64_t now_ms;
-    const char *refused; /* Postgres's words: the only record of this batch goes to `dead` */
+    const char *refused; /* the only record of this batch goes to `dead` for this reason */
 };
 
 void learner_init(struct learner *l)
@@ -229,7 +229,7 @@ static int single(struct learner *l, const struct batch *b, size_t i, struct err
 
 int learn_records(struct learner *l, const struct learn_batch *batch, int64_t now_ms, struct err *e)
 {
-    const struct batch b = {.in = *batch, .now_ms = now_ms};
+    const struct batch b = {.in = *batch, .now_ms = now_ms, .refused = batch->refused};
     int rc = try_batch(l, &b, e);
 
     if (rc != -ERANGE)

@@ -32,6 +32,7 @@ struct learn_batch {
     size_t move_n;
     const struct inbound *records;
     size_t n;
+    const char *refused; /* why the only record goes to `dead` unread; NULL: it is read */
 };
 
 /*

@@ -161,6 +161,82 @@ static void what_is_due_is_decided_without_a_record(void **state)
     intake_stop(in);
 }
 
+/* ---- deaths over a batch ---- */
+
+#define STARTS "SELECT starts FROM offsets WHERE grp = 'learner'"
+#define DEAD "SELECT count(*) FROM outbox WHERE topic = 'dead'"
+
+/* A batch is announced before it is read, and its commit takes that back; so does whatever ends it
+ * while the process lives. */
+static void a_batch_is_announced(void **state)
+{
+    static const char waits[] = "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+                                "'tocsin-learner' AND wait_event_type = 'Lock'";
+    const long long before = schema_int(&db, successes);
+    struct intake *in = NULL;
+    struct pg *holder;
+
+    (void)state;
+    SQL_OK(&db, pg_open(&db.settings, "holder", &holder, &db.e));
+    SQL_OK(&db, pg_connect(holder, &db.e));
+    SQL_OK(&db, pg_exec(holder, "BEGIN; SELECT FROM anomalies FOR UPDATE", &db.e));
+    SQL_OK(&db, intake_start(&settings, &books, &in, &db.e));
+    succeed();
+    for (int i = 0; i < 3; i++) {
+        await(waits, 1);
+        assert_int_equal(schema_int(&db, STARTS), 1);
+        schema_do(&db, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "
+                       "application_name = 'tocsin-learner'");
+    }
+    pg_close(holder);
+    await(successes, before + 1);
+    await(STARTS, 0);
+    intake_stop(in);
+}
+
+/* After deaths enough each record has a transaction of its own. */
+static void records_of_a_deadly_batch_go_alone(void **state)
+{
+    const long long before = schema_int(&db, successes);
+    struct intake *in = NULL;
+
+    (void)state;
+    for (int deaths = 2; deaths <= 3; deaths++) {
+        schema_do(&db, "DELETE FROM repairs");
+        for (int i = 0; i < 4; i++)
+            succeed();
+        (void)schema_text(&db, deaths == 2 ? "UPDATE offsets SET starts = 2 WHERE grp = 'learner' "
+                                             "RETURNING ''"
+                                           : "UPDATE offsets SET starts = 3 WHERE grp = 'learner' "
+                                             "RETURNING ''");
+        SQL_OK(&db, intake_start(&settings, &books, &in, &db.e));
+        await(successes, before + 4 * (deaths - 1));
+        await(STARTS, 0);
+        intake_stop(in);
+        assert_int_equal(schema_int(&db, "SELECT count(DISTINCT xmin::text) FROM repairs") == 4,
+                         deaths == 3);
+    }
+    assert_int_equal(schema_int(&db, DEAD), 0);
+}
+
+static void a_record_that_killed_alone_is_buried(void **state)
+{
+    const long long before = schema_int(&db, successes);
+    struct intake *in = NULL;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        succeed();
+    schema_do(&db, "UPDATE offsets SET starts = 4 WHERE grp = 'learner'");
+    SQL_OK(&db, intake_start(&settings, &books, &in, &db.e));
+    await(successes, before + 2);
+    intake_stop(in);
+    assert_int_equal(schema_int(&db, STARTS), 0);
+    assert_int_equal(schema_int(&db, DEAD " AND headers->>'reason' = 'this record ended the "
+                                          "process again and again'"),
+                     1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +244,9 @@ int main(void)
         cmocka_unit_test(a_lost_database_costs_no_report_and_doubles_none),
         cmocka_unit_test(a_moved_position_is_followed),
         cmocka_unit_test(what_is_due_is_decided_without_a_record),
+        cmocka_unit_test(a_batch_is_announced),
+        cmocka_unit_test(records_of_a_deadly_batch_go_alone),
+        cmocka_unit_test(a_record_that_killed_alone_is_buried),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }
