@@ -35,13 +35,16 @@ def commit():
 
 
 def idle(bench):
-    """What everything weighs before it has done anything."""
-    found = {}
+    """What everything weighs, and burns, before it has done anything."""
+    seconds, found = bench.seconds(20), {}
     for side in (bench.ours, bench.theirs.fresh()):
         rss = {name: round(b / 1e6, 1) for name, b in side.idle_rss().items()}
-        found[side.name] = {"rss_mb": rss, "largest_mb": max(rss.values())}
+        costs = side.costs()
+        time.sleep(seconds)
+        percent = {name: round(100 * c["cpu_s"] / seconds, 2) for name, c in costs.so_far().items()}
+        found[side.name] = {"rss_mb": rss, "largest_mb": max(rss.values()), "cpu_percent_of_a_core": percent}
     bench.theirs.rest()
-    return {"parameters": {}, **found}
+    return {"parameters": {"seconds": seconds}, **found}
 
 
 def ceilings(bench):
