@@ -45,8 +45,9 @@ struct desk {
     struct job *ends, **ends_end; /* to be written */
     uint32_t under_way;
     size_t turn; /* where the next look begins, so that the first of the file is not always first */
-    int64_t next_sweep, next_orphans;
-    bool more; /* the last look left something behind */
+    int64_t next_sweep, next_round, next_orphans;
+    bool more;   /* the last look may have left something behind */
+    bool missed; /* wake-ups came for rows that were not claimed: the sweep takes them young */
 };
 
 /* ---- lists ---- */
@@ -152,7 +153,8 @@ static bool write_ends(struct desk *d)
     return true;
 }
 
-static size_t look_round(struct desk *d, struct room *room)
+/* Where there is room; *ret_full: some have none until an answer comes. */
+static size_t look_round(struct desk *d, struct room *room, bool *ret_full)
 {
     const struct outlets *all = d->o.outlets;
     size_t n = 0;
@@ -165,6 +167,7 @@ static size_t look_round(struct desk *d, struct room *room)
         bool served = false;
         for (size_t k = 0; k < d->o.channel_n; k++)
             served = served || d->o.channels[k] == o->channel;
+        *ret_full = *ret_full || (served && free == 0);
         if (!served || free == 0)
             continue;
         /* Where the rate may merge, more are claimed than can be sent: the others join the digest
@@ -172,7 +175,7 @@ static size_t look_round(struct desk *d, struct room *room)
         if (to->per_minute && o->channel->format != FORMAT_DATA &&
             free < d->o.settings->notifier.digest_items)
             free = d->o.settings->notifier.digest_items;
-        room[n++] = (struct room){o, free};
+        room[n++] = (struct room){o, free, o->seen};
     }
     d->turn++;
     return n;
@@ -235,27 +238,53 @@ static void process(struct desk *d, struct job *claimed)
     send_off(d, go);
 }
 
-static bool claim(struct desk *d, const struct look *look)
+/*
+ * The next sweep goes on behind what this one claimed: in a storm many rows wait behind newer ones
+ * of their group, and to step over them again for each claim costs more than all the rest. Where
+ * less came than there was room for, all was seen.
+ */
+static void note_seen(const struct rooms *rooms, const struct job *list)
+{
+    for (size_t i = 0; i < rooms->n; i++) {
+        struct outlet *o = rooms->v[i].outlet;
+        uint32_t got = 0;
+        for (const struct job *j = list; j; j = j->next) {
+            if (j->outlet != o)
+                continue;
+            got++;
+            if (j->created_at > o->seen)
+                o->seen = j->created_at;
+        }
+        if (got < rooms->v[i].n)
+            o->seen = 0;
+    }
+}
+
+/* *ret_got: how many; *ret_full: somewhere there was no room to claim for. */
+static bool claim(struct desk *d, const struct look *look, size_t *ret_got, bool *ret_full)
 {
     struct room *room = calloc(d->o.outlets->n + 1, sizeof(*room));
     uint32_t most = d->o.settings->notifier.concurrency;
-    struct rooms rooms = {room, room ? look_round(d, room) : 0};
-    size_t got = 0;
+    bool full = d->under_way >= most;
+    struct rooms rooms = {room, room ? look_round(d, room, &full) : 0};
     struct job *list = NULL;
     struct err e = {0};
     int r = 0;
 
     if (rooms.n > 0 && d->under_way < most)
         r = store_claim(&d->store, &rooms, look, most - d->under_way, &list, &e);
+    if (r == 0 && !look->wakes)
+        note_seen(&rooms, list);
     free(room);
     if (r < 0) {
         trouble("claiming notifications", &e);
         return false;
     }
+    *ret_got = 0;
     for (const struct job *j = list; j; j = j->next)
-        got++;
+        ++*ret_got;
+    *ret_full = full;
     process(d, list);
-    d->more = d->more || got > 0;
     return true;
 }
 
@@ -263,10 +292,19 @@ static bool sweep(struct desk *d, int64_t now, int64_t age)
 {
     struct job *orphans = NULL;
     struct err e = {0};
+    size_t got;
+    bool full;
 
+    if (now >= d->next_round) {
+        d->next_round = now + d->o.settings->notifier.sweep_interval;
+        for (size_t i = 0; i < d->o.outlets->n; i++)
+            d->o.outlets->v[i].seen = 0;
+    }
     d->more = false;
-    if (!claim(d, &(struct look){.age = age}))
+    if (!claim(d, &(struct look){.age = d->missed ? 0 : age}, &got, &full))
         return false;
+    d->more = got > 0 || full;
+    d->missed = d->missed && d->more;
     d->next_sweep = now + d->o.settings->notifier.sweep_interval;
     if (now < d->next_orphans)
         return true;
@@ -287,8 +325,14 @@ static bool claim_woken(struct desk *d, const struct held_wake *held, size_t n)
         return true; /* a hint: the sweep finds them */
     for (size_t i = 0; i < n; i++)
         wakes[i] = (struct wake){{held[i].tenant, held[i].len}, held[i].id};
-    bool ok = claim(d, &(struct look){.wakes = wakes, .n = n});
+    size_t got;
+    bool full;
+    bool ok = claim(d, &(struct look){.wakes = wakes, .n = n}, &got, &full);
     free(wakes);
+    if (ok) {
+        d->missed = d->missed || got < n;
+        d->more = d->more || got > 0 || d->missed;
+    }
     return ok;
 }
 

@@ -35,6 +35,7 @@ struct outlet {
     const struct template *own;      /* NULL: those alone */
     struct destination *destination;
     const char *place; /* the destination in words, no longer than PLACE_MAX bytes */
+    int64_t seen; /* the desk's: created_at up to which its sweeps of this round have claimed */
 };
 
 struct outlets {

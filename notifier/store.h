@@ -26,10 +26,11 @@ struct look {
     int64_t age;
 };
 
-/* Where rows may be claimed from, and how many. */
+/* Where rows may be claimed from, and how many; a sweep looks from this created_at on. */
 struct room {
     struct outlet *outlet;
     uint32_t n;
+    int64_t since;
 };
 struct rooms {
     const struct room *v;

@@ -29,19 +29,27 @@
 
 static const char sweep_sql[] =
     "WITH due AS MATERIALIZED ("
-    " SELECT x.tenant, x.id, d.place FROM unnest($1, $2, $3, $4, $12)"
-    "  AS d (receiver, integration, channel, room, place)"
+    " SELECT x.tenant, x.id, d.place FROM unnest($1, $2, $3, $4, $12, $13)"
+    "  AS d (receiver, integration, channel, room, place, since)"
     " CROSS JOIN LATERAL (SELECT n.tenant, n.id FROM notifications n"
-    "  WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel "
-    "AND " DUE "  ORDER BY n.created_at, n.seq LIMIT d.room FOR NO KEY UPDATE SKIP LOCKED) x LIMIT "
+    "  WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel"
+    "  AND n.created_at >= d.since AND " DUE
+    "  ORDER BY n.created_at, n.seq LIMIT d.room FOR NO KEY UPDATE SKIP LOCKED) x LIMIT "
     "$11)" TAKE_THEM;
 
+/* As many as there is room for: more would only be loaded and put back. */
 static const char wake_sql[] =
-    "WITH due AS MATERIALIZED ("
-    " SELECT n.tenant, n.id, d.place FROM unnest($13, $14) AS w (tenant, id)"
-    " JOIN notifications n ON n.tenant = w.tenant AND n.id = w.id"
-    " JOIN unnest($1, $2, $3, $4, $12) AS d (receiver, integration, channel, room, place)"
-    "  ON n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel"
+    "WITH first AS MATERIALIZED (SELECT f.tenant, f.id, f.place FROM ("
+    "  SELECT n.tenant, n.id, d.place, d.room, row_number() OVER ("
+    "    PARTITION BY n.receiver, n.integration, n.channel ORDER BY n.created_at, n.seq) AS turn"
+    "  FROM unnest($13, $14) AS w (tenant, id)"
+    "  JOIN notifications n ON n.tenant = w.tenant AND n.id = w.id"
+    "  JOIN unnest($1, $2, $3, $4, $12) AS d (receiver, integration, channel, room, place)"
+    "   ON n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel"
+    "  WHERE " DUE ") f WHERE f.turn <= f.room), "
+    "due AS MATERIALIZED ("
+    " SELECT n.tenant, n.id, f.place FROM first f"
+    " JOIN notifications n ON n.tenant = f.tenant AND n.id = f.id"
     " WHERE " DUE " LIMIT $11 FOR NO KEY UPDATE OF n SKIP LOCKED)" TAKE_THEM;
 
 static const char orphans_sql[] =
@@ -279,6 +287,16 @@ static int claim(struct store *st, struct arena *a, const char *sql, struct pg_a
     return PQntuples(claimed) > 0 ? load(st, a, claimed, ret, e) : 0;
 }
 
+static bool sweep_args(struct pg_args *args, struct arena *a, const struct rooms *rooms)
+{
+    int64_t *since = arena_array(a, rooms->n + 1, int64_t);
+
+    for (size_t i = 0; since && i < rooms->n; i++)
+        since[i] = rooms->v[i].since;
+    pg_ints(args, since, since ? rooms->n : 0);
+    return since != NULL;
+}
+
 int store_claim(struct store *st, const struct rooms *rooms, const struct look *look, size_t limit,
                 struct job **ret, struct err *e)
 {
@@ -286,6 +304,8 @@ int store_claim(struct store *st, const struct rooms *rooms, const struct look *
     struct pg_args *args =
         a ? claim_args(st, a, rooms->v, rooms->n, look->wakes ? 0 : look->age, limit) : NULL;
 
+    if (args && !look->wakes && !sweep_args(args, a, rooms))
+        return err_set(e, -ENOMEM, "out of memory");
     if (args && look->wakes) {
         struct slice *tenants = arena_array(a, look->n, struct slice);
         unsigned char *ids = arena_alloc(a, look->n, 16);

@@ -353,6 +353,75 @@ static void nothing_waits_for_a_wake_up_that_nobody_hears(void **state)
     world_close(&w);
 }
 
+/* `groups` of them, each with `rows` messages to the webhook, one newer than the other. */
+static void add_backlog(struct world *w, int groups, int rows)
+{
+    DO(w,
+       "INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told) "
+       "SELECT 't', md5('%s.g' || g)::uuid, 1, '%s', 'r', '{}', '{}', 0, '{}' "
+       "FROM generate_series(1, %d) g",
+       w->name, w->name, groups);
+    DO(w,
+       "INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, "
+       "severity, incident_id, about, created_at) "
+       "SELECT 't', md5('%s.n' || g || '.' || s)::uuid, md5('%s.g' || g)::uuid, '%s', %d, "
+       "'webhook', "
+       "s, 'opened', 4, " ID ", jsonb_build_object('reason', 'opened', 'group_key', 'k', "
+       "'group_labels', '{}'::jsonb, 'state', jsonb_build_object('seq', s, 'status', 'firing', "
+       "'at', "
+       "1767323045000, 'alerts', '[]'::jsonb)), (extract(epoch FROM now()) * 1000)::bigint "
+       "FROM generate_series(1, %d) g, generate_series(1, %d) s",
+       w->name, w->name, w->name, WEBHOOK, w->name, "i", groups, rows);
+}
+
+static void wake_ups_beyond_the_room_put_nothing_back(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "crowd", "");
+    w.settings.notifier.sweep_age = MS_HOUR;
+    add_incident(&w, "i", "crowd");
+    start(&w, 0);
+    desk_hears(w.desk[0], true);
+    add_backlog(&w, 40, 1);
+    for (int g = 1; g <= 40; g++) {
+        struct uuid id;
+        assert_true(
+            uuid_parse(slice_of(TEXT(&w, "SELECT md5('crowd.n%d.1')::uuid::text", g)), &id));
+        desk_wake(w.desk[0], SLICE_LIT("t"), &id);
+    }
+    until(&w, "40",
+          "SELECT count(*)::text FROM notifications WHERE receiver = 'crowd' AND state = "
+          "'delivered' AND attempts = 1 AND not_before = 0");
+    world_close(&w);
+}
+
+static void a_backlog_ends_whole_whatever_comes_before_it(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "backlog", "");
+    w.settings.notifier.sweep_interval = MS_SECOND;
+    add_incident(&w, "i", "backlog");
+    add_backlog(&w, 24, 3);
+    start(&w, 0);
+    until(&w, "t",
+          "SELECT (count(*) > 2)::text::char FROM notifications WHERE receiver = 'backlog' AND "
+          "state = 'delivered'");
+    add_group(&w, "late", "{}");
+    add_row(&w, &(struct row){"late", "late", "i", "opened", "firing", .integration = WEBHOOK,
+                              .seq = 1});
+    DO(&w, "UPDATE notifications SET created_at = 1000 WHERE id = " ID, w.name, "late");
+    until(&w, "delivered", state_of(&w, "late"));
+    until(&w, "delivered 25, superseded 48",
+          "SELECT string_agg(state || ' ' || n, ', ' ORDER BY state) FROM (SELECT state, count(*) "
+          "AS n FROM notifications WHERE receiver = 'backlog' GROUP BY 1) x");
+    world_close(&w);
+}
+
 static void a_dead_workers_row_is_claimed_when_its_lease_ends(void **state)
 {
     struct world w;
@@ -651,6 +720,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_answer_that_never_came_marks_a_possible_duplicate),
         cmocka_unit_test(a_lost_answer_on_a_kept_connection_marks_it_too),
         cmocka_unit_test(nothing_waits_for_a_wake_up_that_nobody_hears),
+        cmocka_unit_test(wake_ups_beyond_the_room_put_nothing_back),
+        cmocka_unit_test(a_backlog_ends_whole_whatever_comes_before_it),
         cmocka_unit_test(a_dead_workers_row_is_claimed_when_its_lease_ends),
         cmocka_unit_test(a_resolve_after_an_undelivered_firing_says_both),
         cmocka_unit_test(an_older_message_never_follows_a_delivered_newer_one),
