@@ -111,19 +111,17 @@ static void reopen(struct incident *i, int64_t at)
 }
 
 /* An alert enters its anomaly's incident; leaving another (resolved meanwhile) behind. */
-static void join(struct alert_row *alert, struct incident *i, bool begins)
+static void join(struct alert_row *alert, struct incident *i)
 {
-    if (alert->incident != i) {
-        if (alert->incident && alert->firing) {
-            alert->incident->alerts_firing--;
-            alert->incident->dirty = true;
-        }
-        i->alerts_total++;
-        i->alerts_firing += begins || alert->firing;
-        alert->incident = i;
-    } else {
-        i->alerts_firing += begins;
+    const bool moves = alert->incident != i;
+
+    if (moves && alert->incident && alert->firing) {
+        alert->incident->alerts_firing--;
+        alert->incident->dirty = true;
     }
+    i->alerts_total += moves;
+    i->alerts_firing += moves || !alert->firing;
+    alert->incident = i;
 }
 
 static void cross(struct incident *i, enum escalation_level reached, struct news base,
@@ -256,7 +254,7 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
         n.kind = NEWS_REOPENED;
     }
     n.incident = i;
-    join(alert, i, c->kind == CHANGE_BEGAN);
+    join(alert, i);
     absorb(i, c, w);
     tell(news, n);
     if (severity > i->severity) {
@@ -327,15 +325,8 @@ void aggregate_uncount(struct alert_row *alert, int64_t at_ms)
     frequency_remove(&an->frequency, at_ms);
     an->occurrences -= an->occurrences > 0;
     an->dirty = true;
-    alert->uncounted++;
-}
-
-void aggregate_settle(struct alert_row *alert)
-{
-    struct incident *i = alert->incident;
-
-    for (; i && alert->uncounted > 0 && i->occurrences > 1; alert->uncounted--) {
-        i->occurrences--;
-        i->dirty = true;
+    if (alert->incident && alert->incident->occurrences > 0) {
+        alert->incident->occurrences--;
+        alert->incident->dirty = true;
     }
 }

@@ -54,7 +54,6 @@ struct alert_row {
     struct anomaly_state *anomaly;
     struct incident *incident; /* of the row: it is or was part of it; NULL: none */
     bool firing;               /* before the change at hand */
-    uint32_t uncounted;        /* occurrences that its incident still counts */
 };
 
 enum news_kind {
@@ -107,6 +106,5 @@ void aggregate_apply(struct alert_row *alert, const struct change *c,
 /* An occurrence got another name, and had not been counted under the old one. */
 void aggregate_recount(struct alert_row *alert, int64_t at_ms);
 /* An occurrence at `at_ms` turned out to be part of another. Before the changes, so that the rest
- * crosses no threshold with it; its incident, which may yet count others, is told after them. */
+ * crosses no threshold with it, and while the alert is in the incident that counted it. */
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms);
-void aggregate_settle(struct alert_row *alert);

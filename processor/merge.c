@@ -86,14 +86,14 @@ static bool over_before(const struct facts *f, int64_t newest, const struct orde
     return false;
 }
 
-/* Was an end reported between two marks? */
-static bool end_reported_between(const struct facts *f, const struct order *a,
-                                 const struct order *b)
+/* Was what the mark `a` began over when the mark `b` came? */
+static bool over_between(const struct facts *f, const struct order *a, const struct order *b)
 {
     for (uint32_t i = 0; i < f->end_n; i++) {
         const struct fact_end *e = &f->ends[i];
-        if (holds(f, e) && ((before(a, &e->first) && before(&e->first, b)) ||
-                            (before(a, &e->last) && before(&e->last, b))))
+        if (e->end >= a->at && holds(f, e) &&
+            ((before(a, &e->first) && before(&e->first, b)) ||
+             (before(a, &e->last) && before(&e->last, b))))
             return true;
     }
     return false;
@@ -160,7 +160,7 @@ static void derive_marks(const struct facts *f, struct alert_state *ret)
     uint32_t from = 0;
 
     for (uint32_t i = 1; i <= f->mark_n; i++) {
-        if (i < f->mark_n && !end_reported_between(f, &f->marks[i - 1].order, &f->marks[i].order))
+        if (i < f->mark_n && !over_between(f, &f->marks[i - 1].order, &f->marks[i].order))
             continue;
         derive_run(f, from, i, ret);
         if (i == f->mark_n) {
@@ -244,7 +244,34 @@ static bool says_the_same(const struct alert_state *now, const struct alert_stat
     return true;
 }
 
-static bool forget(struct facts *f, const struct merge_limits *lim, enum list list, uint32_t i)
+/* 0: it is not over. */
+static int64_t over_at(const struct facts *f, int64_t start, const struct order *last)
+{
+    const struct fact_end *e = end_of(f, start, last);
+
+    return e ? closed_at(e, last) : 0;
+}
+
+/* Is what is left over since the same report as before? */
+static bool ends_the_same(const struct facts *f, const struct facts *left)
+{
+    for (uint32_t i = 0; i < left->start_n; i++) {
+        const struct fact_start *s = &left->starts[i];
+        if (over_at(f, s->start, &s->last) != over_at(left, s->start, &s->last))
+            return false;
+    }
+    for (uint32_t i = 0; i < left->mark_n; i++) {
+        const struct order *mark = &left->marks[i].order;
+        if (over_at(f, mark->at, mark) != over_at(left, mark->at, mark))
+            return false;
+    }
+    return true;
+}
+
+enum loss { OF_NOTHING, OF_PAST_OCCURRENCES };
+
+static bool forget(struct facts *f, const struct merge_limits *lim, enum list list, uint32_t i,
+                   enum loss loss)
 {
     struct alert_state now, then;
     struct facts without = *f;
@@ -252,7 +279,9 @@ static bool forget(struct facts *f, const struct merge_limits *lim, enum list li
     take_out(&without, list, i);
     facts_derive(f, lim, &now);
     facts_derive(&without, lim, &then);
-    if (!says_the_same(&now, &then))
+    if (!says_the_same(&now, &then) ||
+        (loss == OF_NOTHING &&
+         (then.occurrence_n < now.occurrence_n || !ends_the_same(f, &without))))
         return false;
     *f = without;
     return true;
@@ -264,7 +293,7 @@ static bool forget(struct facts *f, const struct merge_limits *lim, enum list li
 static void drop_start(struct facts *f, const struct merge_limits *lim)
 {
     for (uint32_t i = 0; i < f->start_n; i++)
-        if (start_is_over(f, i) && forget(f, lim, STARTS, i))
+        if (start_is_over(f, i) && forget(f, lim, STARTS, i, OF_PAST_OCCURRENCES))
             return;
     for (uint32_t i = 0; i < f->start_n; i++) {
         if (start_is_over(f, i)) {
@@ -280,7 +309,7 @@ static void drop_start(struct facts *f, const struct merge_limits *lim)
 static void drop_end(struct facts *f, const struct merge_limits *lim)
 {
     for (uint32_t i = 0; i < f->end_n; i++)
-        if (forget(f, lim, ENDS, i))
+        if (forget(f, lim, ENDS, i, OF_PAST_OCCURRENCES))
             return;
     take_out(f, ENDS, 0);
 }
@@ -289,7 +318,7 @@ static void drop_end(struct facts *f, const struct merge_limits *lim)
 static void drop_mark(struct facts *f, const struct merge_limits *lim)
 {
     for (uint32_t i = 0; i + 1 < f->mark_n; i++)
-        if (forget(f, lim, MARKS, i))
+        if (forget(f, lim, MARKS, i, OF_PAST_OCCURRENCES))
             return;
     take_out(f, MARKS, 0);
 }
@@ -317,23 +346,61 @@ bool facts_make_room(struct facts *f, const struct merge_limits *lim)
     return n != f->start_n + f->end_n + f->mark_n;
 }
 
-/* Younger ones first: the first of an occurrence names it while any of it is known. The last start
+/* Was it over before that? */
+static bool start_was_over(const struct facts *f, uint32_t i, int64_t horizon)
+{
+    const struct order *last = &f->starts[i].last;
+    const struct fact_end *e = end_of(f, f->starts[i].start, last);
+
+    return e && last->at < horizon && closed_at(e, last) < horizon;
+}
+
+/* Was the run of marks that it is in over before that? */
+static bool run_was_over(const struct facts *f, uint32_t i, int64_t horizon)
+{
+    while (i + 1 < f->mark_n && !over_between(f, &f->marks[i].order, &f->marks[i + 1].order))
+        i++;
+    const struct order *last = &f->marks[i].order;
+    const struct fact_end *e = end_of(f, last->at, last);
+
+    return e && last->at < horizon && closed_at(e, last) < horizon;
+}
+
+/* Is there an earlier mark of its kind in its run? */
+static bool repeats(const struct facts *f, uint32_t i)
+{
+    for (uint32_t j = i; j > 0; j--) {
+        if (over_between(f, &f->marks[j - 1].order, &f->marks[j].order))
+            return false;
+        if (f->marks[j - 1].kind == f->marks[i].kind)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Younger ones first: the first of an occurrence names it while any of it is known. The last start
  * and the last mark stay, and with them what closed them: an old report that comes late is over,
- * too. */
+ * too. What was not over a window ago stays as well, though its repeats may go: a late report may
+ * be part of it. So does the last mark of that time, for a late end may lie behind it.
+ */
 bool facts_prune(struct facts *f, const struct merge_limits *lim)
 {
     const int64_t horizon = f->newest.at - lim->window_ms;
     bool changed = false;
 
     for (uint32_t i = f->start_n > 0 ? f->start_n - 1 : 0; i-- > 0;)
-        if (f->starts[i].last.at < horizon && start_is_over(f, i))
-            changed |= forget(f, lim, STARTS, i);
-    for (uint32_t i = f->mark_n > 0 ? f->mark_n - 1 : 0; i-- > 0;)
-        if (f->marks[i].order.at < horizon)
-            changed |= forget(f, lim, MARKS, i);
+        if (start_was_over(f, i, horizon))
+            changed |= forget(f, lim, STARTS, i, OF_PAST_OCCURRENCES);
+    for (uint32_t i = f->mark_n > 0 ? f->mark_n - 1 : 0; i-- > 0;) {
+        if (run_was_over(f, i, horizon))
+            changed |= forget(f, lim, MARKS, i, OF_PAST_OCCURRENCES);
+        else if (f->marks[i + 1].order.at < horizon && repeats(f, i))
+            changed |= forget(f, lim, MARKS, i, OF_NOTHING);
+    }
     for (uint32_t i = f->end_n; i-- > 0;)
         if (f->ends[i].last.at < horizon)
-            changed |= forget(f, lim, ENDS, i);
+            changed |= forget(f, lim, ENDS, i, OF_NOTHING);
     return facts_make_room(f, lim) || changed;
 }
 

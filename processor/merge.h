@@ -4,8 +4,8 @@
  *
  * The facts of an alert are a set: its starts (each with its first and last firing report), its
  * ends, and the marks of reports without a start. Adding a report again changes nothing, and the
- * state is derived from the set, so batches, repeats and permutations agree. Facts older than one
- * window are forgotten, but never those that say what the alert is now.
+ * state is derived from the set, so batches, repeats and permutations agree. What was over for more
+ * than one window is forgotten, but never what says what the alert is now.
  *
  * The rules:
  *  - A start is over when an end at or after it was reported later than its last firing report.
@@ -14,7 +14,8 @@
  *  - Each start covers [start, last firing report]. Covers that overlap, or lie at most one window
  *    apart with no end between, are one occurrence, known by its earliest start. An end that a
  *    later firing overruled is none.
- *  - Without starts, the first mark and the first after any end begin an occurrence.
+ *  - Without starts, the first mark and the first after any end of the marks before begin an
+ *    occurrence. (An end of what began before them, told late, ends none of them.)
  *  - Event sources: OPENED counts only while no event counted since the last end; each event is an
  *    occurrence by its own id (the caller's table).
  */

@@ -172,24 +172,24 @@ static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, si
     return rc;
 }
 
-/* An occurrence that is gone and had been counted: under its new name it counts on, without one it
- * does not. */
+/* An occurrence that is gone and had been counted: under its new name it counts on, at its old
+ * time; without one it does not. */
 struct going {
     struct alert_work *al;
-    struct slice identity;
-    bool renamed; /* its new name is fresh */
+    struct slice identity, into;
+    int64_t at;     /* when it was counted; the newest report when it was not */
+    bool was_there; /* in the table */
+    bool renamed;   /* its new name is fresh */
 };
 
-static int delete_gone(struct work *w, struct pg *pg, const struct going *v, size_t n,
-                       struct err *e)
+static int delete_gone(struct work *w, struct pg *pg, struct going *v, size_t n, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct slice *text = arena_array(w->a, 2 * n, struct slice);
     int64_t *num = arena_array(w->a, 2 * n, int64_t); /* fingerprints, indexes into v */
-    bool *was_there = arena_array(w->a, n, bool);
     struct pg_args *p = pg_args(w->a);
 
-    if (!text || !num || !was_there)
+    if (!text || !num)
         return no_memory(e);
     for (size_t i = 0; i < n; i++) {
         text[i] = v[i].al->row.tenant;
@@ -208,40 +208,57 @@ static int delete_gone(struct work *w, struct pg *pg, const struct going *v, siz
         "WHERE o.tenant = k.t AND o.fingerprint = k.f AND o.identity = k.i RETURNING k.n, o.at",
         p, &r, e);
     for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
-        const struct going *g = &v[pg_get_int(r, i, 0)];
-        was_there[pg_get_int(r, i, 0)] = true;
-        if (g->renamed)
-            continue;
-        aggregate_uncount(&g->al->row, pg_get_int(r, i, 1));
-        g->al->occurrences_added--;
-    }
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (v[i].renamed && !was_there[i]) {
-            aggregate_recount(&v[i].al->row, v[i].al->last_seen);
-            v[i].al->occurrences_added++;
-        }
+        struct going *g = &v[pg_get_int(r, i, 0)];
+        g->was_there = true;
+        g->at = pg_get_int(r, i, 1);
     }
     return rc;
 }
 
-static size_t collect_named(struct work *w, struct named *named, struct going *going)
+static void count_gone(struct going *v, size_t n)
 {
-    size_t n = 0, m = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].renamed == v[i].was_there)
+            continue;
+        if (v[i].renamed)
+            aggregate_recount(&v[i].al->row, v[i].at);
+        else
+            aggregate_uncount(&v[i].al->row, v[i].at);
+        v[i].al->occurrences_added += v[i].renamed ? 1 : -1;
+    }
+}
+
+static size_t collect_gone(struct work *w, struct going *v)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->alert_n; i++) {
+        struct alert_work *al = &w->alerts[i];
+        for (size_t j = 0; j < al->changes.gone_n; j++) {
+            const struct gone *g = &al->changes.gone[j];
+            v[n++] = (struct going){
+                .al = al, .identity = g->identity, .into = g->into, .at = al->last_seen};
+        }
+    }
+    return n;
+}
+
+static size_t collect_named(struct work *w, struct going *gone, size_t gone_n, struct named *v)
+{
+    size_t n = 0;
 
     for (size_t i = 0; i < w->alert_n; i++) {
         struct alert_work *al = &w->alerts[i];
         for (size_t j = 0; j < al->changes.n; j++) {
             struct change *c = &al->changes.v[j];
             if (c->occurrence.p)
-                named[n++] = (struct named){al, c->occurrence, c->order, c->at, &c->counted};
+                v[n++] = (struct named){al, c->occurrence, c->order, c->at, &c->counted};
         }
-        for (size_t j = 0; j < al->changes.gone_n; j++) {
-            const struct gone *g = &al->changes.gone[j];
-            going[m] = (struct going){al, g->identity, false};
-            if (g->into.p)
-                named[n++] = (struct named){al, g->into, {0}, al->last_seen, &going[m].renamed};
-            m++;
-        }
+    }
+    for (size_t i = 0; i < gone_n; i++) {
+        struct going *g = &gone[i];
+        if (g->into.p)
+            v[n++] = (struct named){g->al, g->into, {0}, g->at, &g->renamed};
     }
     return n;
 }
@@ -259,11 +276,14 @@ static int count_occurrences(struct work *w, struct pg *pg, struct err *e)
     struct going *going = arena_array(w->a, gone + 1, struct going);
     if (!named || !going)
         return no_memory(e);
-    const size_t n = collect_named(w, named, going);
-    if (n > 0)
-        rc = insert_occurrences(w, pg, named, n, e);
-    if (rc == 0 && gone > 0)
+    gone = collect_gone(w, going);
+    if (gone > 0)
         rc = delete_gone(w, pg, going, gone, e);
+    const size_t n = collect_named(w, going, gone, named);
+    if (rc == 0 && n > 0)
+        rc = insert_occurrences(w, pg, named, n, e);
+    if (rc == 0)
+        count_gone(going, gone);
     return rc;
 }
 
@@ -347,8 +367,6 @@ static int run_incidents(struct work *w, struct err *e)
         if (c->kind != CHANGE_ENDED && (c->counted || c->kind == CHANGE_BEGAN) && !c->past)
             al->severity = c->again ? words.severity_again : words.severity;
     }
-    for (size_t i = 0; i < w->alert_n; i++)
-        aggregate_settle(&w->alerts[i].row);
     return w->news.failed ? no_memory(e) : 0;
 }
 

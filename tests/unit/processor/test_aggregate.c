@@ -287,6 +287,22 @@ static void test_over_before_it_was_known(void **state)
     check(s, INCIDENT_OPEN, 3, 1, 5);
 }
 
+/* Two that are past come to light at once, and one of them is known: nobody fires. */
+static void test_two_pasts_at_once(void **state)
+{
+    struct scene *s = *state;
+    struct change *known = change(s, CHANGE_BEGAN, 5, false),
+                  *next = change(s, CHANGE_AGAIN, 8, true),
+                  *end = change(s, CHANGE_ENDED, 9, false);
+
+    begins(s, 1, 0);
+    known->past = next->past = end->past = true;
+    apply_with(s, 0, known, SEVERITY_WARNING);
+    apply_with(s, 0, next, SEVERITY_WARNING);
+    apply_with(s, 0, end, SEVERITY_WARNING);
+    check(s, INCIDENT_OPEN, 1, 1, 2);
+}
+
 static void test_a_late_past_does_not_undo_a_manual_resolve(void **state)
 {
     struct scene *s = *state;
@@ -307,11 +323,25 @@ static void test_uncount(void **state)
     begins(s, 1, 1);
     aggregate_uncount(&s->alerts[1], SEC(1));
     begins(s, 2, 2); /* the third word, but the second occurrence: nothing is crossed */
-    aggregate_settle(&s->alerts[1]);
     check(s, INCIDENT_OPEN, 1, 3, 2);
     assert_int_equal(s->anomaly.occurrences, 2);
     assert_int_equal(s->anomaly.incident->level, LEVEL_NONE);
     assert_int_equal(frequency_count(&s->anomaly.frequency, SEC(5)).h24, 2);
+}
+
+/* What is taken back is taken from the incident that counted it, not from the next one. */
+static void test_uncount_then_open(void **state)
+{
+    struct scene *s = *state;
+
+    begins(s, 0, 0);
+    begins(s, 0, 1);
+    const struct incident *first = s->anomaly.incident;
+    aggregate_uncount(&s->alerts[0], SEC(1));
+    ends(s, 0, 2);
+    begins(s, 0, 1000);
+    assert_int_equal(first->occurrences, 1);
+    check(s, INCIDENT_OPEN, 1, 1, 1);
 }
 
 static void test_moves_on_to_the_next_incident(void **state)
@@ -379,8 +409,10 @@ int main(void)
         ONE(test_a_day_later_it_is_new),
         ONE(test_severity_is_raised_and_never_lowered),
         ONE(test_over_before_it_was_known),
+        ONE(test_two_pasts_at_once),
         ONE(test_a_late_past_does_not_undo_a_manual_resolve),
         ONE(test_uncount),
+        ONE(test_uncount_then_open),
         ONE(test_moves_on_to_the_next_incident),
         ONE(test_ended_by_silence),
         ONE(test_overflow),

@@ -268,6 +268,37 @@ static void test_triggers_without_a_start(void **state)
     check_state(STATE(TRIGGER(0), TRIGGER(30), RESOLVE(20)), true, 30, 2);
 }
 
+/* An end of what began earlier ends nothing of it. */
+static void test_an_end_that_ended_nothing_parts_nothing(void **state)
+{
+    (void)state;
+    check_state(STATE(TRIGGER(10), ENDED_AT(20, 5), TRIGGER(30)), true, 10, 1);
+    check_state(STATE(TRIGGER(10), ENDED_AT(20, 10), TRIGGER(30)), true, 30, 2);
+}
+
+/* What was open within the window is remembered, so that a late report is part of it. */
+static void test_late_part_of_what_was_open(void **state)
+{
+    struct report marks[] = {TRIGGER(0), RESOLVE(200), TRIGGER(605), TRIGGER(700), TRIGGER(150)};
+    struct report starts[] = {FIRING(0, 0), RESOLVE(200), FIRING(605, 604), FIRING(700, 604),
+                              FIRING(150, 149)};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct facts f;
+        struct alert_state before, after;
+        facts_init(&f);
+        for (size_t j = 0; j < 5; j++) {
+            facts_derive(&f, &roomy, &before);
+            facts_add(&f, i ? &starts[j] : &marks[j], &roomy);
+            facts_derive(&f, &roomy, &after);
+            (void)facts_prune(&f, &roomy);
+        }
+        for (uint32_t j = 0; j < after.occurrence_n; j++)
+            assert_true(occurrence_among(&before, &after.occurrences[j]));
+    }
+}
+
 static void test_resolve_before_its_firing(void **state)
 {
     (void)state;
@@ -389,6 +420,8 @@ int main(void)
         cmocka_unit_test(test_fires_again_with_its_old_start),
         cmocka_unit_test(test_new_start_after_an_end_is_new),
         cmocka_unit_test(test_triggers_without_a_start),
+        cmocka_unit_test(test_an_end_that_ended_nothing_parts_nothing),
+        cmocka_unit_test(test_late_part_of_what_was_open),
         cmocka_unit_test(test_resolve_before_its_firing),
         cmocka_unit_test(test_an_end_in_the_future_is_one_now),
         cmocka_unit_test(test_a_start_in_the_future_is_now),

@@ -305,6 +305,38 @@ static void test_the_same_records_again(void **state)
     }
 }
 
+/* An earlier start comes to light: the same occurrence, counted when it was, and taken back there
+ * when it turns out to be part of another. */
+static void test_a_new_name_keeps_its_time(void **state)
+{
+    const char *t = new_tenant();
+    struct report v[] = {FIRING(10, 5), FIRING(900, 880), FIRING(1000, 870), FIRING(500, 5)};
+    static const char *const counted[] = {
+        "s:1767322805000 10", "s:1767322805000 10,s:1767323680000 900",
+        "s:1767322805000 10,s:1767323670000 900", "s:1767322805000 10"};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct batch *b = batch_open();
+        put(b, 15, t, v[i], "Disk", "a");
+        commit_free(b);
+        ASK("SELECT string_agg(identity || ' ' || (at - 1767322800000) / 1000, ',' ORDER BY "
+            "identity) FROM occurrences WHERE tenant = '%s'",
+            t, counted[i]);
+    }
+    struct frequency f;
+    struct err e = {0};
+    const char *hex = ask("SELECT encode(frequency, 'hex') FROM anomalies WHERE tenant = '%s'", t);
+    char bytes[4096];
+    for (size_t i = 0; i < strlen(hex) / 2; i++) {
+        const char two[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        bytes[i] = (char)strtol(two, NULL, 16);
+    }
+    assert_int_equal(frequency_unpack((struct slice){bytes, strlen(hex) / 2}, &f, &e), 0);
+    assert_int_equal(f.recent_n, 1);
+    assert_int_equal(f.recent[0], SEC(10));
+}
+
 static void test_a_poisoned_record_is_buried(void **state)
 {
     const char *t = new_tenant();
@@ -683,6 +715,7 @@ int main(void)
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_a_batch_whose_partition_moved),
         cmocka_unit_test(test_the_same_records_again),
+        cmocka_unit_test(test_a_new_name_keeps_its_time),
         cmocka_unit_test(test_a_poisoned_record_is_buried),
         cmocka_unit_test(test_a_delivery_comes_twice),
         cmocka_unit_test(test_silence),
