@@ -13,6 +13,11 @@ static const char lock_sql[] =
     " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id ORDER BY n.tenant, n.id FOR NO "
     "KEY UPDATE OF n";
 
+/* After their rows are locked: who joins a merge locks it. */
+static const char joined_sql[] =
+    "SELECT u.k FROM unnest($1, $2, $3) AS u (tenant, id, k) WHERE EXISTS (SELECT FROM "
+    "notifications m WHERE m.tenant = u.tenant AND m.merged_into = u.id AND m.id <> ALL ($4))";
+
 static const json_t *members(const struct job *j)
 {
     return json_object_get(j->facts, "all_members");
@@ -87,6 +92,41 @@ static int lock_rows(struct ending *x, struct err *e)
     return 0;
 }
 
+/*
+ * A merge that was claimed by somebody else meanwhile and put back may have been joined by rows
+ * that this message did not tell. They must not share its end: it stays as it is, and goes again.
+ */
+static int leave_what_others_joined(struct ending *x, struct err *e)
+{
+    struct table t, told;
+    CLEANUP(PQclear) PGresult *rows = NULL;
+    int r = table_new(x->a, x->n, &t, e);
+
+    if (r < 0 || (r = table_new(x->a, x->member_n, &told, e)) < 0)
+        return r;
+    for (size_t i = 0; i < x->n; i++) {
+        const struct job *j = x->jobs[i];
+        if (!j->merge || !x->still[i] || !tells(j))
+            continue;
+        t.numbers[table_add(&t, j->tenant, j->id.b)] = (int64_t)i;
+        for (size_t k = 0; k < json_array_size(members(j)); k++) {
+            struct uuid member;
+            if (uuid_parse(slice_of(text(json_array_get(members(j), k), "id")), &member))
+                (void)table_add(&told, j->tenant, member.b);
+        }
+    }
+    if (t.n == 0)
+        return 0;
+    struct pg_args *args = table_args(&t, x->a);
+    pg_ints(args, t.numbers, t.n);
+    pg_uuids(args, told.ids, told.n);
+    if ((r = pg_query(x->st->pg, joined_sql, args, &rows, e)) < 0)
+        return r;
+    for (int i = 0; i < PQntuples(rows); i++)
+        x->still[pg_get_int(rows, i, 0)] = false;
+    return 0;
+}
+
 /* ---- what groups were told ---- */
 
 static json_t *told_of(struct ending *x, struct slice tenant, const struct uuid *group)
@@ -105,6 +145,13 @@ static json_t *told_of(struct ending *x, struct slice tenant, const struct uuid 
     return NULL;
 }
 
+static void look_again(struct ending *x, const struct job *j, const struct uuid *group)
+{
+    size_t i = table_add(&x->timers, j->tenant, group->b);
+
+    x->timers.texts[i] = arena_slice(x->a, (struct slice){(const char *)group->b, 16});
+}
+
 static void note_group(struct ending *x, const struct job *j, const json_t *about,
                        const struct uuid *group, int64_t integration, bool digest)
 {
@@ -114,13 +161,12 @@ static void note_group(struct ending *x, const struct job *j, const json_t *abou
     if (!told)
         return;
     if (j->end == LIFE_ACCEPT) {
-        (void)told_deliver(told, integration, state);
+        if (told_deliver(told, integration, state) && told_catch_up(told, integration))
+            look_again(x, j, group);
         return;
     }
-    if (told_fail(told, integration, json_integer_value(json_object_get(state, "seq"))) || digest) {
-        size_t i = table_add(&x->timers, j->tenant, group->b);
-        x->timers.texts[i] = arena_slice(x->a, (struct slice){(const char *)group->b, 16});
-    }
+    if (told_fail(told, integration, json_integer_value(json_object_get(state, "seq"))) || digest)
+        look_again(x, j, group);
     char *list = digest && json_array_size(items) ? json_dumps(items, 0) : NULL;
     if (list) {
         size_t i = table_add(&x->items, j->tenant, group->b);
@@ -177,6 +223,7 @@ static int transact(struct ending *x, struct err *e)
     int r;
 
     if ((r = lock_all_groups(x, e)) < 0 || (r = lock_rows(x, e)) < 0 ||
+        (r = leave_what_others_joined(x, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->timers, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->items, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->timeline, e)) < 0)

@@ -7,15 +7,19 @@
 #define BATCH_MEMORY ((size_t)16 << 20)
 #define BEHIND_WAIT MS_SECOND
 
-/* Still ours, long enough for a send, and no older row of the group is under way elsewhere: both
- * would have seen each other. */
+/* Still ours, long enough for a send, no other row of the group is under way elsewhere, and no
+ * newer one was delivered: two that were claimed at once did not see each other, but one of them
+ * does now.
+ */
 static const char check_sql[] =
     "SELECT u.k, EXISTS (SELECT FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = "
     "n.group_id"
-    "  AND o.integration = n.integration AND o.seq < n.seq AND o.state = 'sending' AND "
+    "  AND o.integration = n.integration AND o.id <> n.id AND o.state = 'sending' AND "
     "o.lease_until > " MS_NOW ")"
+    " OR coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, -1) > n.seq"
     " FROM unnest($1, $2) WITH ORDINALITY AS u (tenant, id, k)"
     " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id"
+    " LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
     " WHERE n.state = 'sending' AND n.lease_by = $3 AND n.lease_until > " MS_NOW " + $4"
     " ORDER BY n.tenant, n.id FOR NO KEY UPDATE OF n";
 

@@ -59,3 +59,13 @@ bool told_fail(json_t *told, int64_t integration, int64_t seq)
         (void)json_object_del(entry, "last");
     return true;
 }
+
+bool told_catch_up(json_t *told, int64_t integration)
+{
+    json_t *entry = of(told, integration);
+    json_t *delivered = json_object_get(entry, "delivered");
+
+    if (seq_of(json_object_get(entry, "last")) >= seq_of(delivered))
+        return false;
+    return json_object_set(entry, "last", delivered) == 0;
+}

@@ -172,6 +172,27 @@ static void only_the_newest_failure_arms_the_group_again(void **state)
     json_decref(told);
 }
 
+/* The older one waited, the newer failed: what the older says is then what was said last. */
+static void an_older_delivery_after_a_failure_arms_the_group_again(void **state)
+{
+    json_t *told = json_loads("{\"0\":{\"last\":{\"seq\":2}}}", 0, NULL);
+    json_t *older = json_loads("{\"seq\":1}", 0, NULL), *newer = json_loads("{\"seq\":3}", 0, NULL);
+
+    (void)state;
+    assert_true(told_fail(told, 0, 2));
+    assert_true(told_deliver(told, 0, older));
+    assert_true(told_catch_up(told, 0));
+    assert_false(told_catch_up(told, 0));
+    json_object_set(json_object_get(told, "0"), "last", newer);
+    assert_false(told_catch_up(told, 0));
+    char *text = json_dumps(told, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"0\":{\"delivered\":{\"seq\":1},\"last\":{\"seq\":3}}}");
+    free(text);
+    json_decref(told);
+    json_decref(older);
+    json_decref(newer);
+}
+
 static bool allows(const struct guard *g, const char *text)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
@@ -252,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_silent_destination_gets_one_probe),
         cmocka_unit_test(groups_remember_what_was_delivered),
         cmocka_unit_test(only_the_newest_failure_arms_the_group_again),
+        cmocka_unit_test(an_older_delivery_after_a_failure_arms_the_group_again),
         cmocka_unit_test(private_addresses_are_closed_in_every_dress),
         cmocka_unit_test(a_range_that_is_none_is_named),
     };
