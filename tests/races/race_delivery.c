@@ -169,6 +169,8 @@ static void test_the_newer_is_delivered_while_the_older_is_claimed(void **state)
  */
 static void test_a_lease_runs_out_while_the_send_hangs(void **state)
 {
+    struct pause looks;
+
     (void)state;
     reports((struct post){"Disk", "a", .at = 10, .starts = 5});
     sends(0, "a");
@@ -177,6 +179,9 @@ static void test_a_lease_runs_out_while_the_send_hangs(void **state)
     a_look_passes("Other");
     a_look_passes("Third");
     assert_int_equal(letterbox_count(st.box), 3);
+    /* Only the other may claim it now. */
+    pause_at(&looks, &st.db, "a", "BEFORE UPDATE ON notifications");
+    pause_reached(&looks);
     SAYS("sending f", "SELECT concat(state, ' ', possible_duplicate) FROM notifications n JOIN "
                       "incidents i ON i.id = n.incident_id WHERE alert_name = 'Disk'");
     DO("UPDATE notifications SET lease_until = 1 WHERE state = 'sending'");
@@ -185,6 +190,7 @@ static void test_a_lease_runs_out_while_the_send_hangs(void **state)
     SAYS("sending t", "SELECT concat(state, ' ', possible_duplicate) FROM notifications n JOIN "
                       "incidents i ON i.id = n.incident_id WHERE alert_name = 'Disk'");
     const char *holder = TEXT("SELECT lease_by FROM notifications WHERE state = 'sending'");
+    pause_end(&looks);
     letterbox_answer(st.box, 0, 404);
     UNTIL("rejected",
           "SELECT coalesce(max(d.outcome), '') FROM deliveries d JOIN notifications n ON n.id = "
