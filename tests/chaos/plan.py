@@ -22,8 +22,8 @@ ENDPOINTS = (
     ("webhook", ("lost*3",)),
     ("slack", ("reset*4",)),
     ("slack", ("429:3*3", "500*3")),
-    ("wecom", ("200body:45009*3",)),
-    ("wecom", ("200body:-1*4",)),
+    ("wecom", ("200body:45009",) * 3),
+    ("wecom", ("200body:-1",) * 4),
     ("slack", ("hang*2", "lost*2")),
 )
 
