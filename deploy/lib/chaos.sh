@@ -2,7 +2,7 @@
 # A stack of its own that is broken at random while senders go on: tests/chaos.
 
 verb_chaos() {
-  TOCSIN_HOME=${TOCSIN_HOME:-$tree/var/chaos}
+  TOCSIN_HOME=${TOCSIN_HOME:-$tree/build/chaos}
   require_packages up
   find_home
   export TOCSIN_HOME=$home PYTHONDONTWRITEBYTECODE=1
