@@ -11,24 +11,12 @@
 #include "common/metrics.h"
 #include "common/source.h"
 #include "ingest/beat_text.h"
-#include "ingest/breaker.h"
+#include "ingest/drain.h"
+#include "ingest/publish_internal.h"
 
-#define DRAIN_RECORDS 512
-#define DRAIN_BYTES ((size_t)4 << 20)
-#define DRAIN_ARENA ((size_t)160 << 20) /* room for the largest record, decoded */
-#define DRAIN_ACK_MS 5000
-#define TOO_LARGE 10 /* Kafka's MESSAGE_TOO_LARGE */
 /* What librdkafka takes less what it adds. A larger record must not reach the spool: it would never
  * leave. */
 #define RECORD_MAX ((size_t)KAFKA_MESSAGE_MAX - 4096)
-#define BEAT_TOPIC "beat"
-
-enum ticket_kind { TICKET_JOB = 1, TICKET_DRAIN, TICKET_BEAT };
-
-/* What goes to librdkafka and comes back in its report begins with its kind. */
-struct ticket {
-    enum ticket_kind kind;
-};
 
 enum job_state {
     JOB_OUT = 1, /* with Kafka, and on the list of deadlines */
@@ -51,36 +39,6 @@ struct job {
     void *ctx;
     struct spool_record record; /* points into `memory` */
     struct arena *memory;
-};
-
-/* Records of the spool that are out together. `out` counts the waiter too; whoever brings it to 0
- * frees it. */
-struct window {
-    struct ticket ticket;
-    struct publisher *p;
-    unsigned out, failed, unfit;
-};
-
-struct publisher {
-    struct kafka_producer *kafka;
-    struct spool *spool; /* NULL: none */
-    const char *id;      /* of this process */
-    int64_t ack_timeout;
-
-    pthread_mutex_t lock;
-    pthread_cond_t deadlines, reports;
-    struct job *first, *last;
-    size_t out; /* jobs that wait for an answer, the spool's too */
-    struct breaker breaker;
-    bool heard; /* Kafka's word on the first beat: taken, or given up */
-    bool stopping;
-    pthread_t timer, drainer;
-    bool timer_started, drainer_started;
-
-    struct ticket beat;
-    struct counter *outcomes[OUTCOME_UNFIT + 1];
-    struct counter *late, *opened, *unfit;
-    struct histogram *latency;
 };
 
 /* ---- jobs; everything below runs under the lock unless it says otherwise ---- */
@@ -184,7 +142,7 @@ static void to_spool(struct publisher *p, struct job *j)
         answer(p, j, OUTCOME_REFUSED);
 }
 
-static void miss(struct publisher *p, const char *why)
+void publisher_miss(struct publisher *p, const char *why)
 {
     if (!breaker_miss(&p->breaker, clock_monotonic_ms()))
         return;
@@ -194,7 +152,7 @@ static void miss(struct publisher *p, const char *why)
         spool_wake(p->spool);
 }
 
-static void success(struct publisher *p)
+void publisher_success(struct publisher *p)
 {
     int64_t since = p->breaker.since;
     if (breaker_success(&p->breaker, clock_monotonic_ms()))
@@ -207,7 +165,7 @@ static void job_report(struct publisher *p, struct job *j, int err_code, const c
 {
     (void)pthread_mutex_lock(&p->lock);
     if (err_code != 0 && err_code != TOO_LARGE && !p->stopping)
-        miss(p, err_text);
+        publisher_miss(p, err_text);
     if (j->state == JOB_OUT) {
         unlist(p, j);
         if (err_code == 0)
@@ -222,18 +180,6 @@ static void job_report(struct publisher *p, struct job *j, int err_code, const c
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that holders count */
     job_release(j);
     (void)pthread_mutex_unlock(&p->lock);
-}
-
-static void drain_report(struct publisher *p, struct window *w, int err_code)
-{
-    (void)pthread_mutex_lock(&p->lock);
-    w->unfit += err_code == TOO_LARGE;
-    w->failed += err_code != 0 && err_code != TOO_LARGE;
-    bool last = --w->out == 0;
-    (void)pthread_cond_broadcast(&p->reports);
-    (void)pthread_mutex_unlock(&p->lock);
-    if (last) /* nobody waits any more */
-        free(w);
 }
 
 /* librdkafka's thread. */
@@ -252,9 +198,9 @@ static void on_report(void *ctx, void *record, int err_code, const char *err_tex
         (void)pthread_mutex_lock(&p->lock);
         p->heard = true;
         if (err_code != 0)
-            miss(p, err_text);
+            publisher_miss(p, err_text);
         else
-            success(p);
+            publisher_success(p);
         (void)pthread_mutex_unlock(&p->lock);
         break;
     }
@@ -272,12 +218,6 @@ static void on_spooled(void *ctx, void *cookie, int rc)
         log_error(EV("spool_write_failed"), KV("errno", -rc));
 }
 
-static struct timespec timespec_of(int64_t monotonic_ms)
-{
-    return (struct timespec){.tv_sec = monotonic_ms / 1000,
-                             .tv_nsec = monotonic_ms % 1000 * 1000000};
-}
-
 static void *timer(void *arg)
 {
     struct publisher *p = arg;
@@ -293,151 +233,12 @@ static void *timer(void *arg)
         } else {
             unlist(p, j);
             if (!p->stopping)
-                miss(p, "no acknowledgement in time");
+                publisher_miss(p, "no acknowledgement in time");
             to_spool(p, j);
         }
     }
     (void)pthread_mutex_unlock(&p->lock);
     return NULL;
-}
-
-/* ---- what waits in the spool ---- */
-
-static size_t spooled(struct publisher *p)
-{
-    struct spool_state s = {0};
-    if (p->spool)
-        spool_state(p->spool, &s);
-    return s.records;
-}
-
-static void nap(struct publisher *p, int64_t ms)
-{
-    if (p->spool && spooled(p) == 0) {
-        spool_wait(p->spool, ms);
-        return;
-    }
-    const struct timespec until = timespec_of(clock_monotonic_ms() + ms);
-    (void)pthread_mutex_lock(&p->lock);
-    int rc = 0;
-    while (!p->stopping && rc == 0)
-        rc = pthread_cond_timedwait(&p->reports, &p->lock, &until);
-    (void)pthread_mutex_unlock(&p->lock);
-}
-
-/* Not under the lock. -EAGAIN: the queue is full, later. */
-static int send_one(struct publisher *p, struct window *w, const struct spool_record *r)
-{
-    if (r->topic.len == 0)
-        return 0; /* damaged, and counted */
-    CLEANUP(arena_free) struct arena *a = arena_new(65536);
-    const char *topic = a ? arena_strndup(a, r->topic.p, r->topic.len) : NULL;
-    struct err e = {0};
-    if (!topic)
-        return -EAGAIN;
-    (void)pthread_mutex_lock(&p->lock);
-    w->out++;
-    (void)pthread_mutex_unlock(&p->lock);
-    int rc = kafka_produce(p->kafka, topic, r->key, r->value, r->headers, r->header_n, w, &e);
-    if (rc == 0)
-        return 0;
-    (void)pthread_mutex_lock(&p->lock);
-    w->out--;
-    w->unfit += rc == -EMSGSIZE;
-    (void)pthread_mutex_unlock(&p->lock);
-    return rc == -EMSGSIZE ? 0 : rc;
-}
-
-/* How many of the first records Kafka has acknowledged in time; negative when it did not. */
-static int send_window(struct publisher *p, const struct spool_record *r, size_t n)
-{
-    struct window *w = calloc(1, sizeof(*w));
-    if (!w)
-        return 0;
-    *w = (struct window){.ticket.kind = TICKET_DRAIN, .p = p, .out = 1};
-    size_t sent = 0;
-    int rc = 0;
-    while (sent < n && rc == 0) {
-        rc = send_one(p, w, &r[sent]);
-        sent += rc == 0;
-    }
-    const struct timespec until = timespec_of(clock_monotonic_ms() + DRAIN_ACK_MS);
-    int timeout = 0;
-    (void)pthread_mutex_lock(&p->lock);
-    while (w->out > 1 && timeout == 0 && !p->stopping)
-        timeout = pthread_cond_timedwait(&p->reports, &p->lock, &until);
-    bool ok = w->out == 1 && w->failed == 0 && (rc == 0 || rc == -EAGAIN);
-    unsigned unfit = ok ? w->unfit : 0;
-    bool last = --w->out == 0;
-    (void)pthread_mutex_unlock(&p->lock);
-    if (last)
-        free(w);
-    if (unfit > 0) {
-        counter_add(p->unfit, unfit);
-        log_error(EV("spooled_records_too_large"), KV("records", (int64_t)unfit));
-    }
-    return ok ? (int)sent : -ETIMEDOUT;
-}
-
-enum answered { ANSWERED_YES = 1, ANSWERED_NO, ANSWERED_UNASKED };
-
-/* One window. While the breaker is open the first record is the probe. */
-static enum answered drain_some(struct publisher *p, bool probe)
-{
-    CLEANUP(arena_free) struct arena *a = arena_new(DRAIN_ARENA);
-    static const size_t most = DRAIN_RECORDS;
-    struct spool_record *r = a ? arena_array(a, most, struct spool_record) : NULL;
-    size_t n = r ? spool_peek(p->spool, a, r, probe ? 1 : most, DRAIN_BYTES) : 0;
-    if (n == 0) { /* what came in is not on disk yet */
-        spool_wait(p->spool, BREAKER_WAIT_MIN / 2);
-        return ANSWERED_UNASKED;
-    }
-    int sent = send_window(p, r, n);
-    if (sent > 0)
-        spool_pop(p->spool, (size_t)sent);
-    else if (sent == 0)
-        nap(p, BREAKER_WAIT_MIN / 2);
-    return sent > 0 ? ANSWERED_YES : sent == 0 ? ANSWERED_UNASKED : ANSWERED_NO;
-}
-
-/* Nothing waits: an extra beat asks as well. */
-static enum answered probe_empty(struct publisher *p)
-{
-    char text[BEAT_MAX];
-    struct err e = {0};
-    const struct beat_word word = {.id = p->id, .at = clock_now_ms()};
-    int rc = kafka_produce_wait(p->kafka, BEAT_TOPIC, slice_of(p->id), beat_text(&word, text), NULL,
-                                0, DRAIN_ACK_MS, &e);
-    return rc == 0 ? ANSWERED_YES : ANSWERED_NO;
-}
-
-static void *drainer(void *arg)
-{
-    struct publisher *p = arg;
-    for (;;) {
-        (void)pthread_mutex_lock(&p->lock);
-        bool stop = p->stopping, open = p->breaker.open;
-        bool probe = breaker_probe(&p->breaker, clock_monotonic_ms());
-        (void)pthread_mutex_unlock(&p->lock);
-        if (stop)
-            return NULL;
-        if (open && !probe) {
-            nap(p, BREAKER_WAIT_MIN / 2);
-            continue;
-        }
-        size_t waiting = spooled(p);
-        if (!open && waiting == 0) {
-            nap(p, BREAKER_WAIT_MAX);
-            continue;
-        }
-        enum answered answered = waiting > 0 ? drain_some(p, open) : probe_empty(p);
-        (void)pthread_mutex_lock(&p->lock);
-        if (answered == ANSWERED_YES && open)
-            success(p);
-        else if (answered == ANSWERED_NO && !p->stopping)
-            miss(p, "the spool could not be drained");
-        (void)pthread_mutex_unlock(&p->lock);
-    }
 }
 
 /* ---- the front ---- */
@@ -527,7 +328,7 @@ void publish_farewells(struct publisher *p, bool ours)
     bool heard = true;
     while (heard && p->spool && spool_owes(p->spool, id))
         heard = farewell(p, id);
-    if (heard && ours && spooled(p) == 0)
+    if (heard && ours && drain_left(p) == 0)
         (void)farewell(p, p->id);
 }
 
@@ -599,7 +400,7 @@ static int start_threads(struct publisher *p, struct err *e)
     if (pthread_create(&p->timer, NULL, timer, p) != 0)
         return err_set(e, -EAGAIN, "no thread");
     p->timer_started = true;
-    if (pthread_create(&p->drainer, NULL, drainer, p) != 0)
+    if (pthread_create(&p->drainer, NULL, drain_run, p) != 0)
         return err_set(e, -EAGAIN, "no thread");
     p->drainer_started = true;
     return 0;

@@ -1,0 +1,23 @@
+/*
+ * What waits in the spool goes to Kafka, oldest first, by a thread of its own. A window of records
+ * is out at once and leaves the spool together when Kafka has acknowledged all of it; else all of
+ * it is sent again. So nothing is lost and the order of a key holds; after a failure records may be
+ * there twice, under one request id. What is too large for Kafka is counted and leaves, too: it
+ * would hold up everything behind it.
+ *
+ * While the breaker is open this is also who asks whether Kafka is back: with the oldest record, or
+ * with a beat when nothing waits.
+ */
+#pragma once
+
+#include <stddef.h>
+
+struct publisher;
+struct window;
+
+/* The thread: until the publisher stops, which is what it is given. */
+void *drain_run(void *publisher);
+/* The broker's word on one record of a window; on librdkafka's thread. */
+void drain_report(struct publisher *p, struct window *w, int err_code);
+/* Records that still wait. */
+size_t drain_left(struct publisher *p);
