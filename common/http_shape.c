@@ -140,7 +140,7 @@ const char *http_shape_check(struct MHD_Connection *mc, const char *method, cons
     if (!raw_uri || !follows(&s, raw_uri, BLANK))
         return "a request line that is not METHOD PATH VERSION";
     if (!uri || !is_target(uri))
-        return "a control character in the address";
+        return "a blank or a control character in the address";
     s.at = raw_uri + strlen(uri);
     if (!follows(&s, version, BLANK) ||
         (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0))
@@ -153,5 +153,7 @@ const char *http_shape_check(struct MHD_Connection *mc, const char *method, cons
         return broken_line;
     if (s.hosts > 1)
         return "two Host headers";
+    if (s.hosts == 0 && strcmp(version, "HTTP/1.1") == 0)
+        return "no Host header";
     return body_length(&s, version, ret_length);
 }

@@ -333,6 +333,8 @@ static void httpd_free(struct httpd *h)
     free(h);
 }
 
+/* Strictness towards clients is http_shape.c's: the library's refuses in HTML, or without a word.
+ */
 static struct MHD_Daemon *daemon_start(struct httpd *h, const struct httpd_options *o)
 {
     const unsigned threads = o->threads ? o->threads : 2;
@@ -344,7 +346,7 @@ static struct MHD_Daemon *daemon_start(struct httpd *h, const struct httpd_optio
         MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, h->port, NULL, NULL, on_request, h,
         MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, threads,
         MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        MHD_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_STRICT_FOR_CLIENT, 0,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, h,
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, h,
         MHD_OPTION_END);
