@@ -1,6 +1,7 @@
 #include "ingest/door.h"
 
 #include <errno.h>
+#include <strings.h>
 
 #include "common/json.h"
 
@@ -42,6 +43,18 @@ static bool authentic(const struct source_entry *entry, const struct hook *h, in
         break;
     }
     refuse(in, 401, auth == AUTH_MISSING ? "unauthenticated" : "wrong_signature");
+    return false;
+}
+
+/* Nothing is unpacked at the door, so nothing small can become large behind it. */
+static bool readable(const struct hook *h, struct entrance *in)
+{
+    const char *encoding = h->header(h, "Content-Encoding");
+    if (!encoding || !*encoding || strcasecmp(encoding, "identity") == 0)
+        return true;
+    (void)err_set(&in->why, -EBADMSG, "Content-Encoding %.40s is not read: send the body as it is",
+                  encoding);
+    refuse(in, 415, "unsupported_encoding");
     return false;
 }
 
@@ -112,7 +125,8 @@ void door_enter(const struct source_entry *entry, const struct hook *h, const st
                 int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret)
 {
     *ret = (struct entrance){0};
-    if (!authentic(entry, h, now_ms, ret) || !acceptable(entry, h, s, now_ms, a, ret)) {
+    if (!authentic(entry, h, now_ms, ret) || !readable(h, ret) ||
+        !acceptable(entry, h, s, now_ms, a, ret)) {
         own_words(entry->type, a, ret);
         return;
     }

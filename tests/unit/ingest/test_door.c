@@ -115,6 +115,19 @@ static void test_refusals(void **state)
     }
 }
 
+static void test_a_packed_body_is_not_read(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    const struct request packed = {{"content-encoding"}, {"gzip"}};
+    const struct request plain = {{"Content-Encoding"}, {"Identity"}};
+    struct entrance in = enter(a, "alertmanager", "{}", &packed);
+    assert_int_equal(in.status, 415);
+    assert_string_equal(in.code, "unsupported_encoding");
+    assert_non_null(strstr(in.why.msg, "gzip"));
+    assert_int_equal(enter(a, "alertmanager", "{}", &plain).status, 0);
+}
+
 static void test_a_secret_is_not_in_the_reason(void **state)
 {
     (void)state;
@@ -249,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_a_good_request_becomes_a_record),
         cmocka_unit_test(test_what_a_source_keeps_and_nothing_else),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_a_packed_body_is_not_read),
         cmocka_unit_test(test_a_secret_is_not_in_the_reason),
         cmocka_unit_test(test_an_arena_that_is_too_small_refuses),
         cmocka_unit_test(test_what_a_token_may),
