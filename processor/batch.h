@@ -47,6 +47,7 @@ struct batch {
     struct batch_position *positions;
     size_t position_n;
     uint64_t epoch; /* of the assignment it was read under */
+    bool alone;     /* one record that may be deadly: nothing is read while it is under way */
 };
 
 struct batch *batch_new(size_t cap, size_t position_cap, size_t memory) MUST_CHECK;

@@ -1,49 +1,19 @@
-#include "processor/consume.h"
+#include "processor/consume_internal.h"
 
 #include <errno.h>
 #include <malloc.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/kafka.h"
 #include "common/log.h"
-#include "common/metrics.h"
 #include "common/service.h"
-#include "processor/commit.h"
-#include "processor/partitions.h"
-#include "processor/queue.h"
 
-#define DECODED_MEMORY ((size_t)512 << 20)
-#define POSITIONS 1024
-#define POLL_MESSAGES 64
 #define POLL_BYTES ((size_t)1 << 20) /* so that large bodies do not overfill a batch */
 #define TRIM_BYTES ((size_t)4 << 20)
 #define CURRENT_LAG_MS (10 * MS_SECOND)
 #define CURRENT_WORD_MS (5 * MS_SECOND)
 #define BROKER_TIMEOUT_MS 5000
-
-struct consume {
-    struct consume_options o;
-    struct kafka_consumer *kafka;
-    struct committer *committer;
-    struct partitions *partitions;
-    struct pg *pg; /* the reading thread's: offsets and starts */
-    char cluster[64];
-    pthread_t reader, writer;
-    bool reader_runs, writer_runs;
-    atomic_bool draining, stop,
-        reset; /* reset: the committer lost a compare; read the offsets again */
-
-    struct queue *queue;
-
-    int64_t said_current_at;
-    size_t untrimmed; /* bytes read since freed memory was last given back */
-    struct counter *resets, *jumps;
-    struct gauge *lag;
-};
 
 const char *consume_cluster(const struct consume *c)
 {
@@ -92,7 +62,7 @@ static void *write_batches(void *ctx)
 
 /* ---- offsets ---- */
 
-static struct offset_group group_of(const struct consume *c)
+struct offset_group consume_group(const struct consume *c)
 {
     return (struct offset_group){PROCESSOR_GROUP, c->cluster};
 }
@@ -116,7 +86,7 @@ static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, 
 {
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)16 << 20);
     struct offset_row *rows = a ? arena_array(a, n + 1, struct offset_row) : NULL;
-    const struct offset_group g = group_of(c);
+    const struct offset_group g = consume_group(c);
 
     if (!rows)
         return err_set(e, -ENOMEM, "out of memory");
@@ -157,7 +127,7 @@ static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *
 static void withdraw(struct consume *c)
 {
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)4 << 20);
-    const struct offset_group g = group_of(c);
+    const struct offset_group g = consume_group(c);
     struct partition *v;
     struct err e = {0};
     size_t announced = 0;
@@ -215,99 +185,11 @@ static int read_offsets_again(struct consume *c, struct err *e)
 
 /* ---- the reading thread ---- */
 
-/* Announce the first batch of a partition before its first record is even decoded. */
-static int announce(struct consume *c, struct partition *p, bool *ret_bury, struct err *e)
-{
-    CLEANUP(arena_free) struct arena *a = arena_new((size_t)1 << 20);
-    const struct offset_row row = {.topic = p->topic, .partition = p->partition};
-    const uint32_t limit = c->o.settings->processor.crash_limit;
-    const struct offset_group g = group_of(c);
-    int rc = a ? pg_connect(c->pg, e) : err_set(e, -ENOMEM, "out of memory");
-
-    if (rc == 0)
-        rc = offsets_starts(c->pg, a, &g, &row, 1, e);
-    if (rc < 0)
-        return rc;
-    p->started = true;
-    partitions_announced(c->partitions, p->topic, p->partition);
-    if (p->deaths >= limit) {
-        p->probation = c->o.settings->processor.batch_records;
-        *ret_bury = p->deaths > limit;
-        log_error(EV("probation"), KV("topic", p->topic), KV("partition", p->partition),
-                  KV("deaths", p->deaths), KV("buried", *ret_bury));
-    }
-    return 0;
-}
-
-static int wait_for_database(struct consume *c, struct err *e)
-{
-    static struct log_limit limit = {.per_minute = 6};
-    uint32_t dropped;
-
-    if (log_allow(&limit, &dropped))
-        log_warn(EV("database_away"), KV("reason", e->msg), KV("dropped", dropped));
-    const struct timespec ts = {.tv_nsec = 200L * 1000 * 1000};
-    (void)nanosleep(&ts, NULL);
-    return atomic_load(&c->stop) || atomic_load(&c->draining) ? -ECANCELED : 0;
-}
-
-static struct batch_position *batch_position(struct batch *b, const struct partition *p)
-{
-    for (size_t i = 0; i < b->position_n; i++)
-        if (b->positions[i].partition == p->partition &&
-            strcmp(b->positions[i].topic, p->topic) == 0)
-            return &b->positions[i];
-    if (b->position_n == POSITIONS)
-        return NULL;
-    struct batch_position *bp = &b->positions[b->position_n++];
-    *bp = (struct batch_position){.partition = p->partition, .expected = p->position};
-    memcpy(bp->topic, p->topic, sizeof(bp->topic));
-    return bp;
-}
-
-/* Take one message into the batch. True when the batch must be closed after it. A message that is
- * not ours any more is given back. */
-static bool take(struct consume *c, struct batch *b, struct kafka_message *m)
-{
-    struct partition p;
-    struct err e = {0};
-    bool bury = false;
-
-    if (!partitions_get(c->partitions, m->topic, m->partition, &p) || m->offset < p.position) {
-        kafka_message_free(m);
-        return false;
-    }
-    while (!p.started && announce(c, &p, &bury, &e) < 0) {
-        if (wait_for_database(c, &e) < 0) {
-            kafka_message_free(m);
-            return true;
-        }
-    }
-    if (!batch_position(b, &p)) { /* in the next batch: it has to be read again */
-        kafka_message_free(m);
-        atomic_store(&c->reset, true);
-        return true;
-    }
-    p.position = m->offset + 1;
-    const bool alone = p.probation > 0;
-    if (alone) {
-        p.probation--;
-        while (!queue_room(c->queue, 0, 100) && !atomic_load(&c->stop))
-            continue; /* nobody else may be blamed */
-    }
-    partitions_put(c->partitions, &p);
-    if (bury)
-        batch_add_dead(b, m, "process", "this record ended the process again and again");
-    else
-        batch_add(b, m, c->o.settings, c->o.sources);
-    return alone;
-}
-
 /* Since when each partition has been less than 10 s behind; the ends by silence hang on it. */
 static void say_current(struct consume *c)
 {
     CLEANUP(arena_free) struct arena *a = NULL;
-    const struct offset_group g = group_of(c);
+    const struct offset_group g = consume_group(c);
     const int64_t now = clock_now_ms();
     struct partition *v;
     struct err e = {0};
@@ -353,66 +235,6 @@ static void give_memory_back(struct consume *c)
     (void)malloc_trim(0);
 }
 
-/* How long to wait for the next message; 0: close the batch. When its time is up but nobody waits
- * for it, it grows with the backlog. */
-static int64_t patience(struct consume *c, const struct batch *b, int64_t until)
-{
-    if (b->n == 0)
-        return 100;
-    const int64_t left = until - clock_monotonic_ms();
-    if (left > 0)
-        return left;
-    return queue_room(c->queue, 0, 0) ? 0 : 2;
-}
-
-/* True when the batch must be closed: a record that goes alone. What came with it is read again. */
-static bool take_all(struct consume *c, struct batch *b, struct kafka_message *m, int n,
-                     size_t *bytes)
-{
-    for (int i = 0; i < n; i++) {
-        *bytes += m[i].value.len;
-        if (!take(c, b, &m[i]))
-            continue;
-        for (int j = i + 1; j < n; j++)
-            kafka_message_free(&m[j]);
-        if (i + 1 < n)
-            atomic_store(&c->reset, true);
-        return true;
-    }
-    return false;
-}
-
-/* Fill one batch: until it is full, or `batch_wait` after its first record when the committer is
- * idle by then. NULL: out of memory. */
-static struct batch *read_batch(struct consume *c)
-{
-    const struct processor_settings *s = &c->o.settings->processor;
-    CLEANUP(batch_free) struct batch *b = batch_new(s->batch_records, POSITIONS, DECODED_MEMORY);
-    struct kafka_message m[POLL_MESSAGES];
-    int64_t until = 0, wait;
-    size_t bytes = 0;
-
-    while (b && b->n < b->cap && (wait = patience(c, b, until)) > 0 && !atomic_load(&c->stop) &&
-           !atomic_load(&c->draining)) {
-        struct err e = {0};
-        const size_t room = b->cap - b->n;
-        const int got =
-            kafka_poll(c->kafka, m, room < POLL_MESSAGES ? room : POLL_MESSAGES, wait, &e);
-        if (got < 0)
-            log_warn(EV("kafka_poll"), KV("reason", e.msg));
-        if (b->n == 0) {
-            until = clock_monotonic_ms() + s->batch_wait;
-            b->epoch = partitions_epoch(c->partitions);
-        }
-        const bool close = take_all(c, b, m, got, &bytes);
-        if (close || b->n == 0 || bytes >= s->batch_bytes ||
-            b->epoch != partitions_epoch(c->partitions))
-            break;
-    }
-    c->untrimmed += bytes;
-    return TAKE(b);
-}
-
 /* No room: keep in the group without reading more. */
 static void hold_until_room(struct consume *c)
 {
@@ -431,7 +253,7 @@ static void hold_until_room(struct consume *c)
         p[i].partition = v[i].partition;
     }
     if (!p || kafka_pause(c->kafka, p, n, true, &e) < 0)
-        return; /* then the batch after this one waits in read_batch() */
+        return; /* then the batch after this one waits in consume_read_batch() */
     while (!queue_room(c->queue, QUEUE_DEPTH - 1, 100) && !atomic_load(&c->stop)) {
         struct kafka_message m;
         if (kafka_poll(c->kafka, &m, 1, 1, &e) > 0) {
@@ -455,14 +277,17 @@ static void *read_records(void *ctx)
             (void)queue_room(c->queue, 0, 60 * MS_SECOND);
             if (read_offsets_again(c, &e) < 0) {
                 atomic_store(&c->reset, true);
-                if (wait_for_database(c, &e) < 0)
+                if (consume_wait_for_database(c, &e) < 0)
                     break;
                 continue;
             }
         }
-        struct batch *b = read_batch(c);
+        struct batch *b = consume_read_batch(c);
         if (b && b->n > 0) {
+            const bool alone = b->alone;
             queue_put(c->queue, b);
+            if (alone)
+                consume_wait_for_committer(c);
         } else {
             batch_free(b);
             give_memory_back(c);
@@ -514,7 +339,7 @@ static int open_all(struct consume *c, struct err *e)
         return rc;
     const struct committer_options co = {.settings = c->o.settings,
                                          .routes = c->o.routes,
-                                         .group = group_of(c),
+                                         .group = consume_group(c),
                                          .due = c->o.due,
                                          .due_ctx = c->o.due_ctx,
                                          .stop = &c->stop};
@@ -577,6 +402,7 @@ void consume_stop(struct consume *c)
     atomic_store(&c->stop, true);
     join_threads(c);
     committer_free(c->committer);
+    kafka_message_free(&c->held);
     kafka_consumer_free(c->kafka);
     partitions_free(c->partitions);
     pg_close(c->pg);
