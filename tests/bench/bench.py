@@ -125,7 +125,7 @@ def main():
         print(f"\nat the sink: {sink.stop()}")
     rows = report.targets(lines)
     if rows:
-        print("\n" + report.target_table(rows))
+        print("\n" + report.target_table(rows) + "\n\n" + report.markdown(rows))
         print(f"\nours: {Ours.durability}\ntheirs: {Theirs.durability}")
         with open(results, "a", encoding="utf-8") as file:
             file.write(json.dumps({"workload": "targets", "rows": rows}) + "\n")

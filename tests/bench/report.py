@@ -117,6 +117,15 @@ def target_table(rows):
     return table(["figure", "target", "ours", "theirs", "ratio", ""], body)
 
 
+def markdown(rows):
+    """The same for the README."""
+    lines = ["| figure | target | Tocsin | Alertmanager | ratio | met |", "|---|---|---|---|---|---|"]
+    for r in rows:
+        cells = ["-" if c is None else f"{c:,}" for c in (r["ours"], r["theirs"], r["ratio"])]
+        lines.append(f"| {r['figure']} | {r['target']} | {' | '.join(cells)} | {'yes' if r['met'] else '**no**'} |")
+    return "\n".join(lines)
+
+
 def _steady_rows(found, side):
     for rate, one in found.items():
         if not isinstance(one, dict) or "probes" not in one:

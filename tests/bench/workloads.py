@@ -110,7 +110,7 @@ def steady(bench, side, name, rate, seconds, **options):
 
 def w1(bench):
     """Steady traffic at several rates, probes alone, and the knee."""
-    seconds = bench.seconds(20)
+    seconds = bench.seconds(15)
     rates = [0, 200, 2000] if bench.quick else [0, 200, 2000, 5000, 10000]
 
     def measure(side):
@@ -124,7 +124,7 @@ def w1(bench):
 
 def knee(bench, side):
     """The highest of some rates at which an alert of its own POST is accepted within 50 ms at p99."""
-    seconds, steps, best = bench.seconds(5, 1), {}, 0
+    seconds, steps, best = bench.seconds(4, 1), {}, 0
     for rate in (2500, 5000, 7500, 10000, 12500, 15000, 20000, 25000, 30000, 40000):
         position = side.position()
         load = w1_load(side, bench.run_name("knee"), rate, seconds, linger=5).result()
@@ -173,7 +173,7 @@ def w3(bench):
         run = bench.run_name("new")
         position, costs, began = side.position(), side.costs(), time.time()
         load = Load(
-            side.address, run=run, rate=keys / seconds, seconds=4 * seconds, keys=keys, names=NAMES, batch=64, fresh=True, connections=16, linger=60
+            side.address, run=run, rate=keys / seconds, seconds=1.2 * seconds, keys=keys, names=NAMES, batch=64, fresh=True, connections=16, linger=60
         ).result()
         committed = side.wait_committed(position + load["accepted"])
         told_by = time.time()
