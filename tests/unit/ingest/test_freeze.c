@@ -95,11 +95,11 @@ static struct publisher_state state_of(struct publisher *p)
     return s;
 }
 
-/* However long it says nothing: what comes is safe on disk, and once it speaks all of it goes out.
- */
+/* However long it says nothing (the second time past librdkafka's time-outs): what comes is safe on
+ * disk, and once it speaks all of it goes out. */
 static void test_a_frozen_broker_is_found_again(void **state)
 {
-    static const int64_t freezes[] = {1000, 4000, 7000, 12000, 18000};
+    static const int64_t freezes[] = {1000, 8000};
     char dir[] = "/tmp/test_freeze.XXXXXX", command[64];
     struct publisher *p = NULL;
     struct err e = {0};
@@ -115,23 +115,24 @@ static void test_a_frozen_broker_is_found_again(void **state)
                                .ingest = {.spool_dir = dir, .spool_max = 1 << 20}};
     if (publisher_new(&s, "frozen", &p, &e) < 0)
         fail_msg("%s", e.msg);
-    while (publish_one(p, "k") != OUTCOME_ACKNOWLEDGED)
-        pause_ms(50);
     for (size_t i = 0; i < sizeof(freezes) / sizeof(*freezes); i++) {
-        const int64_t until = clock_monotonic_ms() + freezes[i];
-
+        while (publish_one(p, "k") != OUTCOME_ACKNOWLEDGED)
+            pause_ms(50);
         (void)kill(frozen.pid, SIGSTOP);
+        while (publish_one(p, "k") != OUTCOME_SPOOLED)
+            pause_ms(50);
+        const int64_t until = clock_monotonic_ms() + freezes[i];
         while (clock_monotonic_ms() < until) {
             assert_int_equal(publish_one(p, "k"), OUTCOME_SPOOLED);
             pause_ms(50);
         }
+        assert_true(state_of(p).breaker_open);
         (void)kill(frozen.pid, SIGCONT);
         const int64_t woke = clock_monotonic_ms();
         while (state_of(p).breaker_open || state_of(p).spool.records > 0)
             pause_ms(5);
         print_message("frozen for %lld ms, found again after %lld ms\n", (long long)freezes[i],
                       (long long)(clock_monotonic_ms() - woke));
-        assert_int_equal(publish_one(p, "k"), OUTCOME_ACKNOWLEDGED);
     }
     publisher_free(p);
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
