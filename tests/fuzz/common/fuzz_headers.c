@@ -258,7 +258,7 @@ static enum verdict read_head(struct input *in, struct request *r)
     sound = strict && read_request_line(line, r);
     for (;;) {
         if (!take_line(in, &line, &strict))
-            return sound ? CUT_OFF : UNSOUND;
+            return in->blind ? NOT_OURS : sound ? CUT_OFF : UNSOUND;
         sound &= strict;
         if (line.len == 0)
             break;

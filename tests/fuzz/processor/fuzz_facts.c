@@ -70,7 +70,7 @@ static void check_stored(struct slice bytes, struct arena *a)
 
 /* Four bytes are a report: kind, when it was received, when it says it began and ended. */
 #define REPORT_LEN ((size_t)4)
-#define REPORTS_MAX 48
+#define REPORTS_MAX 20
 static struct report report_of(const uint8_t *p, uint32_t i)
 {
     static const int64_t minute = 60000;
