@@ -140,7 +140,7 @@ static void read_all(void)
     static const char *const raw[] = {"raw.generic", NULL};
     const struct kafka_consumer_options o = {
         .group = "g", .topics = raw, .assigned = broker_from_the_start, .revoked = broker_revoked};
-    int64_t low, high = 0, next = 0;
+    int64_t low = -1, high = 0, next = 0;
     struct kafka_consumer *c;
     struct err e = {0};
 
