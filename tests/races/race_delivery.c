@@ -3,18 +3,20 @@
 #include "scene.h"
 #include "sender.h"
 
-static struct worker one;
+static struct worker one, two;
 
 static int open_all(void **state)
 {
     scene_open(state);
     worker_open(&one, "one", NULL);
+    worker_open(&two, "two", NULL);
     return 0;
 }
 
 static int close_all(void **state)
 {
     worker_close(&one);
+    worker_close(&two);
     return scene_close(state);
 }
 
@@ -95,6 +97,10 @@ static void test_the_newer_fails_after_the_older_waited(void **state)
                     "WHERE alert_name = 'Disk' AND seq = 1");
     letterbox_answer(st.box, 0, 404);
     letterbox_await(st.box, 3);
+    /* The look that the failure armed finds nothing to say: nobody was told of the problem yet. */
+    UNTIL("1", "SELECT count(*)::text FROM notifications WHERE state = 'failed'");
+    all_is_due();
+    DO("DELETE FROM timers WHERE kind = 1");
     letterbox_answer(st.box, 2, 200);
     UNTIL("0", ENDLESS);
     all_is_due();
@@ -159,6 +165,38 @@ static void test_the_newer_is_delivered_while_the_older_is_claimed(void **state)
     pause_end(&claim);
     UNTIL("opened superseded, resolved delivered", ROWS);
     assert_int_equal(letterbox_count(st.box), 1);
+}
+
+/*
+ * sender:  [the opening was delivered, writes that into the group ... |             | COMMIT]
+ * flush:                   [claims the group's timer: it is over. Wants the group ... tells the
+ * end] Neither overwrites what the other wrote.
+ */
+static void test_a_flush_while_a_delivery_is_written(void **state)
+{
+    struct batch *b = batch_open();
+    struct pause writes;
+
+    (void)state;
+    reports((struct post){"Disk", "a", .at = 10, .starts = 5});
+    pause_at(&writes, &st.db, "a", "AFTER UPDATE ON groups");
+    sends(0, "a");
+    letterbox_await(st.box, 1);
+    letterbox_answer(st.box, 0, 200);
+    pause_reached(&writes);
+    put(b, 0, (struct post){"Disk", "a", .at = 60, .starts = 5, .ends = 59});
+    commits(&one, b);
+    worker_runs(&two);
+    const bool waited = worker_waits(&two);
+    pause_end(&writes);
+    assert_int_equal(worker_end(&two), 0);
+    assert_true(waited);
+    SAYS("2 resolved, 1 firing",
+         "SELECT format('%%s %%s, %%s %%s', told #>> '{0,last,seq}', told #>> '{0,last,status}', "
+         "told #>> '{0,delivered,seq}', told #>> '{0,delivered,status}') FROM groups");
+    letterbox_await(st.box, 2);
+    letterbox_answer(st.box, 1, 200);
+    UNTIL("opened delivered, resolved delivered", ROWS);
 }
 
 /* ---- a lease ---- */
@@ -347,6 +385,8 @@ int main(int argc, char **argv)
                                         scene_empty, tear_down),
         cmocka_unit_test_setup_teardown(test_the_newer_is_delivered_while_the_older_is_claimed,
                                         scene_empty, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_flush_while_a_delivery_is_written, scene_empty,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_lease_runs_out_while_the_send_hangs, scene_empty,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_the_late_answer_says_that_it_was_delivered,
