@@ -164,6 +164,7 @@ bool control_tick(struct control *c)
     if (!metadata.active || metadata_left() > 0)
         return metadata.active;
     metadata.active = false;
+    atomic_store(&cuts, 0);
     set_topic_errors(c, RD_KAFKA_RESP_ERR_NO_ERROR);
     (void)rd_kafka_mock_broker_set_rtt(c->cluster, BROKER, 0);
     return false;
