@@ -251,10 +251,11 @@ static enum verdict read_head(struct input *in, struct request *r)
 {
     struct slice line;
     bool strict = true, sound = true;
-    do { /* empty lines before a request are nothing */
+    do { /* empty lines before a request are nothing; to the library so is one that begins with NUL
+          */
         if (!take_line(in, &line, &strict))
             return CUT_OFF;
-    } while (line.len == 0);
+    } while (line.len == 0 || line.p[0] == '\0');
     sound = strict && read_request_line(line, r);
     for (;;) {
         if (!take_line(in, &line, &strict))

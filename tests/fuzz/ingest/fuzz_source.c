@@ -18,7 +18,9 @@
 #define NOW INT64_C(1700000000000)
 #define ARENA ((size_t)4 << 20)
 #define KEPT 4
-#define ID_MAX 128                       /* of what becomes a key */
+#define ID_MAX 128 /* of what becomes a key */
+#define TITLE_MAX                                                                                  \
+    256 /* of one that is made of labels; others are annotations, which are shorter here */
 #define LAST_MS INT64_C(253402300799999) /* of the year 9999 */
 
 static const struct uuid id = {
@@ -139,7 +141,7 @@ static void check_event(const struct alert_event *ev)
     MUST(ev->ends_at >= 0 && ev->ends_at <= LAST_MS);
     MUST(ev->impact_users >= 0 && ev->impact_events >= 0);
     MUST(ev->title.len > 0 && !memchr(ev->title.p, '\n', ev->title.len));
-    check_text(ev->title, lim->annotation_value);
+    check_text(ev->title, TITLE_MAX);
     check_text(ev->description, lim->annotation_value);
     check_text(ev->link, lim->annotation_value);
     check_text(ev->event_id, ID_MAX);
