@@ -75,7 +75,7 @@ def _steps(rng, at):
 
 
 class Post:
-    """One step of a case as a request, and what its acceptance means. Sent again unchanged until it is taken."""
+    """One step of a case as a request, and what its acceptance means. Sent again, saying the same, until it is taken."""
 
     def __init__(self, case, word):
         self.case, self.word = case, word
@@ -88,8 +88,13 @@ class Post:
             case.event_id = uuid.uuid4().hex
         if word == "resolve":
             case.ended_ms = max(now, case.alerts[0].start_ms + 1)
-        self.path, self.body, self.headers = MAKERS[case.kind](case, word)
+        self._made = MAKERS[case.kind](case, word)
         self.occurrences = [] if word == "resolve" else [(a, _identity(case, a)) for a in case.alerts]
+
+
+    def request(self):
+        """Path, body, headers. A promise counts from when it is given, else a late one would be an end."""
+        return _prometheus(self.case, self.word) if self.case.kind == "prometheus" else self._made
 
 
 def _identity(case, alert):

@@ -31,7 +31,7 @@ from world import World  # noqa: E402
 
 PORT_BASE = 23000
 RATE = 8.0  # cases a second
-REST_S = 300  # to come to rest after the last fault
+REST_S = 420  # to come to rest after the last fault
 
 
 class Run:
@@ -83,12 +83,12 @@ class Run:
         self.say("the faults are over")
         missing = injector.mend_all(self.args.without)
         evidence.wait_for_rest(self.world, sender, REST_S, self.say)
-        lines = self.lines(sender, injector, evidence.read(self.world, sink), missing)
+        self.found = self.lines(sender, injector, evidence.read(self.world, sink), missing)
         sender.stop()
         self.say("what was found:")
-        self.said.append(audit.report(lines))
+        self.said.append(audit.report(self.found))
         print(self.said[-1], flush=True)
-        return not audit.failed(lines)
+        return not audit.failed(self.found)
 
     def lines(self, sender, injector, seen, missing):
         taken = [a for a in sender.answers if 200 <= a.status < 300]
@@ -114,7 +114,8 @@ class Run:
 
     def write_report(self):
         path = self.world.home / "chaos" / f"seed-{self.args.seed}.txt"
-        path.write_text("\n".join(self.said) + "\n")
+        offenders = [f"{line.name}: {o}" for line in audit.failed(self.found) for o in line.offenders]
+        path.write_text("\n".join([*self.said, *offenders]) + "\n")
         print(f"report: {path}", flush=True)
 
 

@@ -1,9 +1,12 @@
 import collections
 import dataclasses
+import json
+import time
 
 import cases
 import plan
 import pytest
+import senders
 from faults import Faults
 
 
@@ -85,11 +88,20 @@ def test_cases_come_from_every_source_and_hit_some_anomalies_most():
     assert sum(n for _, n in services.most_common(cases.HOT)) > sum(services.values()) / 2
 
 
+def test_a_late_post_of_prometheus_is_no_end(monkeypatch):
+    case = next(c for c in cases.make(5, "r", 60, 8) if c.kind == "prometheus")
+    post = cases.Post(case, "fire")
+    later = time.time() + 2 * cases.PROMISE_S
+    monkeypatch.setattr(time, "time", lambda: later)
+    for alert in json.loads(post.request()[1]):
+        assert alert["endsAt"] > senders.rfc3339(later)
+
+
 @pytest.mark.parametrize("kind", cases.KINDS)
 def test_a_post_says_what_it_begins(kind):
     case = next(c for c in cases.make(5, "r", 60, 8) if c.kind == kind)
     fire = cases.Post(case, "fire")
-    assert len(fire.occurrences) == len(case.alerts) and fire.body
+    assert len(fire.occurrences) == len(case.alerts) and fire.request()[1]
     over = cases.Post(case, "resolve")
     assert over.occurrences == []
     again = cases.Post(case, "fire")
