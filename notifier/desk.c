@@ -17,6 +17,7 @@
 #define TENANT_MAX 128
 #define TROUBLE_WAIT 500
 #define ORPHANS_EVERY MS_MINUTE
+#define ROUND_SHARE 20 /* a look from the start takes at most this part of the time */
 
 struct held_wake {
     char tenant[TENANT_MAX];
@@ -290,19 +291,22 @@ static bool claim(struct desk *d, const struct look *look, size_t *ret_got, bool
 
 static bool sweep(struct desk *d, int64_t now, int64_t age)
 {
+    const bool from_start = now >= d->next_round;
     struct job *orphans = NULL;
     struct err e = {0};
     size_t got;
     bool full;
 
-    if (now >= d->next_round) {
-        d->next_round = now + d->o.settings->notifier.sweep_interval;
-        for (size_t i = 0; i < d->o.outlets->n; i++)
-            d->o.outlets->v[i].seen = 0;
-    }
+    for (size_t i = 0; from_start && i < d->o.outlets->n; i++)
+        d->o.outlets->v[i].seen = 0;
     d->more = false;
     if (!claim(d, &(struct look){.age = d->missed ? 0 : age}, &got, &full))
         return false;
+    if (from_start) {
+        const int64_t pause = ROUND_SHARE * (clock_monotonic_ms() - now);
+        const int64_t least = d->o.settings->notifier.sweep_interval;
+        d->next_round = now + (pause > least ? pause : least);
+    }
     d->more = got > 0 || full;
     d->missed = d->missed && d->more;
     d->next_sweep = now + d->o.settings->notifier.sweep_interval;
