@@ -13,7 +13,8 @@
  * It cuts the header block in place, so the strings it hands out lie in the order of their arrival,
  * ended by NULs where CR, LF, colon and blanks were. Walking over them finds what it hid: a NUL in
  * the middle of a line, a folded line, a line that ended in a bare LF, blanks before a colon. Not
- * found is a NUL right before a bare LF, which looks like CR LF by then.
+ * found is what the library itself made a NUL before a bare LF: a NUL there, or a line of a lone
+ * colon, with which it ends the headers. They look like CR LF by then.
  */
 struct shape {
     const char *at; /* end of what was seen */

@@ -105,7 +105,8 @@ struct request {
 struct input {
     struct slice s;
     size_t i;
-    bool blind; /* a NUL before a bare LF was seen, which the server takes for CR LF */
+    bool blind; /* a NUL before a LF, or a line without a name, which the server may take for an end
+                 */
 };
 
 /* The line that ends at the next LF; false when there is none. Without its CR, which must be there.
@@ -117,9 +118,9 @@ static bool take_line(struct input *in, struct slice *ret, bool *strict)
     if (!lf)
         return false;
     const size_t len = (size_t)(lf - from);
-    in->blind |= len > 0 && from[len - 1] == '\0';
     *strict = len > 0 && from[len - 1] == '\r';
     *ret = (struct slice){from, len - *strict};
+    in->blind |= ret->len > 0 && (from[ret->len - 1] == '\0' || from[0] == ':');
     in->i += len + 1;
     return true;
 }
