@@ -246,7 +246,8 @@ static void scene_storm(struct maker *m)
 
 static void scene_events(struct maker *m)
 {
-    static const char *const ids[] = {"a", "b", "c", ""};
+    static const char *const now[] = {"a", "b", "c", ""}, *const then[] = {"x", "y", "z", ""};
+    const char *const *ids = m->earlier ? then : now;
     int64_t at = some_time(m);
 
     if (!one_in(m->d, 3))

@@ -73,6 +73,7 @@ static void fail_smallest(const struct law *law, uint64_t seed, struct history *
 {
     char why[256];
 
+    print_message("%s: broken at %llu, cutting down\n", law->name, (unsigned long long)seed);
     while (shrink_once(law, h))
         ;
     (void)ask(law, h, why);

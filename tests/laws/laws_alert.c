@@ -116,18 +116,19 @@ static const char *hear(const struct history *h, uint32_t alert, bool whole, str
     *s = (struct subject){0};
     for (size_t i = 0; i < h->n && !why; i++) {
         const struct said *x = &h->v[i];
-        const bool mine = x->alert == alert;
+        const bool mine = x->alert == alert, silence = mine && x->input == SILENCE;
         if (mine && x->input == SAID)
             pending[n++] = x->report;
         const bool must =
             i + 1 == h->n || h->v[i + 1].input == SILENCE || x->earlier != h->v[i + 1].earlier;
-        if (n > 0 && (must || (x->cut && !whole))) {
+        const bool batch = n > 0 && (must || (x->cut && !whole));
+        if (batch)
             why = feed(s, pending, n, &h->limits, a);
+        if (batch)
             n = 0;
-        }
-        if (!why && mine && x->input == SILENCE)
+        if (!why && silence)
             why = be_silent(s, x->report.order.at, &h->limits, a);
-        if (!why && at && n == 0)
+        if (!why && at && (batch || silence))
             why = at(h, i + 1, alert, s, a);
     }
     return why;
@@ -186,22 +187,18 @@ static const char *as_ruled(const struct history *h, size_t n, uint32_t alert,
 static const char *fires_as_ruled(const struct history *h, size_t n, uint32_t alert,
                                   const struct subject *s, struct arena *a)
 {
-    struct verdict v;
+    const bool fires = oracle_fires(h->v, n, alert);
 
-    oracle_ask(h->v, n, alert, h->limits.window_ms, a, &v);
-    if (v.firing == s->state.firing)
+    if (fires == s->state.firing)
         return NULL;
     return arena_printf(a, "after %zu: alert %u %s", n, alert,
-                        v.firing ? "is hidden" : "fires, but nothing says so");
+                        fires ? "is hidden" : "fires, but nothing says so");
 }
 
 static const char *never_hidden(const struct history *h, size_t n, uint32_t alert,
                                 const struct subject *s, struct arena *a)
 {
-    struct verdict v;
-
-    oracle_ask(h->v, n, alert, h->limits.window_ms, a, &v);
-    if (!v.firing || s->state.firing)
+    if (s->state.firing || !oracle_fires(h->v, n, alert))
         return NULL;
     return arena_printf(a, "after %zu: alert %u is hidden", n, alert);
 }

@@ -10,6 +10,7 @@ struct word {
     int64_t end;   /* of an end */
     bool mark, silence;
     struct slice event_id;
+    bool begins;             /* a mark: it was over before, or never was */
     const struct order *run; /* of a mark: the first of those between the same two ends */
 };
 struct words {
@@ -153,7 +154,7 @@ static const struct order *run_of(const struct words *w, const struct word *mark
 
     for (size_t i = 0; i < w->n; i++) {
         const struct word *x = &w->v[i];
-        if (is_mark(x) && !before(&mark->order, &x->order) && begins_run(w, x) &&
+        if (is_mark(x) && x->begins && !before(&mark->order, &x->order) &&
             (!best || before(best, &x->order)))
             best = &x->order;
     }
@@ -270,9 +271,23 @@ static void hear(const struct said *v, size_t n, uint32_t alert, struct words *r
             ret->promise = r->ends_at;
         ret->v[ret->n++] = word_of(r);
     }
-    for (size_t i = 0; i < ret->n; i++)
-        if (is_mark(&ret->v[i]))
-            ret->v[i].run = run_of(ret, &ret->v[i]);
+}
+
+static void find_runs(struct words *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        w->v[i].begins = is_mark(&w->v[i]) && begins_run(w, &w->v[i]);
+    for (size_t i = 0; i < w->n; i++)
+        if (is_mark(&w->v[i]))
+            w->v[i].run = run_of(w, &w->v[i]);
+}
+
+bool oracle_fires(const struct said *v, size_t n, uint32_t alert)
+{
+    struct words w;
+
+    hear(v, n, alert, &w);
+    return fires(&w);
 }
 
 void oracle_ask(const struct said *v, size_t n, uint32_t alert, int64_t window, struct arena *a,
@@ -281,6 +296,7 @@ void oracle_ask(const struct said *v, size_t n, uint32_t alert, int64_t window, 
     struct words w;
 
     hear(v, n, alert, &w);
+    find_runs(&w);
     *ret = (struct verdict){.firing = fires(&w)};
     for (size_t i = 0; i < w.n; i++)
         ret->ever |= w.v[i].kind != REPORT_RESOLVED;

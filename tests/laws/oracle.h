@@ -19,3 +19,5 @@ struct verdict {
 /* Of what was heard up to v[n) about one alert. Memory is the arena's. */
 void oracle_ask(const struct said *v, size_t n, uint32_t alert, int64_t window, struct arena *a,
                 struct verdict *ret);
+/* That alone. */
+bool oracle_fires(const struct said *v, size_t n, uint32_t alert);
