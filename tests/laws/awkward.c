@@ -14,6 +14,7 @@ static const char *const names[AWKWARDS] = {
     [EVENT_WITHOUT_ID] = "an event without an id",
     [OPENED_THEN_EVENT] = "an opening, then its event",
     [MARK_CAP] = "more marks than the cap",
+    [START_CAP] = "more starts than the cap",
     [COVERS_TOUCH] = "covers exactly one window apart",
     [COVERS_JUST_APART] = "covers one window and a millisecond apart",
     [EQUAL_TIMES] = "equal receive times, different requests",
@@ -149,6 +150,15 @@ static uint32_t of_three(const struct history *h, const struct said *a, const st
     return found;
 }
 
+static bool start_is_new(const struct history *h, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (h->v[j].alert == h->v[i].alert && has_start(&h->v[j]) &&
+            h->v[j].report.starts_at == h->v[i].report.starts_at)
+            return false;
+    return true;
+}
+
 static uint32_t of_alert(const struct history *h, uint32_t alert)
 {
     uint32_t marks = 0, starts = 0, over = 0;
@@ -157,11 +167,12 @@ static uint32_t of_alert(const struct history *h, uint32_t alert)
         if (h->v[i].alert != alert || h->v[i].input != SAID)
             continue;
         marks += is_mark(&h->v[i]);
-        starts += has_start(&h->v[i]);
+        starts += has_start(&h->v[i]) && start_is_new(h, i);
         over += ends(&h->v[i]);
     }
     return (over > 0 && marks + starts == 0 ? 1U << RESOLVE_OF_UNKNOWN : 0) |
-           (marks > h->limits.marks ? 1U << MARK_CAP : 0);
+           (marks > h->limits.marks ? 1U << MARK_CAP : 0) |
+           (starts > h->limits.starts ? 1U << START_CAP : 0);
 }
 
 /* `late` arrived after `early` although it was received before. */

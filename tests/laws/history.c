@@ -215,6 +215,21 @@ static void scene_promise(struct maker *m)
         (void)say(m, REPORT_FIRING, start + a_while(m), start, start + 5 * STEP + a_while(m));
 }
 
+/* More starts than one keeps, all of them firing; some are repeated, and an end ends some. */
+static void scene_swarm(struct maker *m)
+{
+    const int64_t first = some_time(m);
+    const uint32_t n = 10;
+
+    for (uint32_t i = 0; i < n; i++)
+        fires(m, first + i * STEP + 1, first + i * STEP);
+    const int64_t last = first + n * STEP;
+    for (uint32_t i = below(m->d, 3); i > 0; i--)
+        fires(m, last + a_while(m), first + STEP * below(m->d, 4));
+    for (uint32_t i = below(m->d, 3); i > 0; i--)
+        resolves(m, last + a_while(m), first + STEP * below(m->d, n + 1));
+}
+
 /* ---- senders that tell none ---- */
 
 static void scene_trigger(struct maker *m)
@@ -290,7 +305,9 @@ static void any_scene(struct maker *m, const uint32_t nature[ALERTS], bool storm
 
     if (n >= 8)
         n = below(m->d, 8);
-    if (n < 5)
+    if (n < 5 && storms && one_in(m->d, 8))
+        scene_swarm(m);
+    else if (n < 5)
         ANY_OF(m, of_starts)(m);
     else if (n == 5 && storms && one_in(m->d, 4))
         scene_storm(m);
@@ -382,23 +399,52 @@ static void add_copies(struct dice *d, struct history *h, size_t from)
     }
 }
 
-/* After `i` the alert was not heard any more: the promise, or a while after its last word. */
+/* When silence would be over for what was heard of the alert up to v[i]: its promise, or a
+ * millisecond after its newest word. */
+static int64_t quiet_from(const struct history *h, size_t i, uint32_t alert)
+{
+    int64_t at = 0;
+
+    for (size_t j = 0; j <= i; j++) {
+        const struct report *r = &h->v[j].report;
+        if (h->v[j].alert != alert || h->v[j].input != SAID)
+            continue;
+        if (r->order.at >= at)
+            at = r->order.at + 1;
+        if (r->kind == REPORT_FIRING && r->ends_at > at)
+            at = r->ends_at;
+    }
+    return at;
+}
+
+/* A report that was received before the alert fell silent, promises to or beyond the silence, and
+ * comes after it was judged. */
+static struct said late_promise(struct dice *d, const struct said *heard, int64_t silence)
+{
+    static const int64_t beyond[] = {-1, 0, 1, STEP};
+    struct said s = *heard;
+
+    s.report = (struct report){.kind = REPORT_FIRING,
+                               .order = heard->report.order,
+                               .starts_at = heard->report.starts_at,
+                               .ends_at = silence + beyond[below(d, 4)]};
+    s.report.order.at--;
+    s.report.order.request.b[4] = 1;
+    return s;
+}
+
 static void add_silences(struct dice *d, struct history *h)
 {
-    for (uint32_t c = below(d, 4); c > 0 && h->n > 0 && h->n < HISTORY_MAX - 5; c--) {
+    for (uint32_t c = below(d, 4); c > 0 && h->n > 0 && h->n < HISTORY_MAX - 8; c--) {
         const size_t i = below(d, (uint32_t)h->n);
-        struct said s = {.input = SILENCE, .alert = h->v[i].alert};
-        for (size_t j = 0; j <= i; j++) {
-            const struct report *r = &h->v[j].report;
-            if (h->v[j].alert != s.alert || h->v[j].input != SAID)
-                continue;
-            if (r->order.at >= s.report.order.at)
-                s.report.order.at = r->order.at + 1;
-            if (r->kind == REPORT_FIRING && r->ends_at > s.report.order.at)
-                s.report.order.at = r->ends_at;
-        }
-        s.report.order.at += one_in(d, 2) ? 0 : 5 * STEP;
+        const struct said heard = h->v[i];
+        struct said s = {.input = SILENCE, .alert = heard.alert};
+        if (heard.input != SAID)
+            continue;
+        s.report.order.at = quiet_from(h, i, s.alert) + (one_in(d, 2) ? 0 : 5 * STEP);
         insert_at(h, i + 1, s);
+        if (one_in(d, 2))
+            insert_at(h, i + 2, late_promise(d, &heard, s.report.order.at));
     }
 }
 

@@ -90,6 +90,7 @@ enum awkward {
     EVENT_WITHOUT_ID,
     OPENED_THEN_EVENT,
     MARK_CAP,
+    START_CAP,
     COVERS_TOUCH,
     COVERS_JUST_APART,
     EQUAL_TIMES,

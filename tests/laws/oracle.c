@@ -241,12 +241,13 @@ static bool fires(const struct words *w)
     return false;
 }
 
-/* Does not fire: silence ends nothing. Else it ends what was heard until then. */
+/* What does not fire, or promised longer, does not end. Else silence ends what was heard until
+ * then. */
 static void hear_silence(struct words *w, int64_t at)
 {
     struct word s = {.kind = REPORT_RESOLVED, .end = at, .silence = true};
 
-    if (!fires(w))
+    if (!fires(w) || w->promise > at)
         return;
     for (size_t i = 0; i < w->n; i++)
         if (before(&s.order, &w->v[i].order))

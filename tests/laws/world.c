@@ -155,6 +155,8 @@ static void change_alert(struct world *w, uint32_t alert, const struct said *v, 
         fault(w, "packed facts do not come back");
         return;
     }
+    if (v[0].input == SILENCE && facts.promise > v[0].report.order.at)
+        return; /* nobody would judge it yet */
     if (v[0].input == SILENCE)
         rc = change_silence(&facts, v[0].report.order.at, &w->limits, w->a, l);
     else
