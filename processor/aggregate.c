@@ -305,19 +305,6 @@ void aggregate_apply(struct alert_row *alert, const struct change *c,
     alert->firing = true;
 }
 
-void aggregate_recount(struct alert_row *alert, int64_t at_ms)
-{
-    struct anomaly_state *an = alert->anomaly;
-
-    frequency_add(&an->frequency, at_ms);
-    an->occurrences++;
-    an->dirty = true;
-    if (alert->incident) {
-        alert->incident->occurrences++;
-        alert->incident->dirty = true;
-    }
-}
-
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms)
 {
     struct anomaly_state *an = alert->anomaly;

@@ -103,8 +103,6 @@ struct incident_words {
 void aggregate_apply(struct alert_row *alert, const struct change *c,
                      const struct incident_words *words, const struct aggregate_rules *rules,
                      struct news_list *news);
-/* An occurrence got another name, and had not been counted under the old one. */
-void aggregate_recount(struct alert_row *alert, int64_t at_ms);
 /* An occurrence at `at_ms` turned out to be part of another. Before the changes, so that the rest
  * crosses no threshold with it, and while the alert is in the incident that counted it. */
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms);

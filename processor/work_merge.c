@@ -172,12 +172,12 @@ static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, si
     return rc;
 }
 
-/* An occurrence that is gone and had been counted: under its new name it counts on, at its old
- * time; without one it does not. */
+/* An occurrence that is gone. Under its new name it counts on, at its old time; without one it does
+ * not. One that the table does not have was counted under a name that is forgotten. */
 struct going {
     struct alert_work *al;
     struct slice identity, into;
-    int64_t at;     /* when it was counted; the newest report when it was not */
+    int64_t at;     /* when it was counted */
     bool was_there; /* in the table */
     bool renamed;   /* its new name is fresh */
 };
@@ -218,13 +218,10 @@ static int delete_gone(struct work *w, struct pg *pg, struct going *v, size_t n,
 static void count_gone(struct going *v, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (v[i].renamed == v[i].was_there)
+        if (!v[i].was_there || v[i].renamed)
             continue;
-        if (v[i].renamed)
-            aggregate_recount(&v[i].al->row, v[i].at);
-        else
-            aggregate_uncount(&v[i].al->row, v[i].at);
-        v[i].al->occurrences_added += v[i].renamed ? 1 : -1;
+        aggregate_uncount(&v[i].al->row, v[i].at);
+        v[i].al->occurrences_added--;
     }
 }
 
@@ -236,8 +233,7 @@ static size_t collect_gone(struct work *w, struct going *v)
         struct alert_work *al = &w->alerts[i];
         for (size_t j = 0; j < al->changes.gone_n; j++) {
             const struct gone *g = &al->changes.gone[j];
-            v[n++] = (struct going){
-                .al = al, .identity = g->identity, .into = g->into, .at = al->last_seen};
+            v[n++] = (struct going){.al = al, .identity = g->identity, .into = g->into};
         }
     }
     return n;
@@ -257,7 +253,7 @@ static size_t collect_named(struct work *w, struct going *gone, size_t gone_n, s
     }
     for (size_t i = 0; i < gone_n; i++) {
         struct going *g = &gone[i];
-        if (g->into.p)
+        if (g->into.p && g->was_there)
             v[n++] = (struct named){g->al, g->into, {0}, g->at, &g->renamed};
     }
     return n;

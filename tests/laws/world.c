@@ -60,19 +60,15 @@ static bool name_delete(struct world_alert *al, struct slice name, int64_t *ret_
 }
 
 /* As the worker counts: what is gone goes first, and leaves its time to its new name. */
-static void count(struct world *w, struct world_alert *al, struct change_list *l, int64_t last_seen)
+static void count(struct world *w, struct world_alert *al, struct change_list *l)
 {
     for (size_t i = 0; i < l->gone_n; i++) {
         const struct gone *g = &l->gone[i];
-        int64_t at = last_seen;
-        const bool was_there = name_delete(al, g->identity, &at);
-        const bool fresh = g->into.p && name_insert(al, g->into, at);
-        if (fresh && !was_there)
-            aggregate_recount(&al->row, at);
-        if (!fresh && was_there) {
-            aggregate_uncount(&al->row, at);
-            w->took_back = true;
-        }
+        int64_t at = 0;
+        if (!name_delete(al, g->identity, &at) || (g->into.p && name_insert(al, g->into, at)))
+            continue;
+        aggregate_uncount(&al->row, at);
+        w->took_back = true;
     }
     for (size_t i = 0; i < l->n; i++) {
         struct change *c = &l->v[i];
@@ -166,7 +162,7 @@ static void change_alert(struct world *w, uint32_t alert, const struct said *v, 
     check_changes(w, al, l);
     al->packed = facts_pack(&facts, w->a);
     al->state = l->state;
-    count(w, al, l, reports[said_n - 1].order.at);
+    count(w, al, l);
     for (size_t i = 0; i < l->n; i++)
         steps->v[steps->n++] = (struct step){al, alert, &l->v[i], i};
 }
