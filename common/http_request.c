@@ -37,6 +37,19 @@ const char *http_query(const struct http_request *r, const char *name)
     return pair_find(r->query, r->query_n, name);
 }
 
+struct slice http_query_other(const struct http_request *r, const char *const *known)
+{
+    for (size_t i = 0; i < r->query_n; i++) {
+        const struct slice name = {r->query[i].name, r->query[i].name_len};
+        size_t k = 0;
+        while (known[k] && !slice_is(name, known[k]))
+            k++;
+        if (!known[k])
+            return name;
+    }
+    return (struct slice){NULL, 0};
+}
+
 const char *http_header(const struct http_request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->mc, MHD_HEADER_KIND, name);

@@ -68,6 +68,9 @@ const char *http_param(const struct http_request *r,
                        const char *name); /* of the pattern; NULL when it has none */
 const char *http_query(const struct http_request *r,
                        const char *name); /* decoded; NULL when absent */
+/* The first name in the query that is none of `known`, a NULL-terminated list; {NULL, 0}: there is
+ * none. */
+struct slice http_query_other(const struct http_request *r, const char *const *known);
 const char *http_header(const struct http_request *r,
                         const char *name); /* any case; NULL when absent */
 struct slice http_body(const struct http_request *r);

@@ -68,6 +68,7 @@ struct filters {
 
 static int read_filters(const struct visit *v, struct filters *f, struct err *e)
 {
+    static const char *const names[] = {"status", "severity", NULL};
     const char *status = http_query(v->http, "status"), *severity = http_query(v->http, "severity");
 
     *f = (struct filters){.status = 0};
@@ -82,7 +83,7 @@ static int read_filters(const struct visit *v, struct filters *f, struct err *e)
             f->severity = s;
     if (severity && f->severity == 0)
         return err_set(e, -EINVAL, "severity must be critical, error, warning or info");
-    return page_read(v->http, v->console->settings->console.page_max, &f->page, e);
+    return page_read(v->http, names, v->console->settings->console.page_max, &f->page, e);
 }
 
 /* A list of alerts is by first report; the fingerprint stands in the last 8 bytes of the key. */

@@ -61,8 +61,9 @@ static int read_text(const struct http_request *r, const char *name, struct slic
 
 static int read_filters(const struct visit *v, struct filters *f, struct err *e)
 {
+    static const char *const names[] = {"status", "severity", "service", "q", NULL};
     const struct http_request *r = v->http;
-    int rc = page_read(r, v->console->settings->console.page_max, &f->page, e);
+    int rc = page_read(r, names, v->console->settings->console.page_max, &f->page, e);
 
     if (rc < 0 || (rc = read_status(http_query(r, "status"), &f->status, e)) < 0 ||
         (rc = read_severity(http_query(r, "severity"), &f->severity, e)) < 0 ||

@@ -64,11 +64,14 @@ static int read_incident(const struct http_request *r, struct filters *f, struct
     return 0;
 }
 
+/* Without `incident` where the address names one. */
 static int read_filters(const struct visit *v, struct filters *f, struct err *e)
 {
+    static const char *const names[] = {"incident", "state", "channel", "receiver", "kind", NULL};
     const struct http_request *r = v->http;
     const char *receiver = http_query(r, "receiver");
-    int rc = page_read(r, v->console->settings->console.page_max, &f->page, e);
+    int rc = page_read(r, f->has_incident ? names + 1 : names,
+                       v->console->settings->console.page_max, &f->page, e);
 
     if (rc < 0 || (rc = read_word(r, "state", state_at, &f->state, e)) < 0 ||
         (rc = read_word(r, "channel", channel_name_at, &f->channel, e)) < 0 ||

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/digest.h"
 
@@ -65,19 +66,42 @@ static int read_time(const struct http_request *r, const char *name, int64_t *re
     const char *text = http_query(r, name);
 
     if (text && !rfc3339_parse(slice_of(text), ret))
-        return err_set(e, -EINVAL, "%s must be a time like 2026-01-02T03:04:05Z", name);
+        return err_set(e, -EINVAL, "%s must be a time like 2026-01-02T03:04:05Z%s", name,
+                       strchr(text, ' ') ? "; in an address a + is written %2B" : "");
     return 0;
 }
 
-int page_read(const struct http_request *r, uint32_t max, struct page *ret, struct err *e)
+static int check_names(const struct http_request *r, const char *const *filters, struct err *e)
+{
+    static const char *const own[] = {"limit", "cursor", "since", "until"};
+    const char *known[PAGE_FILTERS_MAX + sizeof(own) / sizeof(*own) + 1] = {NULL};
+    CLEANUP(buf_release) struct buf names = BUF_INIT(sizeof(e->msg));
+    size_t n = 0;
+
+    for (; filters[n] && n < PAGE_FILTERS_MAX; n++)
+        known[n] = filters[n];
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+        known[n++] = own[i];
+    const struct slice other = http_query_other(r, known);
+    if (!other.p)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&names, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", known[i]);
+    return err_set(e, -EINVAL, "unknown parameter \"%.*s\": known are %s",
+                   (int)(other.len < 60 ? other.len : 60), other.p, buf_str(&names));
+}
+
+int page_read(const struct http_request *r, const char *const *filters, uint32_t max,
+              struct page *ret, struct err *e)
 {
     struct page p = {.before = cursor_newest()};
     struct cursor from = p.before;
     const char *cursor = http_query(r, "cursor");
     int64_t until = INT64_MAX;
-    int rc = read_limit(http_query(r, "limit"), max, &p.limit, e);
+    int rc = check_names(r, filters, e);
 
-    if (rc < 0 || (rc = read_time(r, "since", &p.since, e)) < 0 ||
+    if (rc < 0 || (rc = read_limit(http_query(r, "limit"), max, &p.limit, e)) < 0 ||
+        (rc = read_time(r, "since", &p.since, e)) < 0 ||
         (rc = read_time(r, "until", &until, e)) < 0)
         return rc;
     if (cursor && !cursor_parse(slice_of(cursor), &from))

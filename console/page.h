@@ -28,6 +28,8 @@ const char *cursor_format(const struct cursor *c, char out[CURSOR_STR]);
 /* False when it is none of ours. */
 bool cursor_parse(struct slice s, struct cursor *ret);
 
-/* limit, cursor, since, until. -EINVAL with a reason. */
-int page_read(const struct http_request *r, uint32_t max, struct page *ret,
-              struct err *e) MUST_CHECK;
+/* limit, cursor, since, until. Anything else but `filters`, the list's own, is refused: a filter
+ * that is misspelt must not be taken for none. -EINVAL with a reason. */
+#define PAGE_FILTERS_MAX 8
+int page_read(const struct http_request *r, const char *const *filters, uint32_t max,
+              struct page *ret, struct err *e) MUST_CHECK;

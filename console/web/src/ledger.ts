@@ -53,7 +53,7 @@ function outcome(n: Notification): Child[] {
     case "pending":
       return [
         n.reason || "Not sent yet.",
-        n.next_attempt_at !== null && h("span", {}, " Next attempt ", when(n.next_attempt_at)),
+        n.next_attempt_at !== null && h("span", { class: "quiet" }, " · next attempt ", when(n.next_attempt_at)),
       ];
     case "merged":
       return n.told_instead ? [`${n.reason}: told in one message with others, `, ...fate(n.told_instead)] : [n.reason];

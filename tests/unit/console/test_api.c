@@ -255,6 +255,11 @@ static void a_wrong_parameter_is_named(void **state)
     assert_refused("/api/v1/incidents?severity=fatal", 400, "severity must be");
     assert_refused("/api/v1/incidents?since=yesterday", 400, "since must be");
     assert_refused("/api/v1/incidents?until=2026-13-01", 400, "until must be");
+    assert_refused("/api/v1/incidents?since=2026-01-01T00:00:00+01:00", 400, "written %2B");
+    assert_refused("/api/v1/incidents?limit=1&sevrity=critical", 400,
+                   "unknown parameter \\\"sevrity\\\": known are status, severity, service, q, "
+                   "limit, cursor, since and until");
+    assert_refused("/api/v1/alerts?service=shop", 400, "unknown parameter");
     assert_refused("/api/v1/alerts?status=open", 400, "status must be");
     assert_refused("/api/v1/alerts?severity=x", 400, "severity must be");
     assert_refused("/api/v1/alerts?limit=x", 400, "limit must be");

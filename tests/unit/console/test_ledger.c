@@ -307,6 +307,8 @@ static void an_unknown_value_is_refused_with_those_that_are_known(void **state)
     assert_refused("/api/v1/notifications?limit=0", 400, "limit must be");
     assert_refused("/api/v1/notifications?cursor=x", 400, "cursor");
     assert_refused("/api/v1/incidents/" A "/notifications?state=x", 400, "state must be");
+    assert_refused("/api/v1/incidents/" A "/notifications?incident=" B, 400, "unknown parameter");
+    assert_refused("/api/v1/notifications?status=failed", 400, "known are incident, state");
     assert_at("error.code", "\"bad_request\"");
 }
 
