@@ -12,6 +12,7 @@
 struct key {
     int64_t start, end; /* ms; start 0: never mentioned; end 0: fires */
     int64_t counted;    /* the newest start that an answer covers */
+    int64_t answered;   /* when the last answer came */
     uint32_t unanswered;
 };
 
@@ -58,15 +59,18 @@ void alert_write(struct buf *b, const struct alert_text *t)
                t->end ? rfc3339_format(t->end, end) : "0001-01-01T00:00:00Z");
 }
 
-/* A key changes only while nothing about it is under way, so that no order of arrival can turn what
- * was said around; until then it says the same again. */
+/*
+ * A key changes only while nothing about it is under way, so that no order of arrival can turn what
+ * was said around, and at a moment after the last answer: a start before what was still said to
+ * fire then is no other occurrence. Until then it says the same again.
+ */
 static void decide(struct alerts *a, struct key *k, int64_t now)
 {
     const bool fires = k->end == 0;
 
     if (k->start == 0) {
         k->start = now;
-    } else if (k->unanswered == 0 && now > k->start && now > k->end) {
+    } else if (k->unanswered == 0 && now > k->answered && now > k->start && now > k->end) {
         const bool over = dice_unit(&a->dice) <= a->o.resolved;
         if (fires && over) {
             k->end = now;
@@ -106,7 +110,7 @@ static bool make(void *self, int64_t due_ms, struct request *r)
     return !r->text.failed && !a->body.failed;
 }
 
-static void answered(void *self, const struct request *r, unsigned status)
+static void answered(void *self, const struct request *r, unsigned status, int64_t now_ms)
 {
     struct alerts *a = self;
     const bool taken = status >= 200 && status < 300;
@@ -115,6 +119,7 @@ static void answered(void *self, const struct request *r, unsigned status)
     for (size_t i = 0; i < r->said_n; i++) {
         struct key *k = &a->keys[r->said[i].key];
         k->unanswered--;
+        k->answered = now_ms;
         if (!taken || r->said[i].start == 0 || r->said[i].start == k->counted)
             continue;
         a->covered += k->counted == 0;
@@ -183,8 +188,9 @@ static bool make_read(void *self, int64_t due_ms, struct request *r)
     return !r->text.failed;
 }
 
-static void read_answered(void *self, const struct request *r, unsigned status)
+static void read_answered(void *self, const struct request *r, unsigned status, int64_t now_ms)
 {
+    (void)now_ms;
     (void)self;
     (void)r;
     (void)status;

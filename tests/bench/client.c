@@ -155,7 +155,7 @@ static void finish(struct run *r, struct link *l, unsigned status)
     const int64_t now = clock_us(CLOCK_MONOTONIC);
 
     r->busy--;
-    r->t->answered(r->t->self, &l->request, status);
+    r->t->answered(r->t->self, &l->request, status, (now + r->wall) / 1000);
     count_status(res, l->request.kind, status);
     res->us = now;
     if (status == 0)

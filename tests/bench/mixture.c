@@ -133,8 +133,9 @@ static bool make(void *self, int64_t due_ms, struct request *r)
     return !r->text.failed && !m->body.failed;
 }
 
-static void answered(void *self, const struct request *r, unsigned status)
+static void answered(void *self, const struct request *r, unsigned status, int64_t now_ms)
 {
+    (void)now_ms;
     (void)self;
     (void)r;
     (void)status;

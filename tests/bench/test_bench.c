@@ -142,16 +142,22 @@ static void what_is_under_way_about_a_key_is_only_repeated(void **state)
     for (int i = 0; i < 100; i++) {
         assert_true(t.make(t.self, ++now, &next));
         assert_int_equal(next.said[0].start, 1000000);
-        t.answered(t.self, &next, 200);
+        t.answered(t.self, &next, 200, now);
     }
-    t.answered(t.self, &first, 200);
+    t.answered(t.self, &first, 200, now + 50);
+    for (int i = 1; i <= 50; i++) { /* due before that answer came */
+        assert_true(t.make(t.self, now + i, &next));
+        assert_int_equal(next.said[0].start, 1000000);
+        t.answered(t.self, &next, 200, now + 50);
+    }
+    now += 50;
     int changes = 0;
     int64_t last = 1000000;
     for (int i = 0; i < 100; i++) {
         assert_true(t.make(t.self, ++now, &next));
         changes += next.said[0].start != last;
         last = next.said[0].start;
-        t.answered(t.self, &next, 200);
+        t.answered(t.self, &next, 200, now);
     }
     assert_in_range(changes, 20, 80);
     buf_release(&first.text);
@@ -174,9 +180,9 @@ static void only_what_was_accepted_must_be_found(void **state)
     assert_true(t.make(t.self, 1000, &r));
     assert_true(says(&r, "POST /api/v2/alerts HTTP/1.1\r\n"));
     assert_true(says(&r, "\"instance\":\"t-0000001:9100\""));
-    t.answered(t.self, &r, 200);
+    t.answered(t.self, &r, 200, 1001);
     assert_true(t.make(t.self, 1000, &r));
-    t.answered(t.self, &r, 503);
+    t.answered(t.self, &r, 503, 1001);
     assert_false(t.make(t.self, 1000, &r));
     t.report(t.self, &json);
     assert_non_null(strstr(buf_str(&json), ",\"alerts\":2,\"starts\":2,\"keys\":2,\"firing\":2,"));

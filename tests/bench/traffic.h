@@ -32,8 +32,8 @@ struct traffic {
     const char *const *kinds; /* NULL-terminated, at most KINDS_MAX */
     /* False: there is nothing more to say. `due_ms` is wall time. */
     bool (*make)(void *self, int64_t due_ms, struct request *r);
-    /* Status 0: there was no answer. Once per request made. */
-    void (*answered)(void *self, const struct request *r, unsigned status);
+    /* Status 0: there was no answer. Once per request made. `now_ms` is wall time. */
+    void (*answered)(void *self, const struct request *r, unsigned status, int64_t now_ms);
     /* Members of a JSON object, each with a comma before it. */
     void (*report)(void *self, struct buf *json);
 };
