@@ -13,20 +13,21 @@ KEY = "coalesce(a.labels->>'chaos_id', a.labels->>'service')"
 WAITING_SQL = """
 SELECT (SELECT count(*) FROM notifications WHERE state IN ('pending', 'sending')),
        (SELECT count(*) FROM timers WHERE kind = 1 AND due_at <= extract(epoch FROM now()) * 1000),
-       (SELECT count(*) FROM outbox)
+       (SELECT count(*) FROM outbox),
+       greatest(0, {accepted} - (SELECT count(*) FROM occurrences))
 """
 
 
-def unrest(world):
-    """What still moves; empty when nothing does."""
+def unrest(world, accepted):
+    """What still moves; empty when nothing does. What is not stored yet has all the time that there is."""
     moving = {}
     for name in PROCESSORS:
         moving[f"lag of {name}"] = world.processes[name].metric("tocsin_lag_records")
     for name in INGESTS:
         moving[f"spool of {name}"] = world.processes[name].metric("tocsin_ingest_spool_records")
     try:
-        (counts,) = world.sql(WAITING_SQL)
-        moving.update(zip(("notifications", "due timers", "outbox"), map(int, counts)))
+        (counts,) = world.sql(WAITING_SQL.format(accepted=accepted))
+        moving.update(zip(("notifications", "due timers", "outbox", "not stored"), map(int, counts)))
     except RuntimeError as reason:
         moving[f"Postgres: {reason}"] = 1
     return {what: n for what, n in moving.items() if n != 0}
@@ -37,7 +38,7 @@ def wait_for_rest(world, sender, seconds, say):
     end, calm, said = time.monotonic() + seconds, 0, 0.0
     while calm < CALM_LOOKS:
         waiting = sender.waiting()
-        moving = {"cases": waiting} if waiting else unrest(world)
+        moving = {"cases": waiting} if waiting else unrest(world, sender.accepted())
         calm = 0 if moving else calm + 1
         if time.monotonic() > end:
             say(f"no rest after {seconds} s: {moving}")

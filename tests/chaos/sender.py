@@ -115,6 +115,11 @@ class Sender:
         with self._lock:
             return sum(not d.over for d in self._dues)
 
+    def accepted(self):
+        """Occurrences that were answered 2xx."""
+        with self._lock:
+            return sum(len(told.accepted) for told in self.ledger.alerts.values())
+
     def stop(self):
         with self._lock:
             self._stopping = True
