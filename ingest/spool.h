@@ -1,9 +1,10 @@
 /*
  * Records that Kafka did not take in time, on disk until it does.
  *
- *   DIR/<id>/          one directory per process, locked while it lives; the id is a UUIDv7, so
- * names sort by age lock 00000001.seg   append-only: a header of the file, then records: magic,
- * length, CRC-32C of the payload, CRC-32C of these three
+ *   DIR/<id>/lock          one directory per process, locked while it lives;
+ *                          the id is a UUIDv7, so names sort by age
+ *   DIR/<id>/00000001.seg  append-only: a header of the file, then records:
+ *                          magic, length, CRC-32C of the payload, CRC-32C of these three
  *
  * One writer thread appends what has gathered, fsyncs once, and then says so for each record. A
  * full disk refuses what it has no room for, and takes again when it has. Any other failed write,

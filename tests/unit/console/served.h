@@ -87,6 +87,24 @@ __attribute__((unused)) static const char *at(const char *path)
     return out[turn];
 }
 
+/* The elements of a list of the answer, by the last digit of their ids. */
+__attribute__((unused)) static const char *listed(const char *list)
+{
+    static char out[64];
+    size_t n = 0;
+
+    for (int i = 0;; i++) {
+        char path[48];
+        snprintf(path, sizeof path, "%s.%d.id", list, i);
+        const char *id = at(path);
+        if (strcmp(id, "(absent)") == 0)
+            break;
+        out[n++] = id[strlen(id) - 2];
+    }
+    out[n] = '\0';
+    return out;
+}
+
 #define assert_at(path, text) assert_string_equal(at(path), (text))
 
 __attribute__((unused)) static void get(const char *path)

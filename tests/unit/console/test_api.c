@@ -15,24 +15,6 @@
 #define B "018f0000-0000-7000-8000-00000000000b"
 #define C "018f0000-0000-7000-8000-00000000000c"
 
-/* "a,b" for the incidents of the answer, by the last digit of their ids */
-static const char *listed(void)
-{
-    static char out[64];
-    size_t n = 0;
-
-    for (int i = 0;; i++) {
-        char path[32];
-        snprintf(path, sizeof path, "incidents.%d.id", i);
-        const char *id = at(path);
-        if (strcmp(id, "(absent)") == 0)
-            break;
-        out[n++] = id[strlen(id) - 2];
-    }
-    out[n] = '\0';
-    return out;
-}
-
 /* ---- fixtures ---- */
 
 static void write_file(const char *name, const char *text)
@@ -117,7 +99,7 @@ static void an_incident_says_what_the_contract_promises(void **state)
     get("/api/v1/incidents?service=shop&status=active");
     assert_status(200);
     assert_non_null(strstr(answer.head, "application/json"));
-    assert_string_equal(listed(), "c");
+    assert_string_equal(listed("incidents"), "c");
     static const struct {
         const char *path, *text;
     } members[] = {
@@ -192,8 +174,8 @@ static void every_filter_does_what_it_says(void **state)
         snprintf(path, sizeof path, "/api/v1/incidents%s", cases[i].query);
         get(path);
         assert_status(200);
-        if (strcmp(listed(), cases[i].ids) != 0)
-            fail_msg("%s gives \"%s\", not \"%s\"", path, listed(), cases[i].ids);
+        if (strcmp(listed("incidents"), cases[i].ids) != 0)
+            fail_msg("%s gives \"%s\", not \"%s\"", path, listed("incidents"), cases[i].ids);
         assert_at("next_cursor", "null");
     }
 }
@@ -204,15 +186,15 @@ static void pages_follow_each_other_without_gap_or_repeat(void **state)
 
     (void)state;
     get("/api/v1/incidents?limit=1");
-    assert_string_equal(listed(), "c");
+    assert_string_equal(listed("incidents"), "c");
     snprintf(path, sizeof path, "/api/v1/incidents?limit=1&cursor=%.48s", at("next_cursor") + 1);
     /* what opens meanwhile is newer: it moves nothing */
     schema_do(&db, "UPDATE incidents SET updated_at = 1 WHERE id = '" C "'");
     get(path);
-    assert_string_equal(listed(), "b");
+    assert_string_equal(listed("incidents"), "b");
     snprintf(path, sizeof path, "/api/v1/incidents?limit=1&cursor=%.48s", at("next_cursor") + 1);
     get(path);
-    assert_string_equal(listed(), "a");
+    assert_string_equal(listed("incidents"), "a");
     assert_at("next_cursor", "null");
 }
 
@@ -223,10 +205,10 @@ static void equal_times_are_told_apart_by_id(void **state)
     (void)state;
     schema_do(&db, "UPDATE incidents SET opened_at = 1767225600000");
     get("/api/v1/incidents?limit=2");
-    assert_string_equal(listed(), "cb");
+    assert_string_equal(listed("incidents"), "cb");
     snprintf(path, sizeof path, "/api/v1/incidents?limit=2&cursor=%.48s", at("next_cursor") + 1);
     get(path);
-    assert_string_equal(listed(), "a");
+    assert_string_equal(listed("incidents"), "a");
 }
 
 static void the_limit_is_capped_not_refused(void **state)
@@ -239,7 +221,7 @@ static void the_limit_is_capped_not_refused(void **state)
                    "tenant = 'default'");
     get("/api/v1/incidents?limit=100000");
     assert_status(200);
-    assert_int_equal(strlen(listed()), 3);
+    assert_int_equal(strlen(listed("incidents")), 3);
     assert_true(at("next_cursor")[0] == '"');
 }
 
