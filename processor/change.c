@@ -6,14 +6,14 @@
 /* One report names at most: an occurrence by start and one by mark, one by event, and one that it
  * brings back. */
 #define NAMES_PER_REPORT 4
-#define CHANGES_PER_REPORT (NAMES_PER_REPORT + 1)
 
 struct run {
     struct change_list *out;
     struct arena *a;
     const struct merge_limits *lim;
-    struct alert_state was, is;
-    size_t gone_cap;
+    struct derived two[2];
+    struct derived *was, *is; /* one of the two each */
+    size_t cap, gone_cap;
     bool ever, failed;
 };
 
@@ -121,35 +121,54 @@ static void rename_or_drop(struct run *r, struct slice lost, struct names *names
 static void find_names(struct run *r, struct slice event, int64_t now, struct names *ret)
 {
     ret->n = 0;
-    for (uint32_t i = 0; i < r->is.occurrence_n; i++) {
-        const struct occurrence *o = &r->is.occurrences[i];
-        if (!occurrence_among(&r->was, o))
+    for (uint32_t i = 0; i < r->is->occurrence_n; i++) {
+        const struct occurrence *o = &r->is->occurrences[i];
+        if (!occurrence_among(r->was, o))
             find_name(r, name_of(r, o), o->order.at, ret);
     }
     add_name(ret, event, now);
-    for (uint32_t i = 0; i < r->was.occurrence_n; i++)
-        if (!occurrence_among(&r->is, &r->was.occurrences[i]))
-            rename_or_drop(r, name_of(r, &r->was.occurrences[i]), ret);
+    for (uint32_t i = 0; i < r->was->occurrence_n; i++)
+        if (!occurrence_among(r->is, &r->was->occurrences[i]))
+            rename_or_drop(r, name_of(r, &r->was->occurrences[i]), ret);
+}
+
+static void add_change(struct run *r, struct change c)
+{
+    struct change_list *out = r->out;
+
+    if (out->n == r->cap) {
+        const size_t cap = r->cap ? 2 * r->cap : 2;
+        struct change *v = arena_array(r->a, cap, struct change);
+        if (!v) {
+            r->failed = true;
+            return;
+        }
+        if (out->n)
+            memcpy(v, out->v, out->n * sizeof(*v));
+        out->v = v;
+        r->cap = cap;
+    }
+    out->v[out->n++] = c;
 }
 
 static void began(struct run *r, struct change c)
 {
     c.again = r->ever;
-    r->out->v[r->out->n++] = c;
+    add_change(r, c);
     r->ever = true;
 }
 
 static void compare(struct run *r, const struct order *order, size_t report, struct slice event)
 {
     struct names names;
-    struct change c = {.kind = r->was.firing ? CHANGE_AGAIN : CHANGE_BEGAN,
+    struct change c = {.kind = r->was->state.firing ? CHANGE_AGAIN : CHANGE_BEGAN,
                        .order = *order,
                        .at = order->at,
                        .report = report,
-                       .past = !r->is.firing && !r->was.firing};
+                       .past = !r->is->state.firing && !r->was->state.firing};
 
     find_names(r, event, order->at, &names);
-    if (names.n == 0 && r->is.firing && !r->was.firing)
+    if (names.n == 0 && r->is->state.firing && !r->was->state.firing)
         began(r, c);
     for (size_t i = 0; i < names.n; i++) {
         c.at = names.at[i];
@@ -157,42 +176,52 @@ static void compare(struct run *r, const struct order *order, size_t report, str
         began(r, c);
         c.kind = CHANGE_AGAIN;
     }
-    if (!r->is.firing && (r->was.firing || names.n > 0))
-        r->out->v[r->out->n++] = (struct change){.kind = CHANGE_ENDED,
-                                                 .order = *order,
-                                                 .at = r->is.ended_at ? r->is.ended_at : order->at,
-                                                 .report = report,
-                                                 .by_silence = r->is.by_silence,
-                                                 .past = c.past};
+    if (!r->is->state.firing && (r->was->state.firing || names.n > 0))
+        add_change(r,
+                   (struct change){.kind = CHANGE_ENDED,
+                                   .order = *order,
+                                   .at = r->is->state.ended_at ? r->is->state.ended_at : order->at,
+                                   .report = report,
+                                   .by_silence = r->is->state.by_silence,
+                                   .past = c.past});
 }
 
-static int run_start(struct run *r, struct facts *facts, size_t n, bool ever,
-                     const struct merge_limits *lim, struct arena *a, struct change_list *ret)
+static void run_start(struct run *r, struct facts *facts, bool ever, const struct merge_limits *lim,
+                      struct arena *a, struct change_list *ret)
 {
-    memset(r, 0, sizeof(*r));
     memset(ret, 0, sizeof(*ret));
     r->out = ret;
     r->a = a;
     r->lim = lim;
+    r->was = &r->two[0];
+    r->is = &r->two[1];
+    r->cap = r->gone_cap = 0;
     r->ever = ever;
+    r->failed = false;
     (void)facts_make_room(facts, lim); /* the caps may have been lowered */
-    ret->v = arena_array(a, n * CHANGES_PER_REPORT + 1, struct change);
-    if (!ret->v)
-        return -ENOMEM;
-    facts_derive(facts, lim, &r->is);
-    return 0;
+    facts_derive(facts, lim, r->is);
+}
+
+/* What the facts say since they were added to. */
+static void step(struct run *r, const struct facts *facts)
+{
+    struct derived *was = r->was;
+
+    r->was = r->is;
+    r->is = was;
+    facts_derive(facts, r->lim, r->is);
 }
 
 /* After each report. What is forgotten did not go: the next one is compared with what is left. */
 static void step_end(struct run *r, struct facts *facts)
 {
     if (facts_prune(facts, r->lim))
-        facts_derive(facts, r->lim, &r->is);
+        facts_derive(facts, r->lim, r->is);
 }
 
 static int run_end(struct run *r)
 {
-    r->out->state = r->is;
+    r->out->state = r->is->state;
     return r->failed ? -ENOMEM : 0;
 }
 
@@ -201,8 +230,7 @@ int change_run(struct facts *facts, const struct report *reports, size_t n, bool
 {
     struct run r;
 
-    if (run_start(&r, facts, n, ever, lim, a, ret) < 0)
-        return -ENOMEM;
+    run_start(&r, facts, ever, lim, a, ret);
     for (size_t i = 0; i < n && !r.failed; i++) {
         struct slice event = {NULL, 0};
         if (reports[i].kind == REPORT_NOTE)
@@ -211,9 +239,8 @@ int change_run(struct facts *facts, const struct report *reports, size_t n, bool
             event = event_identity(&reports[i], a);
             r.failed |= !event.p;
         }
-        r.was = r.is;
         facts_add(facts, &reports[i], lim);
-        facts_derive(facts, lim, &r.is);
+        step(&r, facts);
         compare(&r, &reports[i].order, i, event);
         step_end(&r, facts);
     }
@@ -226,11 +253,9 @@ int change_silence(struct facts *facts, int64_t at_ms, const struct merge_limits
     const struct order order = {.at = at_ms};
     struct run r;
 
-    if (run_start(&r, facts, 1, true, lim, a, ret) < 0)
-        return -ENOMEM;
-    r.was = r.is;
+    run_start(&r, facts, true, lim, a, ret);
     facts_add_silence(facts, at_ms, lim);
-    facts_derive(facts, lim, &r.is);
+    step(&r, facts);
     compare(&r, &order, 0, (struct slice){NULL, 0});
     step_end(&r, facts);
     return run_end(&r);

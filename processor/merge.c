@@ -20,9 +20,12 @@ static bool before(const struct order *a, const struct order *b)
     return order_cmp(a, b) < 0;
 }
 
+/* The lists are as long as they say; what lies behind is nobody's. */
 void facts_init(struct facts *f)
 {
-    memset(f, 0, sizeof(*f));
+    f->start_n = f->end_n = f->mark_n = 0;
+    f->promise = 0;
+    f->newest = (struct order){0};
 }
 
 static void widen(struct order *first, struct order *last, const struct order *o)
@@ -99,13 +102,13 @@ static bool over_between(const struct facts *f, const struct order *a, const str
     return false;
 }
 
-static struct occurrence *add_occurrence(struct alert_state *s, struct occurrence o)
+static struct occurrence *add_occurrence(struct derived *d, struct occurrence o)
 {
-    s->occurrences[s->occurrence_n] = o;
-    return &s->occurrences[s->occurrence_n++];
+    d->occurrences[d->occurrence_n] = o;
+    return &d->occurrences[d->occurrence_n++];
 }
 
-static void derive_starts(const struct facts *f, int64_t window, struct alert_state *ret)
+static void derive_starts(const struct facts *f, int64_t window, struct derived *ret)
 {
     struct occurrence *current = NULL;
     const struct order *heard = NULL;
@@ -125,18 +128,18 @@ static void derive_starts(const struct facts *f, int64_t window, struct alert_st
                 heard = &s->last;
         }
         if (!start_is_over(f, i)) {
-            if (!ret->firing)
-                ret->starts_at = current->start;
-            ret->firing = true;
-        } else if (!ret->firing) {
-            ret->starts_at = current->start;
+            if (!ret->state.firing)
+                ret->state.starts_at = current->start;
+            ret->state.firing = true;
+        } else if (!ret->state.firing) {
+            ret->state.starts_at = current->start;
         }
     }
 }
 
 /* Marks between two ends are a run. A run's OPENED counts only when no event is in it; its first
  * FIRING always does. */
-static void derive_run(const struct facts *f, uint32_t from, uint32_t to, struct alert_state *ret)
+static void derive_run(const struct facts *f, uint32_t from, uint32_t to, struct derived *ret)
 {
     const struct fact_mark *firing = NULL, *opened = NULL;
     bool events = false;
@@ -155,7 +158,7 @@ static void derive_run(const struct facts *f, uint32_t from, uint32_t to, struct
         (void)add_occurrence(ret, (struct occurrence){BY_MARK, opened->order.at, opened->order});
 }
 
-static void derive_marks(const struct facts *f, struct alert_state *ret)
+static void derive_marks(const struct facts *f, struct derived *ret)
 {
     uint32_t from = 0;
 
@@ -167,35 +170,36 @@ static void derive_marks(const struct facts *f, struct alert_state *ret)
             const struct order *last = &f->marks[i - 1].order;
             const int64_t begin = f->marks[from].order.at;
             const bool open = !end_of(f, last->at, last);
-            if (ret->starts_at == 0 || (open && !ret->firing))
-                ret->starts_at = begin;
-            ret->firing |= open;
+            if (ret->state.starts_at == 0 || (open && !ret->state.firing))
+                ret->state.starts_at = begin;
+            ret->state.firing |= open;
         }
         from = i;
     }
 }
 
 /* The alert was over when the last of what it had begun was. */
-static void derive_end(const struct facts *f, struct alert_state *ret)
+static void derive_end(const struct facts *f, struct derived *ret)
 {
     for (uint32_t i = 0; i < f->start_n + (f->mark_n > 0); i++) {
         const struct order *last =
             i < f->start_n ? &f->starts[i].last : &f->marks[f->mark_n - 1].order;
         const struct fact_end *e = end_of(f, i < f->start_n ? f->starts[i].start : last->at, last);
-        if (e && closed_at(e, last) > ret->ended_at) {
-            ret->ended_at = closed_at(e, last);
-            ret->by_silence = e->silence;
+        if (e && closed_at(e, last) > ret->state.ended_at) {
+            ret->state.ended_at = closed_at(e, last);
+            ret->state.by_silence = e->silence;
         }
     }
 }
 
-void facts_derive(const struct facts *f, const struct merge_limits *lim, struct alert_state *ret)
+void facts_derive(const struct facts *f, const struct merge_limits *lim, struct derived *ret)
 {
-    memset(ret, 0, offsetof(struct alert_state, occurrences));
-    ret->promise = f->promise > f->newest.at ? f->promise : 0;
+    ret->state = (struct alert_state){0};
+    ret->occurrence_n = 0;
+    ret->state.promise = f->promise > f->newest.at ? f->promise : 0;
     derive_starts(f, lim->window_ms, ret);
     derive_marks(f, ret);
-    if (!ret->firing)
+    if (!ret->state.firing)
         derive_end(f, ret);
 }
 
@@ -206,10 +210,10 @@ bool occurrence_same(const struct occurrence *x, const struct occurrence *y)
     return x->by == BY_START ? x->start == y->start : order_cmp(&x->order, &y->order) == 0;
 }
 
-bool occurrence_among(const struct alert_state *s, const struct occurrence *o)
+bool occurrence_among(const struct derived *d, const struct occurrence *o)
 {
-    for (uint32_t i = 0; i < s->occurrence_n; i++)
-        if (occurrence_same(&s->occurrences[i], o))
+    for (uint32_t i = 0; i < d->occurrence_n; i++)
+        if (occurrence_same(&d->occurrences[i], o))
             return true;
     return false;
 }
@@ -233,10 +237,12 @@ static void take_out(struct facts *f, enum list list, uint32_t i)
 }
 
 /* Forgetting may lose an occurrence that is past; it renames none, and what the alert is stays. */
-static bool says_the_same(const struct alert_state *now, const struct alert_state *then)
+static bool says_the_same(const struct derived *now, const struct derived *then)
 {
-    if (now->firing != then->firing || now->starts_at != then->starts_at ||
-        now->ended_at != then->ended_at || now->by_silence != then->by_silence)
+    const struct alert_state *x = &now->state, *y = &then->state;
+
+    if (x->firing != y->firing || x->starts_at != y->starts_at || x->ended_at != y->ended_at ||
+        x->by_silence != y->by_silence)
         return false;
     for (uint32_t i = 0; i < then->occurrence_n; i++)
         if (!occurrence_among(now, &then->occurrences[i]))
@@ -273,7 +279,7 @@ enum loss { OF_NOTHING, OF_PAST_OCCURRENCES };
 static bool forget(struct facts *f, const struct merge_limits *lim, enum list list, uint32_t i,
                    enum loss loss)
 {
-    struct alert_state now, then;
+    struct derived now, then;
     struct facts without = *f;
 
     take_out(&without, list, i);

@@ -86,6 +86,11 @@ struct alert_state {
     int64_t ended_at;  /* when the last end was reported (receive time); 0 while firing */
     bool by_silence;   /* the end that ended it was one by silence */
     int64_t promise;   /* silence before it says nothing; 0: none, or newer reports outlived it */
+};
+
+/* All that the facts say. Large: one at a time. */
+struct derived {
+    struct alert_state state;
     uint32_t occurrence_n;
     struct occurrence occurrences[2 * MERGE_MAX]; /* by start, then by mark */
 };
@@ -96,7 +101,7 @@ void facts_add(struct facts *f, const struct report *r, const struct merge_limit
 /* An end by silence: nothing was heard after the newest report, and `at_ms` is when that became an
  * end. Any report later than the newest, or a longer promise that comes to light, undoes it. */
 void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim);
-void facts_derive(const struct facts *f, const struct merge_limits *lim, struct alert_state *ret);
+void facts_derive(const struct facts *f, const struct merge_limits *lim, struct derived *ret);
 /* Forget what is older than a window and says nothing about now, and what is over the caps; below
  * them nothing changes but that past occurrences are not known any more. True when something was
  * forgotten: states from before must not be compared with those after. */
@@ -105,7 +110,7 @@ bool facts_prune(struct facts *f, const struct merge_limits *lim);
 bool facts_make_room(struct facts *f, const struct merge_limits *lim);
 
 bool occurrence_same(const struct occurrence *x, const struct occurrence *y);
-bool occurrence_among(const struct alert_state *s, const struct occurrence *o);
+bool occurrence_among(const struct derived *d, const struct occurrence *o);
 /* "s:<ms>", "r:<at>:<request>:<index>", "e:<event id>": the key of the occurrences table. In the
  * arena. */
 struct slice occurrence_identity(const struct occurrence *o, struct arena *a);
@@ -114,7 +119,7 @@ struct slice event_identity(const struct report *r, struct arena *a);
 
 /* For the `facts` column. In the arena; {NULL,0} past its cap. */
 struct slice facts_pack(const struct facts *f, struct arena *a);
-/* Empty bytes give empty facts. -EBADMSG. */
+/* Empty bytes give empty facts. -EBADMSG, and then *ret is empty, too. */
 int facts_unpack(struct slice bytes, struct facts *ret, struct err *e) MUST_CHECK;
 /* When they cannot be unpacked: what the row's other columns say of its last occurrence. Repeats of
  * what fires change nothing by it, and ends end it; anything else may be counted anew. */

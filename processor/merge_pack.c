@@ -121,18 +121,17 @@ static void get_facts(struct reader *r, struct facts *f)
 int facts_unpack(struct slice bytes, struct facts *ret, struct err *e)
 {
     struct reader r = {(const unsigned char *)bytes.p, bytes.len, false};
-    struct facts f;
 
-    facts_init(&f);
-    if (bytes.len > 0) {
-        const bool known = get_int(&r, 1) == PACK_VERSION;
-        if (known)
-            get_facts(&r, &f);
-        if (!known || r.failed || r.len > 0)
-            return err_set(e, -EBADMSG, "facts of an alert: %zu bytes that are none", bytes.len);
-    }
-    *ret = f;
-    return 0;
+    facts_init(ret);
+    if (bytes.len == 0)
+        return 0;
+    const bool known = get_int(&r, 1) == PACK_VERSION;
+    if (known)
+        get_facts(&r, ret);
+    if (known && !r.failed && r.len == 0)
+        return 0;
+    facts_init(ret);
+    return err_set(e, -EBADMSG, "facts of an alert: %zu bytes that are none", bytes.len);
 }
 
 void facts_recover(const struct remains *row, struct facts *ret)

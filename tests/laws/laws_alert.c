@@ -264,6 +264,7 @@ static const char *derived(const struct history *h, struct arena *a)
 {
     struct subject *s = arena_new_of(a, struct subject);
     struct facts f;
+    struct derived d;
     const char *why = history_is_bounded(h) ? NULL : "";
 
     for (uint32_t i = 0; i < ALERTS && !why; i++) {
@@ -276,9 +277,10 @@ static const char *derived(const struct history *h, struct arena *a)
             if (h->v[j].alert == i && r->kind == REPORT_OCCURRED)
                 (void)insert(s, event_identity(r, a));
         }
-        facts_derive(&f, &h->limits, &s->state);
-        for (uint32_t j = 0; j < s->state.occurrence_n; j++)
-            (void)insert(s, occurrence_identity(&s->state.occurrences[j], a));
+        facts_derive(&f, &h->limits, &d);
+        s->state = d.state;
+        for (uint32_t j = 0; j < d.occurrence_n; j++)
+            (void)insert(s, occurrence_identity(&d.occurrences[j], a));
         why = as_ruled(h, h->n, i, s, a);
     }
     return why && *why ? why : NULL;

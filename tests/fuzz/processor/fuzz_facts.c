@@ -10,10 +10,10 @@
 
 static const struct merge_limits limits = {.window_ms = 600000, .starts = 8, .marks = 8};
 
-static void check_state(const struct alert_state *s)
+static void check_state(const struct derived *s)
 {
     MUST(s->occurrence_n <= 2 * MERGE_MAX);
-    MUST(!s->firing || s->ended_at == 0);
+    MUST(!s->state.firing || s->state.ended_at == 0);
     for (uint32_t i = 0; i < s->occurrence_n; i++) {
         MUST(s->occurrences[i].by == BY_START || s->occurrences[i].by == BY_MARK);
         MUST(occurrence_among(s, &s->occurrences[i]));
@@ -23,7 +23,7 @@ static void check_state(const struct alert_state *s)
 /* The facts as bytes and back: the same bytes, the same state. */
 static void check_round(const struct facts *f, struct arena *a)
 {
-    struct alert_state before, after;
+    struct derived before, after;
     struct facts again;
     struct err e = {0};
     const struct slice packed = facts_pack(f, a);
@@ -33,8 +33,10 @@ static void check_round(const struct facts *f, struct arena *a)
     facts_derive(f, &limits, &before);
     facts_derive(&again, &limits, &after);
     check_state(&before);
-    MUST(before.firing == after.firing && before.starts_at == after.starts_at);
-    MUST(before.ended_at == after.ended_at && before.by_silence == after.by_silence);
+    MUST(before.state.firing == after.state.firing &&
+         before.state.starts_at == after.state.starts_at);
+    MUST(before.state.ended_at == after.state.ended_at &&
+         before.state.by_silence == after.state.by_silence);
     MUST(before.occurrence_n == after.occurrence_n);
     for (uint32_t i = 0; i < before.occurrence_n; i++)
         MUST(occurrence_same(&before.occurrences[i], &after.occurrences[i]));

@@ -75,14 +75,14 @@ static void test_state_follows_the_rules(void **state)
     for (uint64_t seed = 1; seed <= CASES; seed++) {
         struct dice d = {seed};
         struct report v[REPORTS];
-        struct alert_state s;
+        struct derived s;
         const size_t n = history(&d, (enum profile)(seed % PROFILES), 500, v);
         const struct facts f = facts_of(v, n);
         facts_derive(&f, &roomy, &s);
-        if (s.firing != must_fire(v, n))
-            fail_msg("seed %llu: firing %d", (unsigned long long)seed, s.firing);
-        assert_true(s.firing == (s.ended_at == 0) || s.starts_at == 0);
-        firing += s.firing;
+        if (s.state.firing != must_fire(v, n))
+            fail_msg("seed %llu: firing %d", (unsigned long long)seed, s.state.firing);
+        assert_true(s.state.firing == (s.state.ended_at == 0) || s.state.starts_at == 0);
+        firing += s.state.firing;
     }
     assert_in_range(firing, CASES / 10, CASES * 9 / 10); /* the histories say both */
 }
@@ -104,7 +104,7 @@ static void test_nothing_that_fires_is_hidden(void **state)
             qsort(v, n, sizeof(v[0]), report_cmp);
         facts_init(&f);
         for (size_t i = 0; i < n; i++) {
-            struct alert_state s;
+            struct derived s;
             facts_add(&f, &v[i], &tight);
             if (seed & 16)
                 (void)facts_prune(&f, &tight);
@@ -112,7 +112,7 @@ static void test_nothing_that_fires_is_hidden(void **state)
             assert_in_range(f.end_n, 0, 8);
             assert_in_range(f.mark_n, 0, 8);
             facts_derive(&f, &tight, &s);
-            if (!s.firing && must_fire(v, i + 1))
+            if (!s.state.firing && must_fire(v, i + 1))
                 fail_msg("hidden: seed %llu, report %zu", (unsigned long long)seed, i);
         }
     }
@@ -125,15 +125,15 @@ static void test_pruning_keeps_the_state(void **state)
     for (uint64_t seed = 1; seed <= CASES; seed++) {
         struct dice d = {seed};
         struct report v[REPORTS];
-        struct alert_state before, after;
+        struct derived before, after;
         const size_t n = history(&d, (enum profile)(seed % PROFILES), 5000, v);
         struct facts f = facts_of(v, n);
         facts_derive(&f, &roomy, &before);
         const bool changed = facts_prune(&f, &roomy);
         facts_derive(&f, &roomy, &after);
-        assert_int_equal(before.firing, after.firing);
-        assert_int_equal(before.starts_at, after.starts_at);
-        assert_int_equal(before.ended_at, after.ended_at);
+        assert_int_equal(before.state.firing, after.state.firing);
+        assert_int_equal(before.state.starts_at, after.state.starts_at);
+        assert_int_equal(before.state.ended_at, after.state.ended_at);
         for (uint32_t i = 0; i < after.occurrence_n; i++)
             if (!occurrence_among(&before, &after.occurrences[i]))
                 fail_msg("renamed: seed %llu", (unsigned long long)seed);
@@ -174,7 +174,7 @@ static void test_garbage(void **state)
         struct report v[REPORTS];
         struct arena *a = arena_new(1 << 20);
         struct facts f = facts_of(v, history(&d, MIXED, 500, v));
-        struct alert_state s;
+        struct derived s;
         struct err e = {0};
         const struct slice bytes = facts_pack(&f, a);
         char *p = arena_strndup(a, bytes.p, bytes.len);
@@ -195,14 +195,14 @@ static void test_garbage(void **state)
 static void test_empty_bytes_are_empty_facts(void **state)
 {
     struct facts f;
-    struct alert_state s;
+    struct derived s;
     struct err e = {0};
 
     (void)state;
     assert_int_equal(facts_unpack((struct slice){NULL, 0}, &f, &e), 0);
     facts_derive(&f, &roomy, &s);
-    assert_false(s.firing);
-    assert_int_equal(s.starts_at, 0);
+    assert_false(s.state.firing);
+    assert_int_equal(s.state.starts_at, 0);
     assert_int_equal(s.occurrence_n, 0);
 }
 
@@ -212,19 +212,19 @@ static void test_empty_bytes_are_empty_facts(void **state)
     state_of((const struct report[]){__VA_ARGS__},                                                 \
              sizeof((const struct report[]){__VA_ARGS__}) / sizeof(struct report))
 
-static struct alert_state state_of(const struct report *v, size_t n)
+static struct derived state_of(const struct report *v, size_t n)
 {
     const struct facts f = facts_of(v, n);
-    struct alert_state s;
+    struct derived s;
 
     facts_derive(&f, &roomy, &s);
     return s;
 }
 
-static void check_state(struct alert_state s, bool firing, double starts, uint32_t occurrences)
+static void check_state(struct derived s, bool firing, double starts, uint32_t occurrences)
 {
-    assert_int_equal(s.firing, firing);
-    assert_int_equal(s.starts_at, SEC(starts));
+    assert_int_equal(s.state.firing, firing);
+    assert_int_equal(s.state.starts_at, SEC(starts));
     assert_int_equal(s.occurrence_n, occurrences);
 }
 
@@ -241,9 +241,9 @@ static void test_high_availability_pair_counts_one(void **state)
 static void test_fires_again_with_its_old_start(void **state)
 {
     (void)state;
-    const struct alert_state s = STATE(FIRING(5, 0), ENDED_AT(60, 60), FIRING(70, 0));
+    const struct derived s = STATE(FIRING(5, 0), ENDED_AT(60, 60), FIRING(70, 0));
     check_state(s, true, 0, 1);
-    assert_int_equal(s.ended_at, 0);
+    assert_int_equal(s.state.ended_at, 0);
     /* ... and the end that it overruled ends nothing later, either. */
     check_state(STATE(FIRING(5, 0), ENDED_AT(60, 60), FIRING(70, 0), FIRING(80, 75)), true, 0, 1);
     check_state(STATE(FIRING(5, 0), ENDED_AT(60, 60), FIRING(70, 0), FIRING(300, 200)), true, 0, 1);
@@ -286,7 +286,7 @@ static void test_late_part_of_what_was_open(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct facts f;
-        struct alert_state before, after;
+        struct derived before, after;
         facts_init(&f);
         for (size_t j = 0; j < 5; j++) {
             facts_derive(&f, &roomy, &before);
@@ -302,11 +302,11 @@ static void test_late_part_of_what_was_open(void **state)
 static void test_resolve_before_its_firing(void **state)
 {
     (void)state;
-    const struct alert_state s = STATE(RESOLVE(20), FIRING(10, 5));
+    const struct derived s = STATE(RESOLVE(20), FIRING(10, 5));
     check_state(s, false, 5, 1);
-    assert_int_equal(s.ended_at, SEC(20));
-    assert_false(STATE(RESOLVE(20)).firing);
-    assert_int_equal(STATE(RESOLVE(20)).starts_at, 0);
+    assert_int_equal(s.state.ended_at, SEC(20));
+    assert_false(STATE(RESOLVE(20)).state.firing);
+    assert_int_equal(STATE(RESOLVE(20)).state.starts_at, 0);
     /* A later start is untouched by it. */
     check_state(STATE(ENDED_AT(20, 3), FIRING(10, 5)), true, 5, 1);
 }
@@ -324,11 +324,11 @@ static void test_a_start_in_the_future_is_now(void **state)
     check_state(STATE(FIRING(5, 50), RESOLVE(20)), false, 5, 1);
 }
 
-static struct alert_state after_silence(struct report *v, size_t n, double at,
-                                        const struct report *later)
+static struct derived after_silence(struct report *v, size_t n, double at,
+                                    const struct report *later)
 {
     struct facts f = facts_of(v, n);
-    struct alert_state s;
+    struct derived s;
 
     facts_add_silence(&f, SEC(at), &roomy);
     if (later)
@@ -344,19 +344,19 @@ static void test_promise_and_silence(void **state)
                         shorter = PROMISED(4, 0, 200), next = FIRING(400, 390);
 
     (void)state;
-    struct alert_state s = state_of(v, 1);
-    assert_int_equal(s.promise, SEC(300));
+    struct derived s = state_of(v, 1);
+    assert_int_equal(s.state.promise, SEC(300));
     s = after_silence(v, 1, 300, NULL);
     check_state(s, false, 0, 1);
-    assert_true(s.by_silence);
-    assert_int_equal(s.ended_at, SEC(300));
+    assert_true(s.state.by_silence);
+    assert_int_equal(s.state.ended_at, SEC(300));
     check_state(after_silence(v, 1, 300, &again), true, 0, 1);
     check_state(after_silence(v, 1, 300, &longer), true, 0, 1);
     check_state(after_silence(v, 1, 300, &shorter), false, 0, 1);
     check_state(after_silence(v, 1, 300, &next), true, 390, 2);
     /* A promise that a newer report outlived says nothing about when silence begins. */
-    assert_int_equal(STATE(PROMISED(5, 0, 300), FIRING(400, 0)).promise, 0);
-    assert_int_equal(STATE(PROMISED(5, 0, 300), PROMISED(200, 0, 250)).promise, SEC(300));
+    assert_int_equal(STATE(PROMISED(5, 0, 300), FIRING(400, 0)).state.promise, 0);
+    assert_int_equal(STATE(PROMISED(5, 0, 300), PROMISED(200, 0, 250)).state.promise, SEC(300));
 }
 
 static void test_the_word_of_a_sender_beats_silence(void **state)
@@ -365,10 +365,10 @@ static void test_the_word_of_a_sender_beats_silence(void **state)
     const struct report end = RESOLVE(250);
 
     (void)state;
-    const struct alert_state s = after_silence(v, 1, 300, &end);
-    assert_false(s.firing);
-    assert_false(s.by_silence);
-    assert_int_equal(s.ended_at, SEC(250));
+    const struct derived s = after_silence(v, 1, 300, &end);
+    assert_false(s.state.firing);
+    assert_false(s.state.by_silence);
+    assert_int_equal(s.state.ended_at, SEC(250));
 }
 
 static void test_sentry(void **state)
@@ -386,16 +386,16 @@ static void test_sentry(void **state)
 static void test_a_note_says_nothing(void **state)
 {
     (void)state;
-    const struct alert_state s = STATE(report(REPORT_NOTE, 5, 1, 2));
-    assert_false(s.firing);
-    assert_int_equal(s.starts_at, 0);
+    const struct derived s = STATE(report(REPORT_NOTE, 5, 1, 2));
+    assert_false(s.state.firing);
+    assert_int_equal(s.state.starts_at, 0);
 }
 
 static void test_identities(void **state)
 {
     struct arena *a = arena_new(1 << 16);
     const struct report named = event(1, "f00"), nameless = event(1, "");
-    const struct alert_state s = STATE(FIRING(5, 0)), m = STATE(TRIGGER(5));
+    const struct derived s = STATE(FIRING(5, 0)), m = STATE(TRIGGER(5));
 
     (void)state;
     assert_true(slice_is(occurrence_identity(&s.occurrences[0], a), "s:1767322800000"));
