@@ -11,6 +11,7 @@ from programs import ROOT, quantiles
 
 HERE = Path(__file__).resolve().parent
 SERVICES = ("ingest", "processor", "notifier", "learner", "console")
+WORKERS = ("processor", "notifier")
 SERVERS = ("postgres", "kafka", "redis")
 # Milliseconds between when a probe's request was due (its startsAt) and the commit of the transaction that opened its
 # incident. The timeline's rows are written once, so their xmin is that transaction.
@@ -135,7 +136,7 @@ class Ours:
             "cpu_s": {name: spent[name]["cpu_s"] for name in spent},
             "services_peak_mb": round(sum(spent[n]["peak_rss"] for n in SERVICES) / 1e6, 1),
             "servers_mb": round(sum(shared_once(self.pids[n]) for n in SERVERS) / 1e6, 1),
-            "workers_grown_mb": round(sum(spent[n]["rss_grown"] for n in ("processor", "notifier")) / 1e6, 1),
+            **{f"workers_{key}_mb": round(sum(spent[n][f"rss_{key}"] for n in WORKERS) / 1e6, 2) for key in ("grown", "held")},
         }
 
     # What became of what was sent

@@ -82,12 +82,13 @@ class Costs:
         self.rss_before = {name: rss(pid) for name, pid in pids.items()}
 
     def so_far(self):
-        """{name: {"cpu_s", "peak_rss", "rss_grown"}}"""
+        """{name: {"cpu_s", "peak_rss", "rss_grown", "rss_held"}}: grown to its peak, and held still."""
         return {
             name: {
                 "cpu_s": round(cpu(pid) - self.before[name], 3),
                 "peak_rss": peak_rss(pid),
                 "rss_grown": peak_rss(pid) - self.rss_before[name],
+                "rss_held": rss(pid) - self.rss_before[name],
             }
             for name, pid in self.pids.items()
         }

@@ -72,7 +72,7 @@ TARGETS = [
         ("W1", "theirs", "5000", "probes", "notified_ms", "p99"),
     ),
     (
-        "workers' memory per open incident (W3)",
+        "workers' memory held per open incident (W3)",
         "B",
         "<= 2000",
         lambda ours, _: ours <= 2000,
@@ -175,10 +175,10 @@ ACCEPT = ["", "accepted/s", "committed/s", "p50 ms", "p99 ms", "refused", "lost"
 def _storm_rows(line):
     for side in ("ours", "theirs"):
         one = line[side]
-        yield [side, one["accepted_per_s"], one.get("committed_per_s"), one["drained_after_s"], pick(one, "check", "lost"), pick(one, "check", "firing_differs"), one["bytes_per_alert"], one["bytes_per_incident"], one["cost"]["services_cpu_s_per_million"], one["cost"]["servers_cpu_s_per_million"], one["cost"]["services_peak_mb"]]
+        yield [side, one["accepted_per_s"], one.get("committed_per_s"), one["drained_after_s"], pick(one, "check", "lost"), pick(one, "check", "firing_differs"), one["bytes_per_alert"], one["bytes_per_incident"], one["cost"]["workers_grown_mb"], one["cost"]["services_cpu_s_per_million"], one["cost"]["servers_cpu_s_per_million"], one["cost"]["services_peak_mb"]]
 
 
-STORM = ["", "accepted/s", "committed/s", "drained after s", "lost", "firing differs", "B/alert", "B/incident", "cpu s/M", "servers'", "peak MB"]
+STORM = ["", "accepted/s", "committed/s", "drained after s", "lost", "firing differs", "B/alert", "B/incident", "grown MB", "cpu s/M", "servers'", "peak MB"]
 
 
 def workload_table(line):

@@ -74,7 +74,8 @@ class Theirs:
             "cpu_s": {"alertmanager": spent["cpu_s"]},
             "services_peak_mb": round(spent["peak_rss"] / 1e6, 1),
             "servers_mb": 0,
-            "workers_grown_mb": round(spent["rss_grown"] / 1e6, 1),
+            "workers_grown_mb": round(spent["rss_grown"] / 1e6, 2),
+            "workers_held_mb": round(spent["rss_held"] / 1e6, 2),
         }
 
     def position(self):
