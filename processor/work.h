@@ -4,9 +4,12 @@
  *
  *   work_sort     reports by alert, alerts by key                      pure
  *   work_guess    which anomalies will change                          unlocked read, before BEGIN
- *   work_lock     anomalies, incidents, alerts, in the lock order      -EAGAIN: the guess was too
- * small, do it again work_merge    reports → changes → incidents → news                 with one
- * visit to the table of occurrences work_store    rows back, timeline, groups, digest items, timers
+ *   work_lock     anomalies, incidents, alerts, in the lock order
+ *   work_merge    reports → changes → incidents → news                 one visit to `occurrences`
+ *   work_store    rows, timeline, groups, digest items, timers         one round trip
+ *
+ * The last three answer -EAGAIN when the guess was too small, or somebody else wrote an alert that
+ * had no row to lock: roll back and do it again.
  *
  * All memory is the arena's; a failed unit is done again from its inputs in a fresh one.
  */
@@ -44,7 +47,7 @@ struct alert_work {
     const struct input *const *inputs; /* ascending by order; NOTEs among them */
     size_t input_n;
     struct anomaly signature; /* of the row, or of its first report when there is no row */
-    bool known;               /* a row was there at the guess */
+    bool known;               /* there is a row: at the guess, then under the lock */
     bool touched;             /* by the guess: something begins or ends; its anomaly is locked */
     bool silent; /* no reports: an end by silence, if under the lock the row still says `silence_at`
                   */
@@ -96,6 +99,13 @@ int work_lock(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 int work_merge(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 int work_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 
+/* Part of work_store(): rows of alerts, and when silence would end them. The new ones are all ours
+ * if as many were inserted as there are. */
+struct fresh_alerts {
+    PGresult *r; /* of the insert, once the pipeline ended; NULL: there are none. The caller's */
+    size_t n;
+};
+int alerts_store(struct work *w, struct pg *pg, struct fresh_alerts *ret, struct err *e) MUST_CHECK;
 /* Part of work_store(): groups, members, digest items and timers for the news. */
 int reach_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 /* Part of work_store(): entries for the news and the notes. */

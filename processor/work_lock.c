@@ -441,64 +441,6 @@ static int load_incidents(struct work *w, struct pg *pg, const struct uuid *ids,
     return 0;
 }
 
-/* A bare row for each alert that has none, so that every alert is locked and changed in the same
- * way. */
-static int insert_alerts(struct work *w, struct pg *pg, struct err *e)
-{
-    struct slice *v = arena_array(w->a, w->alert_n * 9 + 1, struct slice);
-    int64_t *fps = arena_array(w->a, w->alert_n + 1, int64_t),
-            *at = arena_array(w->a, w->alert_n + 1, int64_t);
-    int32_t *severity = arena_array(w->a, w->alert_n + 1, int32_t);
-    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)64 << 20);
-    const size_t cap = w->alert_n;
-    size_t n = 0;
-
-    if (!v || !fps || !at || !severity)
-        return no_memory(e);
-    for (size_t i = 0; i < w->alert_n; i++) {
-        const struct alert_work *al = &w->alerts[i];
-        const struct input *in = NULL;
-        for (size_t j = 0; j < al->input_n && !in; j++)
-            if (al->inputs[j]->report.kind != REPORT_NOTE)
-                in = al->inputs[j];
-        if (al->known || !in)
-            continue;
-        buf_reset(&b);
-        labels_to_json(&b, in->event->labels);
-        v[n] = al->row.tenant;
-        v[cap + n] = (struct slice){(const char *)al->signature.key, ANOMALY_KEY_LEN};
-        v[2 * cap + n] = arena_slice(w->a, (struct slice){b.p, b.len});
-        v[3 * cap + n] = in->event->title;
-        v[4 * cap + n] = slice_of(in->source->name);
-        if (!v[2 * cap + n].p)
-            return no_memory(e);
-        fps[n] = (int64_t)al->row.fingerprint;
-        at[n] = in->report.order.at;
-        severity[n++] = (int32_t)in->event->severity;
-    }
-    if (n == 0)
-        return 0;
-    struct pg_args *p = pg_args(w->a);
-    pg_texts(p, v, n);
-    pg_ints(p, fps, n);
-    pg_byteas(p, v + cap, n);
-    pg_texts(p, v + 2 * cap, n);
-    pg_texts(p, v + 3 * cap, n);
-    pg_texts(p, v + 4 * cap, n);
-    pg_ints(p, at, n);
-    pg_int4s(p, severity, n);
-    return pg_query(pg,
-                    "INSERT INTO alerts (tenant, fingerprint, anomaly_key, labels, annotations, "
-                    "title, description, link, source, "
-                    "first_seen, last_seen, severity) "
-                    "SELECT k.t, k.f, k.a, k.l::jsonb, '{}', coalesce(k.ti, ''), '', '', k.s, "
-                    "k.at, k.at, k.sev "
-                    "FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::text[], $5::text[], "
-                    "$6::text[], $7::int8[], $8::int4[]) "
-                    "k(t, f, a, l, ti, s, at, sev) ORDER BY 1, 2 ON CONFLICT DO NOTHING",
-                    p, NULL, e);
-}
-
 static void read_alert(struct work *w, const PGresult *r, int i, struct alert_work *al)
 {
     const unsigned char *incident = pg_get_uuid(r, i, AL_INCIDENT);
@@ -523,9 +465,31 @@ static void read_alert(struct work *w, const PGresult *r, int i, struct alert_wo
     al->labels_json = kept(w, r, i, AL_LABELS);
 }
 
-int work_lock(struct work *w, struct pg *pg, struct err *e)
+/* An alert without a row has no lock but its anomaly's: the insert says whether it was alone. */
+static int load_alerts(struct work *w, struct pg *pg, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
+    const struct lock_keys keys = alert_keys(w);
+    const int rc = lock_alerts(pg, w->a, &keys, &r, e);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < w->alert_n; i++) {
+        struct alert_work *al = &w->alerts[i];
+        al->known = false;
+        al->row.anomaly = find_anomaly(w, al->row.tenant, al->signature.key);
+    }
+    for (int i = 0; r && i < PQntuples(r); i++) {
+        struct alert_work *al =
+            find_alert(w, pg_get_text(r, i, AL_TENANT), pg_get_int(r, i, AL_FINGERPRINT));
+        if (al)
+            read_alert(w, r, i, al);
+    }
+    return 0;
+}
+
+int work_lock(struct work *w, struct pg *pg, struct err *e)
+{
     int rc = collect_anomalies(w, e);
 
     if (rc < 0)
@@ -537,16 +501,5 @@ int work_lock(struct work *w, struct pg *pg, struct err *e)
     if (w->anomaly_n > 0 && ((rc = load_anomalies(w, pg, ids, has, e)) < 0 ||
                              (rc = load_incidents(w, pg, ids, has, e)) < 0))
         return rc;
-    if ((rc = insert_alerts(w, pg, e)) < 0)
-        return rc;
-    const struct lock_keys keys = alert_keys(w);
-    if ((rc = lock_alerts(pg, w->a, &keys, &r, e)) < 0)
-        return rc;
-    for (int i = 0; r && i < PQntuples(r); i++) {
-        struct alert_work *al =
-            find_alert(w, pg_get_text(r, i, AL_TENANT), pg_get_int(r, i, AL_FINGERPRINT));
-        if (al)
-            read_alert(w, r, i, al);
-    }
-    return 0;
+    return load_alerts(w, pg, e);
 }

@@ -26,6 +26,8 @@ static int take_inputs(struct work *w, struct alert_work *al, struct report **re
         const struct input *in = al->inputs[i];
         if (in->report.kind == REPORT_NOTE)
             continue;
+        if (!al->known && al->said_n == 0)
+            al->severity = in->event->severity;
         reports[al->said_n] = in->report;
         al->said[al->said_n++] = in;
         if (in->report.kind != REPORT_RESOLVED)
@@ -371,7 +373,7 @@ int work_merge(struct work *w, struct pg *pg, struct err *e)
     int rc = 0;
 
     for (size_t i = 0; i < w->alert_n && rc == 0; i++)
-        if (w->alerts[i].known || w->alerts[i].row.anomaly)
+        if (w->alerts[i].known || !w->alerts[i].silent)
             rc = change_alert(w, &w->alerts[i], e);
     if (rc == 0)
         rc = count_occurrences(w, pg, e);

@@ -133,6 +133,25 @@ static void test_two_report_the_same_start(void **state)
     SAYS("1", "SELECT count(*)::text FROM occurrences");
 }
 
+/*
+ * one:  [the end of a, which is new, would insert it ... |          | it is there: again, ends it]
+ * two:             [a begins, which is new, inserts it, COMMIT]
+ * No lock lies between them: an end of nothing concerns no incident.
+ */
+static void test_an_alert_is_new_to_two(void **state)
+{
+    struct pause first, second;
+
+    (void)state;
+    pause_at(&first, &st.db, "one", "BEFORE INSERT ON alerts");
+    pause_at(&second, &st.db, "two", "AFTER UPDATE ON offsets");
+    race(&first, a_batch(0, (struct post){"Disk", "a", .at = 60, .starts = 5, .ends = 59}), &second,
+         a_batch(1, (struct post){"Disk", "a", .at = 10, .starts = 5}));
+    SAYS("2 1", "SELECT status || ' ' || occurrences FROM alerts");
+    SAYS("4 firing 0 of 1 counted 1 episode 1", INCIDENTS);
+    SAYS("opened resolved", TIMELINE);
+}
+
 #define EVERYTHING                                                                                 \
     "SELECT md5(string_agg(t, '')) FROM ("                                                         \
     "SELECT x::text AS t FROM alerts x UNION ALL SELECT x::text FROM incidents x UNION ALL "       \
@@ -151,7 +170,7 @@ static void test_a_zombie_commits_after_its_partition_moved(void **state)
     struct pause owner;
 
     (void)state;
-    pause_at(&owner, &st.db, "one", "BEFORE UPDATE ON alerts");
+    pause_at(&owner, &st.db, "one", "BEFORE INSERT ON alerts");
     put(b, 0, (struct post){"Disk", "a", .at = 10, .starts = 5});
     put(b, 1, (struct post){"Disk", "z", .at = 10, .starts = 5});
     worker_commits(&one, a_batch(0, (struct post){"Disk", "a", .at = 10, .starts = 5}));
@@ -319,6 +338,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_two_open_the_same_incident, scene_empty),
         cmocka_unit_test_setup(test_two_open_the_next_incident, scene_empty),
         cmocka_unit_test_setup(test_two_report_the_same_start, scene_empty),
+        cmocka_unit_test_setup(test_an_alert_is_new_to_two, scene_empty),
         cmocka_unit_test_setup(test_a_zombie_commits_after_its_partition_moved, scene_empty),
         cmocka_unit_test_setup(test_a_partition_moves_while_its_last_batch_commits, scene_empty),
         cmocka_unit_test_setup(test_two_replicas_and_one_dies, scene_empty),
