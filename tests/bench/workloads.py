@@ -255,7 +255,7 @@ def accept(bench):
     """As fast as answers come: single alerts, and POSTs of 64 in 100 groups and in a group per label set."""
     seconds = bench.seconds(10, 2)
     shapes = {
-        "single": {"batch": 1, "connections": 32, "keys": 10000, "names": 100, "group": "name"},
+        "single": {"batch": 1, "connections": 128, "keys": 10000, "names": 100, "group": "name"},
         "batch_name": {"batch": 64, "connections": 8, "keys": 10000, "names": 100, "group": "name"},
         "batch_each": {"batch": 64, "connections": 8, "keys": 10000, "names": 100, "group": "each"},
         "batch_incident": {"batch": 64, "connections": 8, "keys": 10000, "names": 100, "group": "incident"},
