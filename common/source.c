@@ -97,6 +97,15 @@ static int load_named(struct settings *s, const struct yaml *all, size_t i,
     return rc < 0 ? rc : load_entry(s, name, node, type, ret, e);
 }
 
+/* Also by a key that says nothing more ("grafana:"). */
+static bool is_named(const struct yaml *all, const char *name)
+{
+    for (size_t i = 0; i < yaml_count(all); i++)
+        if (strcmp(yaml_key(all, i), name) == 0)
+            return true;
+    return false;
+}
+
 int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e)
 {
     const struct yaml *all = conf_yaml(s->conf, "sources");
@@ -114,7 +123,7 @@ int source_entries_load(struct settings *s, struct source_entries *ret, struct e
         n += !removed;
     }
     for (size_t i = 0; i < REGISTRY_N; i++) {
-        if (yaml_get(all, registry[i]->name))
+        if (is_named(all, registry[i]->name))
             continue;
         int rc = load_entry(s, registry[i]->name, NULL, registry[i], &v[n], e);
         if (rc < 0)
