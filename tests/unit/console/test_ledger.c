@@ -316,7 +316,8 @@ static void read_so_far(long long *ret_seq, long long *ret_idx)
                                "('notifications', 'notification_incidents') OR relname LIKE "
                                "'deliveries%%'";
 
-    /* A connection tells what it read when it ends. */
+    /* A connection tells what it read when it ends, or is told to: ours read all when it wrote. */
+    schema_do(&db, "SELECT pg_stat_force_next_flush()");
     schema_do(&db, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "
                    "application_name = 'tocsin-console'");
     *ret_seq = schema_int(&db, arena_printf(db.arena, sums, "seq_tup_read"));
