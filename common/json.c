@@ -287,16 +287,29 @@ static size_t skip_space(struct slice s, size_t i)
     return i;
 }
 
-/* Past the string that starts at i. */
+/* Past the string that starts at i: behind the first quote that no odd number of backslashes
+ * precedes. */
 static size_t skip_string(struct slice s, size_t i)
 {
-    for (i++; i < s.len; i++) {
-        if (s.p[i] == '\\')
-            i++;
-        else if (s.p[i] == '"')
-            return i + 1;
+    const char *const inside = s.p + i + 1, *const end = s.p + s.len;
+    for (const char *q = inside; q < end; q++) {
+        size_t escapes = 0;
+        q = memchr(q, '"', (size_t)(end - q));
+        if (!q)
+            break;
+        while (q - escapes > inside && *(q - escapes - 1) == '\\')
+            escapes++;
+        if (escapes % 2 == 0)
+            return (size_t)(q - s.p) + 1;
     }
     return s.len;
+}
+
+static bool opens_or_closes(unsigned char c)
+{
+    static const bool marks[256] = {
+        ['"'] = true, ['{'] = true, ['['] = true, ['}'] = true, [']'] = true};
+    return marks[c];
 }
 
 /* Past the value that starts at i. */
@@ -317,7 +330,8 @@ static size_t skip_value(struct slice s, size_t i)
             depth--;
             i++;
         } else if (depth > 0) {
-            i++;
+            while (i < s.len && !opens_or_closes((unsigned char)s.p[i]))
+                i++;
             continue;
         } else {
             while (i < s.len && !is_space((unsigned char)s.p[i]) && !is_one_of(",]}:", s.p[i]))
@@ -470,8 +484,10 @@ struct slice json_text(struct slice raw, struct arena *a)
         arena_alloc(a, inside.len + 4, 1); /* an escape is never shorter than what it stands for */
     if (!out)
         return (struct slice){0};
-    size_t n = 0;
-    for (size_t i = 0; i < inside.len;) {
+    const char *escape = memchr(inside.p, '\\', inside.len);
+    size_t n = escape ? (size_t)(escape - inside.p) : inside.len;
+    memcpy(out, inside.p, n);
+    for (size_t i = n; i < inside.len;) {
         char c[4];
         size_t len = next_char(inside, &i, c);
         memcpy(out + n, c, len);
@@ -513,13 +529,27 @@ struct slice json_at(struct slice text, const char *path)
     size_t from = skip_space(text, 0);
     if (from == text.len)
         return (struct slice){0};
-    struct slice at = cut(text, from, skip_value(text, from));
+    /* What lies behind the value is not looked at on the way to a member of it. */
+    struct slice at = cut(text, from, *path ? text.len : skip_value(text, from));
     while (*path && at.p) {
         size_t len = strcspn(path, ".");
         at = member(at, path, len);
         path += len + (path[len] == '.');
     }
     return at;
+}
+
+void json_members(struct slice object, const char *const *names, struct slice *ret, size_t n)
+{
+    size_t pos = 0;
+    struct slice key, value;
+    memset(ret, 0, n * sizeof(*ret));
+    while (json_next_member(object, &pos, &key, &value))
+        for (size_t i = 0; i < n; i++)
+            if (!ret[i].p && key_is(key, names[i], strlen(names[i]))) {
+                ret[i] = value;
+                break;
+            }
 }
 
 size_t json_count(struct slice text, const char *path)

@@ -27,6 +27,8 @@ int json_scan(struct slice text, const struct json_limits *l, struct err *e) MUS
  * no allocation.
  */
 struct slice json_at(struct slice text, const char *path);
+/* Several members of one object in one pass: ret[i] as json_at(object, names[i]). */
+void json_members(struct slice object, const char *const *names, struct slice *ret, size_t n);
 /* Number of elements when the value at `path` ("" is the whole text) is an array, else 0. */
 size_t json_count(struct slice text, const char *path);
 /* Iterate over an array's elements: *pos starts at 0; false at the end. `array` must have passed

@@ -77,17 +77,21 @@ static bool read_time(struct slice raw, struct arena *a, int64_t *ret)
 /* What Go's decoder refuses: 400 for the whole post. */
 static int parse(struct slice raw, size_t i, struct arena *a, struct posted *ret, struct err *e)
 {
+    static const char *const names[] = {"labels", "annotations", "startsAt", "endsAt",
+                                        "generatorURL"};
+    enum { LABELS, ANNOTATIONS, STARTS_AT, ENDS_AT, URL };
+    struct slice v[5];
+
     if (raw.p[0] != '{')
         return err_set(e, -EBADMSG, "parsing alerts body: element %zu is not an object", i);
-    *ret = (struct posted){
-        .raw = raw, .labels = json_at(raw, "labels"), .url = json_at(raw, "generatorURL")};
+    json_members(raw, names, v, sizeof(v) / sizeof(*v));
+    *ret = (struct posted){.raw = raw, .labels = v[LABELS], .url = v[URL]};
     if (!is_label_map(ret->labels))
         return err_set(e, -EBADMSG, "parsing alerts body: %zu.labels is not a map of strings", i);
-    if (!is_label_map(json_at(raw, "annotations")))
+    if (!is_label_map(v[ANNOTATIONS]))
         return err_set(e, -EBADMSG, "parsing alerts body: %zu.annotations is not a map of strings",
                        i);
-    if (!read_time(json_at(raw, "startsAt"), a, &ret->starts_at) ||
-        !read_time(json_at(raw, "endsAt"), a, &ret->ends_at))
+    if (!read_time(v[STARTS_AT], a, &ret->starts_at) || !read_time(v[ENDS_AT], a, &ret->ends_at))
         return err_set(e, -EBADMSG, "parsing alerts body: %zu has a time that is not RFC 3339", i);
     if (!is_absent(ret->url) && !is_string(ret->url))
         return err_set(e, -EBADMSG, "parsing alerts body: %zu.generatorURL is not a string", i);
@@ -141,7 +145,7 @@ static int parse_all(struct slice body, struct arena *a, struct posted **ret, si
     struct slice array = json_at(body, ""), raw;
     if (array.len == 0 || array.p[0] != '[')
         return err_set(e, -EBADMSG, "parsing alerts body: expected an array");
-    size_t n = json_count(body, ""), pos = 0;
+    size_t n = json_count(array, ""), pos = 0;
     struct posted *v = arena_array(a, n + 1, struct posted);
     if (!v)
         return err_set(e, -E2BIG, "too many alerts");

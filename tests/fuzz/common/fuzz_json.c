@@ -16,6 +16,16 @@ static const char *const paths[] = {
     "", "alerts", "groupKey", "id", "data.issue.id", "data.event.issue_id", "labels", "a", "a.b"};
 #define PATH_N (sizeof(paths) / sizeof(paths[0]))
 
+/* One pass over the members finds what one look for each does. */
+static void check_members(struct slice object)
+{
+    static const char *const names[] = {"alerts", "groupKey", "id", "labels", "a"};
+    struct slice v[sizeof(names) / sizeof(*names)];
+    json_members(object, names, v, sizeof(v) / sizeof(*v));
+    for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++)
+        MUST(v[i].p == json_at(object, names[i]).p && v[i].len == json_at(object, names[i]).len);
+}
+
 static void walk(struct slice value, struct arena *a, int depth)
 {
     size_t pos = 0, n = 0;
@@ -28,6 +38,7 @@ static void walk(struct slice value, struct arena *a, int depth)
     }
     MUST(n == json_count(value, ""));
     pos = 0;
+    check_members(value);
     while (json_next_member(value, &pos, &key, &item)) {
         MUST(item.p + item.len <= value.p + value.len && item.len > 0);
         MUST(is_text(json_text(key, a)));
