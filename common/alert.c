@@ -1,5 +1,6 @@
 #include "common/alert.h"
 
+#include <errno.h>
 #include <strings.h>
 
 const char *severity_name(enum severity s)
@@ -87,4 +88,40 @@ void anomaly_of(struct slice tenant, struct labels labels, struct anomaly *ret)
                                  ret->namespace, nul, ret->error_type, nul};
     sha256_v(text, sizeof(text) / sizeof(text[0]), digest);
     memcpy(ret->key, digest, sizeof(ret->key));
+}
+
+static struct slice copied(struct slice s, struct arena *a, bool *failed)
+{
+    if (s.len == 0)
+        return s.p ? SLICE_LIT("") : s;
+    const struct slice copy = arena_slice(a, s);
+    *failed |= !copy.p;
+    return copy;
+}
+
+static struct labels labels_copied(struct labels l, struct arena *a, bool *failed)
+{
+    struct label *v = arena_array(a, l.n + 1, struct label);
+    *failed |= !v;
+    for (size_t i = 0; v && i < l.n; i++)
+        v[i] = (struct label){copied(l.v[i].name, a, failed), copied(l.v[i].value, a, failed)};
+    return (struct labels){v, v ? l.n : 0};
+}
+
+int alert_list_copy(const struct alert_list *list, struct arena *a, struct alert_list *ret)
+{
+    struct alert_event *v = arena_array(a, list->n + 1, struct alert_event);
+    bool failed = !v;
+    for (size_t i = 0; i < list->n && !failed; i++) {
+        struct alert_event *to = &v[i];
+        *to = list->v[i];
+        struct slice *const texts[] = {&to->event_id, &to->title, &to->description,
+                                       &to->link,     &to->note,  &to->actor};
+        for (size_t j = 0; j < sizeof(texts) / sizeof(*texts); j++)
+            *texts[j] = copied(*texts[j], a, &failed);
+        to->labels = labels_copied(to->labels, a, &failed);
+        to->annotations = labels_copied(to->annotations, a, &failed);
+    }
+    *ret = (struct alert_list){v, list->n, copied(list->delivery_id, a, &failed)};
+    return failed ? -ENOMEM : 0;
 }

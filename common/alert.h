@@ -58,6 +58,10 @@ struct alert_list {
                                  MessageId); empty: none. Seen within 24 h: skipped */
 };
 
+/* A copy that lives as long as `a`; {NULL, 0} and "" stay what they are. -ENOMEM past its cap. */
+int alert_list_copy(const struct alert_list *list, struct arena *a,
+                    struct alert_list *ret) MUST_CHECK;
+
 /*
  * The signature of an anomaly: alert name, service (label job, else service), namespace, error type
  * (label reason, else error_type). Its key is the first 16 bytes of SHA-256 over tenant and the

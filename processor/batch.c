@@ -14,10 +14,11 @@ struct batch *batch_new(size_t cap, size_t position_cap, size_t memory)
     if (!b)
         return NULL;
     b->a = arena_new(memory);
+    b->scratch = arena_new(memory);
     b->v = calloc(cap, sizeof(*b->v));
     b->positions = calloc(position_cap, sizeof(*b->positions));
     b->cap = cap;
-    if (!b->a || !b->v || !b->positions) {
+    if (!b->a || !b->scratch || !b->v || !b->positions) {
         batch_free(TAKE(b));
         return NULL;
     }
@@ -31,6 +32,7 @@ void batch_free(struct batch *b)
     for (size_t i = 0; b->v && i < b->n; i++)
         kafka_message_free(&b->v[i].message);
     arena_free(b->a);
+    arena_free(b->scratch);
     free(b->positions);
     free(b->v);
     free(b);
@@ -104,7 +106,7 @@ static bool decode_alerts(struct batch *b, struct batch_record *r, const struct 
                           const struct settings *s, const struct source_entries *sources,
                           struct err *e)
 {
-    struct alert_list list = {0};
+    struct alert_list decoded = {0}, list = {0};
 
     r->stage = "envelope";
     if (record_parse(h->v, h->n, r->message.value, b->a, &r->record, e) < 0)
@@ -114,10 +116,13 @@ static bool decode_alerts(struct batch *b, struct batch_record *r, const struct 
         return err_set(e, -ENOENT, "source \"%.*s\" is not in the configuration any more",
                        SLICE_FMT(r->record.source)) == 0;
     r->stage = "decode";
-    if (r->source->type->decode(r->source->cfg, &r->record, &s->limits, b->a, &list, e) < 0)
+    /* The tree goes before the next record's comes: a batch of them would be most of its memory. */
+    arena_reset(b->scratch);
+    if (r->source->type->decode(r->source->cfg, &r->record, &s->limits, b->scratch, &decoded, e) <
+        0)
         return false;
     r->fate = FATE_ALERTS;
-    if (!make_inputs(b, r, &list, s))
+    if (alert_list_copy(&decoded, b->a, &list) < 0 || !make_inputs(b, r, &list, s))
         return err_set(e, -ENOMEM, "the batch is out of memory") == 0;
     return true;
 }

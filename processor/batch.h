@@ -41,7 +41,7 @@ struct batch_position {
 };
 
 struct batch {
-    struct arena *a; /* decoded values */
+    struct arena *a, *scratch; /* decoded values; what one record's decoder needed for it */
     struct batch_record *v;
     size_t n, cap;
     struct batch_position *positions;
