@@ -104,7 +104,7 @@ static const struct conf_key notifier_keys[] = {
     CONF(T, listen, CONF_STR, "127.0.0.1:9102", 0, "address and port"),
     CONF(T, channels, CONF_STRS, NULL, 0, "the channels this process serves; empty: all"),
     CONF(T, concurrency, CONF_U32, "200", 0, "requests under way"),
-    CONF(T, per_destination, CONF_U32, "4", 0, "requests under way to one destination"),
+    CONF(T, per_destination, CONF_U32, "16", 0, "requests under way to one destination"),
     CONF(T, request_timeout, CONF_DURATION, "10s", 0, "of one attempt"),
     CONF(T, connect_timeout, CONF_DURATION, "5s", 0, "of one attempt"),
     CONF(T, lease, CONF_DURATION, "60s", 0, "then another notifier may claim the row"),

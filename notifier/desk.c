@@ -321,8 +321,16 @@ static bool sweep(struct desk *d, int64_t now, int64_t age)
     return true;
 }
 
+/* The sweep takes the oldest first and stops when there is no more room; each wake-up is looked up
+ * by its key. So no more of them than could be sent. */
 static bool claim_woken(struct desk *d, const struct held_wake *held, size_t n)
 {
+    const uint32_t most = d->o.settings->notifier.concurrency;
+
+    if (n > most) {
+        d->missed = d->more = true;
+        return true;
+    }
     struct wake *wakes = calloc(n, sizeof(*wakes));
 
     if (!wakes)

@@ -9,18 +9,16 @@
 #define ORPHANS_MAX 100
 
 /* Due, and not behind another row of its group. Only a row that was never tried has a wake-up to
- * wait for. The literal states are the partial index's; the
- * transitions are life.c's. */
+ * wait for. The transitions are life.c's. */
 #define DUE                                                                                        \
-    "n.state IN ('pending', 'sending')"                                                            \
-    " AND (n.state = $5 AND n.not_before <= " MS_NOW                                               \
+    "(" STATE_OF_N " = $5 AND n.not_before <= " MS_NOW                                             \
     "     AND (n.not_before > 0 OR n.created_at <= " MS_NOW " - $6)"                               \
-    "   OR n.state = $7 AND n.lease_until <= " MS_NOW ")"                                          \
+    "   OR " STATE_OF_N " = $7 AND n.lease_until <= " MS_NOW ")"                                   \
     " AND NOT EXISTS (SELECT FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = "     \
     "n.group_id"                                                                                   \
     "   AND o.integration = n.integration AND o.id <> n.id"                                        \
-    "   AND (o.state = 'sending' AND o.lease_until > " MS_NOW                                      \
-    "     OR o.state = 'pending' AND o.seq > n.seq AND o.not_before <= " MS_NOW "))"
+    "   AND (" STATE_OF_O " = 'sending' AND o.lease_until > " MS_NOW "     OR " STATE_OF_O         \
+    " = 'pending' AND o.seq > n.seq AND o.not_before <= " MS_NOW "))"
 
 #define TAKE_THEM                                                                                  \
     " UPDATE notifications n SET state = $8, lease_until = " MS_NOW " + $9, lease_by = $10,"       \
@@ -33,7 +31,7 @@ static const char sweep_sql[] =
     "  AS d (receiver, integration, channel, room, place, since)"
     " CROSS JOIN LATERAL (SELECT n.tenant, n.id FROM notifications n"
     "  WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel"
-    "  AND n.created_at >= d.since AND " DUE
+    "  AND n.created_at >= d.since AND n.state IN ('pending', 'sending') AND " DUE
     "  ORDER BY n.created_at, n.seq LIMIT d.room FOR NO KEY UPDATE SKIP LOCKED) x LIMIT "
     "$11)" TAKE_THEM;
 

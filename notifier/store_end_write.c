@@ -22,7 +22,7 @@ static const char end_sql[] =
     " not_before = CASE WHEN $6 = 'pending' THEN " MS_NOW " + u.wait ELSE n.not_before END,"
     " ended_at = CASE WHEN $6 = 'pending' THEN NULL ELSE " MS_NOW " END"
     " FROM unnest($1, $2, $3, $4, $5) AS u (tenant, id, reason, wait, twice)"
-    " WHERE n.tenant = u.tenant AND n.id = u.id AND n.state = ANY ($7)";
+    " WHERE n.tenant = u.tenant AND n.id = u.id AND " STATE_OF_N " = ANY ($7)";
 /* Older ones that still wait. One that is being claimed sees the newer delivery itself, before its
  * send. */
 static const char supersede_sql[] =
@@ -34,7 +34,8 @@ static const char supersede_sql[] =
     "  FROM unnest($1, $2, $3, $4, $6) AS u (tenant, grp, integration, seq, place)"
     "  JOIN notifications o ON o.tenant = u.tenant AND o.group_id = u.grp AND o.integration = "
     "u.integration AND o.seq < u.seq"
-    "  WHERE o.state = 'pending' AND o.kind <> 'merge' ORDER BY o.tenant, o.id FOR NO KEY UPDATE "
+    "  WHERE " STATE_OF_O
+    " = 'pending' AND o.kind <> 'merge' ORDER BY o.tenant, o.id FOR NO KEY UPDATE "
     "OF o SKIP LOCKED) x"
     " WHERE n.tenant = x.tenant AND n.id = x.id";
 static const char told_sql[] =

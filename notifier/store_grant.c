@@ -14,13 +14,13 @@
 static const char check_sql[] =
     "SELECT u.k, EXISTS (SELECT FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = "
     "n.group_id"
-    "  AND o.integration = n.integration AND o.id <> n.id AND o.state = 'sending' AND "
+    "  AND o.integration = n.integration AND o.id <> n.id AND " STATE_OF_O " = 'sending' AND "
     "o.lease_until > " MS_NOW ")"
     " OR coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, -1) > n.seq"
     " FROM unnest($1, $2) WITH ORDINALITY AS u (tenant, id, k)"
     " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id"
     " LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
-    " WHERE n.state = 'sending' AND n.lease_by = $3 AND n.lease_until > " MS_NOW " + $4"
+    " WHERE " STATE_OF_N " = 'sending' AND n.lease_by = $3 AND n.lease_until > " MS_NOW " + $4"
     " ORDER BY n.tenant, n.id FOR NO KEY UPDATE OF n";
 
 static const char make_destinations_sql[] = "INSERT INTO destinations (id) SELECT d FROM "
@@ -41,7 +41,7 @@ static const char back_sql[] =
     "UPDATE notifications n SET state = $4, lease_until = NULL, lease_by = '', not_before = " MS_NOW
     " + u.wait, reason = u.why"
     " FROM unnest($1, $2, $3, $6) AS u (tenant, id, wait, why)"
-    " WHERE n.tenant = u.tenant AND n.id = u.id AND n.state = ANY ($5)";
+    " WHERE n.tenant = u.tenant AND n.id = u.id AND " STATE_OF_N " = ANY ($5)";
 
 int keys_new(struct arena *a, size_t max, struct keys *ret, struct err *e)
 {
