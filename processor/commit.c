@@ -313,14 +313,17 @@ static int ask_rooms(struct committer *c, const struct batch *b, size_t from, si
 }
 
 static int transaction(struct committer *c, struct batch *b, size_t from, size_t to, struct work *w,
-                       struct err *e)
+                       bool cautious, struct err *e)
 {
     struct moves m = {0};
     int rc;
 
     arena_reset(c->a);
-    *w = (struct work){
-        .settings = c->o.settings, .routes = c->o.routes, .a = c->a, .now_ms = clock_now_ms()};
+    *w = (struct work){.settings = c->o.settings,
+                       .routes = c->o.routes,
+                       .a = c->a,
+                       .now_ms = clock_now_ms(),
+                       .cautious = cautious};
     if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &m, e)) < 0 ||
         (rc = ask_rooms(c, b, from, to, w, e)) < 0 || (rc = pg_begin(c->pg, e)) < 0)
         return rc;
@@ -454,7 +457,7 @@ static int run_range(struct committer *c, struct batch *b, size_t from, size_t t
     for (uint32_t attempt = 0;; attempt++) {
         const int64_t began = clock_monotonic_ms();
         struct work w;
-        int rc = transaction(c, b, from, to, &w, e);
+        int rc = transaction(c, b, from, to, &w, attempt > 0, e);
         if (rc == 0) {
             committed(c, b, from, to, &w, began);
             return 0;

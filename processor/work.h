@@ -3,13 +3,14 @@
  * by silence), and everything that follows from it in one transaction. The steps, in order:
  *
  *   work_sort     reports by alert, alerts by key                      pure
- *   work_guess    which anomalies will change                          unlocked read, before BEGIN
- *   work_lock     anomalies, incidents, alerts, in the lock order
+ *   work_guess    which alerts will begin or end                       unlocked read
+ *   work_lock     their anomalies, incidents, rows, in the lock order
  *   work_merge    reports → changes → incidents → news                 one visit to `occurrences`
  *   work_store    rows, timeline, groups, digest items, timers         one round trip
  *
- * The last three answer -EAGAIN when the guess was too small, or somebody else wrote an alert that
- * had no row to lock: roll back and do it again.
+ * Most reports repeat what is known: their alerts are not locked but written if their facts still
+ * are what was read, as new ones are if there still is no row. The last three steps answer -EAGAIN
+ * when the guess was too small or somebody else was faster: roll back and do it again, cautiously.
  *
  * All memory is the arena's; a failed unit is done again from its inputs in a fresh one.
  */
@@ -47,18 +48,19 @@ struct alert_work {
     const struct input *const *inputs; /* ascending by order; NOTEs among them */
     size_t input_n;
     struct anomaly signature; /* of the row, or of its first report when there is no row */
-    bool known;               /* there is a row: at the guess, then under the lock */
+    bool known;               /* there is a row */
+    bool locked;              /* ... and it is ours */
     bool touched;             /* by the guess: something begins or ends; its anomaly is locked */
     bool silent; /* no reports: an end by silence, if under the lock the row still says `silence_at`
                   */
     int64_t silence_at;
 
-    /* from the locked row */
-    struct slice packed; /* facts; after work_merge() the new ones */
+    /* from the row */
+    struct slice facts, packed; /* as read, and as they shall be */
     struct remains remains;
-    bool recovered; /* nobody could read them */
-    struct slice source, labels_json;
-    struct uuid incident_id; /* row.incident's, when it has one */
+    bool recovered;                   /* nobody could read them */
+    struct slice source, labels_json; /* locked only */
+    struct uuid incident_id;          /* row.incident's, when it has one */
     bool has_incident, ever;
     int64_t quiet_at;
     enum severity severity;
@@ -76,6 +78,7 @@ struct work {
     const struct route *routes; /* NULL: nobody is told anything */
     struct arena *a;
     int64_t now_ms; /* wall clock of the worker, for timers only */
+    bool cautious;  /* lock what only repeats itself, too: the last attempt met somebody else */
 
     const struct input *inputs;
     size_t input_n;
@@ -99,13 +102,21 @@ int work_lock(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 int work_merge(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 int work_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 
-/* Part of work_store(): rows of alerts, and when silence would end them. The new ones are all ours
- * if as many were inserted as there are. */
-struct fresh_alerts {
-    PGresult *r; /* of the insert, once the pipeline ended; NULL: there are none. The caller's */
+/* Part of the guess, and of the merge for what is locked since: what an alert's reports, or
+ * silence, make of the facts as read. */
+int alert_change(struct work *w, struct alert_work *al, struct err *e) MUST_CHECK;
+
+/* Part of work_store(): rows of alerts, and when silence would end them. All are ours if as many
+ * were written as should be. */
+struct written {
+    PGresult *r; /* once the pipeline ended; NULL: nothing to write. The caller's */
     size_t n;
 };
-int alerts_store(struct work *w, struct pg *pg, struct fresh_alerts *ret, struct err *e) MUST_CHECK;
+struct alerts_written {
+    struct written known, fresh;
+};
+int alerts_store(struct work *w, struct pg *pg, struct alerts_written *ret,
+                 struct err *e) MUST_CHECK;
 /* Part of work_store(): groups, members, digest items and timers for the news. */
 int reach_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 /* Part of work_store(): entries for the news and the notes. */

@@ -11,6 +11,7 @@ static int no_memory(struct err *e)
 
 struct columns {
     struct slice *tenant, *facts, *annotations, *title, *description, *link, *source, *feed;
+    struct slice *read; /* of known ones only: facts that must still be there; NULL: locked */
     struct slice *anomaly, *labels; /* of new ones only */
     struct uuid *incident;
     bool *has_incident;
@@ -22,9 +23,9 @@ struct columns {
 
 static bool columns_make(struct columns *c, size_t cap, struct arena *a)
 {
-    struct slice **const texts[] = {&c->tenant,      &c->facts, &c->annotations, &c->title,
-                                    &c->description, &c->link,  &c->source,      &c->feed,
-                                    &c->anomaly,     &c->labels};
+    struct slice **const texts[] = {&c->tenant,      &c->facts,  &c->annotations, &c->title,
+                                    &c->description, &c->link,   &c->source,      &c->feed,
+                                    &c->anomaly,     &c->labels, &c->read};
     int64_t **const bigs[] = {&c->fingerprint, &c->starts, &c->ended,     &c->quiet,
                               &c->seen,        &c->added,  &c->first_seen};
     const size_t text_n = sizeof(texts) / sizeof(*texts), big_n = sizeof(bigs) / sizeof(*bigs);
@@ -98,6 +99,7 @@ static bool add(struct columns *c, const struct alert_work *al, struct arena *a)
     c->tenant[i] = al->row.tenant;
     c->fingerprint[i] = (int64_t)al->row.fingerprint;
     c->facts[i] = al->packed;
+    c->read[i] = al->locked ? keep : al->facts.p ? al->facts : SLICE_LIT("");
     c->has_incident[i] = al->row.incident != NULL;
     if (al->row.incident)
         c->incident[i] = al->row.incident->id;
@@ -161,11 +163,14 @@ static void shared_args(const struct columns *c, struct pg_args *p)
     "$15::text[], $16::text[], $17::text[], $18::text[]"
 #define SHARED_NAMES "t, f, fa, inc, hi, st, sev, sa, en, qu, se, ad, an, ti, de, li, so, fe"
 
-static int update(struct work *w, struct pg *pg, const struct columns *c, struct err *e)
+static int update(struct work *w, struct pg *pg, const struct columns *c, struct written *ret,
+                  struct err *e)
 {
     struct pg_args *p = pg_args(w->a);
 
     shared_args(c, p);
+    pg_byteas(p, c->read, c->n);
+    ret->n = c->n;
     return pg_send(
         pg,
         "UPDATE alerts a SET facts = k.fa, incident_id = CASE WHEN k.hi THEN k.inc ELSE "
@@ -178,12 +183,12 @@ static int update(struct work *w, struct pg *pg, const struct columns *c, struct
         "coalesce(k.so, a.source), "
         "fed_by = CASE WHEN k.fe IS NULL OR a.fed_by @> ARRAY[k.fe] THEN a.fed_by ELSE a.fed_by || "
         "k.fe END "
-        "FROM unnest(" SHARED_TYPES ") k(" SHARED_NAMES ") "
-        "WHERE a.tenant = k.t AND a.fingerprint = k.f",
-        p, NULL, e);
+        "FROM unnest(" SHARED_TYPES ", $19::bytea[]) k(" SHARED_NAMES ", rd) "
+        "WHERE a.tenant = k.t AND a.fingerprint = k.f AND (k.rd IS NULL OR a.facts = k.rd)",
+        p, &ret->r, e);
 }
 
-static int insert(struct work *w, struct pg *pg, const struct columns *c, struct fresh_alerts *ret,
+static int insert(struct work *w, struct pg *pg, const struct columns *c, struct written *ret,
                   struct err *e)
 {
     struct pg_args *p = pg_args(w->a);
@@ -246,7 +251,7 @@ static int store_timers(struct work *w, struct pg *pg, struct err *e)
         p, NULL, e);
 }
 
-int alerts_store(struct work *w, struct pg *pg, struct fresh_alerts *ret, struct err *e)
+int alerts_store(struct work *w, struct pg *pg, struct alerts_written *ret, struct err *e)
 {
     struct columns known, fresh;
     int rc = 0;
@@ -264,8 +269,8 @@ int alerts_store(struct work *w, struct pg *pg, struct fresh_alerts *ret, struct
             return no_memory(e);
     }
     if (known.n > 0)
-        rc = update(w, pg, &known, e);
+        rc = update(w, pg, &known, &ret->known, e);
     if (rc == 0 && fresh.n > 0)
-        rc = insert(w, pg, &fresh, ret, e);
+        rc = insert(w, pg, &fresh, &ret->fresh, e);
     return rc < 0 ? rc : store_timers(w, pg, e);
 }

@@ -3,15 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/locks.h"
 #include "processor/work.h"
 
-struct merge_limits work_limits(const struct work *w)
-{
-    return (struct merge_limits){.window_ms = w->settings->aggregation.window,
-                                 .starts = w->settings->limits.starts,
-                                 .marks = w->settings->limits.marks};
-}
+#define SILENCE_NEAR_MS (10 * MS_SECOND) /* clocks differ */
 
 static int no_memory(struct err *e)
 {
@@ -121,47 +117,71 @@ static void take_signature(struct alert_work *al, struct slice key)
         memcpy(al->signature.key, key.p, ANOMALY_KEY_LEN);
 }
 
-/* Would these facts change the alert's state? Then its anomaly must be locked. */
-static int guess_one(struct work *w, struct alert_work *al, struct slice packed, bool ever,
-                     struct err *e)
+/* Rows to read: all, or those that must be ours. */
+static struct lock_keys alert_keys(struct work *w,
+                                   bool (*which)(const struct work *, const struct alert_work *))
 {
-    const struct merge_limits lim = work_limits(w);
-    struct facts facts;
-    struct report *reports = arena_array(w->a, al->input_n ? al->input_n : 1, struct report);
-    size_t n = 0;
-
-    if (!reports)
-        return no_memory(e);
-    if (facts_unpack(packed, &facts, e) < 0)
-        facts_recover(&al->remains, &facts);
-    for (size_t i = 0; i < al->input_n; i++)
-        if (al->inputs[i]->report.kind != REPORT_NOTE)
-            reports[n++] = al->inputs[i]->report;
-    if (change_run(&facts, reports, n, ever, &lim, w->a, &al->changes) < 0)
-        return no_memory(e);
-    al->touched = al->touched || al->changes.n > 0 || al->changes.gone_n > 0;
-    return 0;
-}
-
-static struct lock_keys alert_keys(struct work *w)
-{
-    struct slice *tenants = arena_array(w->a, w->alert_n, struct slice);
-    int64_t *fps = arena_array(w->a, w->alert_n, int64_t);
+    struct slice *tenants = arena_array(w->a, w->alert_n + 1, struct slice);
+    int64_t *fps = arena_array(w->a, w->alert_n + 1, int64_t);
+    struct lock_keys keys = {.tenants = tenants, .numbers = fps};
 
     if (!tenants || !fps)
         return (struct lock_keys){0};
     for (size_t i = 0; i < w->alert_n; i++) {
-        tenants[i] = w->alerts[i].row.tenant;
-        fps[i] = (int64_t)w->alerts[i].row.fingerprint;
+        if (which && !which(w, &w->alerts[i]))
+            continue;
+        tenants[keys.n] = w->alerts[i].row.tenant;
+        fps[keys.n++] = (int64_t)w->alerts[i].row.fingerprint;
     }
-    return (struct lock_keys){.tenants = tenants, .numbers = fps, .n = w->alert_n};
+    return keys;
+}
+
+enum {
+    GUESS_TENANT,
+    GUESS_FINGERPRINT,
+    GUESS_ANOMALY,
+    GUESS_INCIDENT,
+    GUESS_STATUS,
+    GUESS_OCCURRENCES,
+    GUESS_FACTS,
+    GUESS_STARTS_AT,
+    GUESS_ENDED_AT,
+    GUESS_LAST_SEEN,
+    GUESS_SEVERITY,
+    GUESS_QUIET_AT
+};
+
+static int read_guess(struct work *w, const PGresult *r, int i, struct err *e)
+{
+    struct alert_work *al =
+        find_alert(w, pg_get_text(r, i, GUESS_TENANT), pg_get_int(r, i, GUESS_FINGERPRINT));
+    const unsigned char *incident = pg_get_uuid(r, i, GUESS_INCIDENT);
+
+    if (!al)
+        return 0;
+    al->known = true;
+    take_signature(al, pg_get_text(r, i, GUESS_ANOMALY));
+    al->has_incident = incident != NULL;
+    if (incident)
+        memcpy(al->incident_id.b, incident, sizeof(al->incident_id.b));
+    al->row.firing = pg_get_int(r, i, GUESS_STATUS) == ALERT_FIRING;
+    al->ever = pg_get_int(r, i, GUESS_OCCURRENCES) > 0;
+    al->severity = (enum severity)pg_get_int(r, i, GUESS_SEVERITY);
+    al->quiet_at = pg_get_int(r, i, GUESS_QUIET_AT);
+    al->remains =
+        (struct remains){al->row.firing, pg_get_int(r, i, GUESS_STARTS_AT),
+                         pg_get_int(r, i, GUESS_ENDED_AT), pg_get_int(r, i, GUESS_LAST_SEEN)};
+    const struct slice facts = pg_get_text(r, i, GUESS_FACTS);
+    al->facts = arena_slice(w->a, facts);
+    return facts.len > 0 && !al->facts.p ? no_memory(e) : 0;
 }
 
 int work_guess(struct work *w, struct pg *pg, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    const struct lock_keys keys = alert_keys(w);
+    const struct lock_keys keys = alert_keys(w, NULL);
     struct pg_args *p = pg_args(w->a);
+    int rc;
 
     if (w->alert_n == 0)
         return 0;
@@ -169,36 +189,21 @@ int work_guess(struct work *w, struct pg *pg, struct err *e)
         return no_memory(e);
     pg_texts(p, keys.tenants, keys.n);
     pg_ints(p, keys.numbers, keys.n);
-    int rc = pg_query(
+    rc = pg_query(
         pg,
         "SELECT tenant, fingerprint, anomaly_key, incident_id, status, occurrences, facts, "
-        "starts_at, ended_at, last_seen FROM alerts "
+        "starts_at, ended_at, last_seen, severity, quiet_at FROM alerts "
         "JOIN unnest($1::text[], $2::int8[]) k(tenant, fingerprint) USING (tenant, fingerprint)",
         p, &r, e);
-    if (rc < 0)
-        return rc;
-    for (int i = 0; i < PQntuples(r); i++) {
-        struct alert_work *al = find_alert(w, pg_get_text(r, i, 0), pg_get_int(r, i, 1));
-        if (!al)
-            continue;
-        al->known = true;
-        take_signature(al, pg_get_text(r, i, 2));
-        const unsigned char *incident = pg_get_uuid(r, i, 3);
-        al->has_incident = incident != NULL;
-        if (incident)
-            memcpy(al->incident_id.b, incident, sizeof(al->incident_id.b));
-        al->remains = (struct remains){pg_get_int(r, i, 4) == ALERT_FIRING, pg_get_int(r, i, 7),
-                                       pg_get_int(r, i, 8), pg_get_int(r, i, 9)};
-        if (al->silent)
-            al->touched = al->remains.firing;
-        else if ((rc = guess_one(w, al, pg_get_text(r, i, 6), pg_get_int(r, i, 5) > 0, e)) < 0)
-            return rc;
+    for (int i = 0; rc == 0 && i < PQntuples(r); i++)
+        rc = read_guess(w, r, i, e);
+    for (size_t i = 0; rc == 0 && i < w->alert_n; i++) {
+        struct alert_work *al = &w->alerts[i];
+        rc = al->silent ? 0 : alert_change(w, al, e);
+        al->touched =
+            al->silent ? al->known && al->row.firing : al->changes.n > 0 || al->changes.gone_n > 0;
     }
-    for (size_t i = 0; i < w->alert_n; i++)
-        if (!w->alerts[i].known && !w->alerts[i].silent &&
-            (rc = guess_one(w, &w->alerts[i], (struct slice){NULL, 0}, false, e)) < 0)
-            return rc;
-    return 0;
+    return rc;
 }
 
 /* ---- locking ---- */
@@ -445,45 +450,54 @@ static void read_alert(struct work *w, const PGresult *r, int i, struct alert_wo
 {
     const unsigned char *incident = pg_get_uuid(r, i, AL_INCIDENT);
 
+    al->locked = true;
     take_signature(al, pg_get_text(r, i, AL_ANOMALY));
-    al->row.anomaly = find_anomaly(w, al->row.tenant, al->signature.key);
     al->row.firing = pg_get_int(r, i, AL_STATUS) == ALERT_FIRING;
-    al->row.incident = NULL;
     al->has_incident = incident != NULL;
     if (incident) {
         memcpy(al->incident_id.b, incident, 16);
         al->row.incident = find_incident(w, &al->incident_id);
     }
-    al->known = true;
     al->ever = pg_get_int(r, i, AL_OCCURRENCES) > 0;
     al->severity = (enum severity)pg_get_int(r, i, AL_SEVERITY);
     al->quiet_at = pg_get_int(r, i, AL_QUIET_AT);
-    al->packed = arena_slice(w->a, pg_get_text(r, i, AL_FACTS));
+    al->facts = arena_slice(w->a, pg_get_text(r, i, AL_FACTS));
     al->remains = (struct remains){al->row.firing, pg_get_int(r, i, AL_STARTS_AT),
                                    pg_get_int(r, i, AL_ENDED_AT), pg_get_int(r, i, AL_LAST_SEEN)};
     al->source = kept(w, r, i, AL_SOURCE);
     al->labels_json = kept(w, r, i, AL_LABELS);
 }
 
-/* An alert without a row has no lock but its anomaly's: the insert says whether it was alone. */
+/* What only repeats itself is not worth a lock, unless somebody may be about to end it for its
+ * silence; what has no row has none. */
+static bool must_be_ours(const struct work *w, const struct alert_work *al)
+{
+    const bool seems_over = al->quiet_at > 0 && al->quiet_at <= w->now_ms + SILENCE_NEAR_MS;
+
+    return al->known && (w->cautious || al->touched || al->silent || al->recovered || seems_over);
+}
+
 static int load_alerts(struct work *w, struct pg *pg, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    const struct lock_keys keys = alert_keys(w);
-    const int rc = lock_alerts(pg, w->a, &keys, &r, e);
+    const struct lock_keys keys = alert_keys(w, must_be_ours);
 
+    if (!keys.tenants)
+        return no_memory(e);
+    const int rc = lock_alerts(pg, w->a, &keys, &r, e);
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < w->alert_n; i++) {
-        struct alert_work *al = &w->alerts[i];
-        al->known = false;
-        al->row.anomaly = find_anomaly(w, al->row.tenant, al->signature.key);
-    }
     for (int i = 0; r && i < PQntuples(r); i++) {
         struct alert_work *al =
             find_alert(w, pg_get_text(r, i, AL_TENANT), pg_get_int(r, i, AL_FINGERPRINT));
         if (al)
             read_alert(w, r, i, al);
+    }
+    for (size_t i = 0; i < w->alert_n; i++) {
+        struct alert_work *al = &w->alerts[i];
+        al->row.anomaly = find_anomaly(w, al->row.tenant, al->signature.key);
+        if (must_be_ours(w, al) && !al->locked && !al->silent)
+            return err_set(e, -EAGAIN, "batch: an alert is gone since the guess");
     }
     return 0;
 }

@@ -4,94 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
-#include "common/metrics.h"
 #include "processor/work.h"
 
 static int no_memory(struct err *e)
 {
     return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
-/* ---- changes of each alert ---- */
-
-static int take_inputs(struct work *w, struct alert_work *al, struct report **ret, struct err *e)
-{
-    struct report *reports = arena_array(w->a, al->input_n + 1, struct report);
-
-    al->said = arena_array(w->a, al->input_n + 1, const struct input *);
-    if (!reports || !al->said)
-        return no_memory(e);
-    for (size_t i = 0; i < al->input_n; i++) {
-        const struct input *in = al->inputs[i];
-        if (in->report.kind == REPORT_NOTE)
-            continue;
-        if (!al->known && al->said_n == 0)
-            al->severity = in->event->severity;
-        reports[al->said_n] = in->report;
-        al->said[al->said_n++] = in;
-        if (in->report.kind != REPORT_RESOLVED)
-            al->newest = in;
-        if (in->report.order.at > al->last_seen)
-            al->last_seen = in->report.order.at;
-    }
-    *ret = reports;
-    return 0;
-}
-
-struct counter *work_recovered(void)
-{
-    return counter_new("tocsin_alert_facts_unreadable_total",
-                       "Alerts whose facts nobody could read, judged by what else was known.", "");
-}
-
-/* A live alert must not be hidden because of what is remembered of it: go on from what the row
- * says, and write the column anew. */
-static void recover(struct alert_work *al, struct facts *ret, const struct err *why)
-{
-    static struct log_limit limit = {.per_minute = 60};
-    char fingerprint[FINGERPRINT_STR];
-    uint32_t dropped;
-
-    al->recovered = true;
-    facts_recover(&al->remains, ret);
-    counter_add(work_recovered(), 1);
-    if (log_allow(&limit, &dropped))
-        log_error(EV("facts_unreadable"), KV("tenant", al->row.tenant),
-                  KV("fingerprint", fingerprint_format(al->row.fingerprint, fingerprint)),
-                  KV("reason", why->msg), KV("dropped", dropped));
-}
-
-static int change_alert(struct work *w, struct alert_work *al, struct err *e)
-{
-    const struct merge_limits lim = work_limits(w);
-    struct report *reports = NULL;
-    struct facts facts;
-    int rc;
-
-    if (facts_unpack(al->packed, &facts, e) < 0)
-        recover(al, &facts, e);
-    if (al->silent) {
-        if (!al->row.firing || al->quiet_at == 0 || al->quiet_at != al->silence_at)
-            return 0;
-        rc = change_silence(&facts, al->quiet_at, &lim, w->a, &al->changes);
-    } else {
-        const struct order heard = facts.newest;
-        if ((rc = take_inputs(w, al, &reports, e)) < 0)
-            return rc;
-        if (al->newest && order_cmp(&al->newest->report.order, &heard) < 0)
-            al->newest = NULL; /* late: what is written is newer */
-        rc = change_run(&facts, reports, al->said_n, al->ever, &lim, w->a, &al->changes);
-    }
-    if (rc < 0)
-        return no_memory(e);
-    al->packed = facts_pack(&facts, w->a);
-    if (!al->packed.p)
-        return no_memory(e);
-    if ((al->changes.n > 0 || al->changes.gone_n > 0) &&
-        (!al->row.anomaly || (al->has_incident && !al->row.incident)))
-        return err_set(e, -EAGAIN, "batch: an alert changed between the guess and the lock");
-    return 0;
 }
 
 /* ---- the table of occurrences ---- */
@@ -368,13 +285,24 @@ static int run_incidents(struct work *w, struct err *e)
     return w->news.failed ? no_memory(e) : 0;
 }
 
+/* What was locked may differ from what was guessed. */
+static int change_alerts(struct work *w, struct err *e)
+{
+    for (size_t i = 0; i < w->alert_n; i++) {
+        struct alert_work *al = &w->alerts[i];
+        if (al->locked && alert_change(w, al, e) < 0)
+            return e->code;
+        if ((al->changes.n > 0 || al->changes.gone_n > 0) &&
+            (!al->row.anomaly || (al->has_incident && !al->row.incident)))
+            return err_set(e, -EAGAIN, "batch: an alert changed between the guess and the lock");
+    }
+    return 0;
+}
+
 int work_merge(struct work *w, struct pg *pg, struct err *e)
 {
-    int rc = 0;
+    int rc = change_alerts(w, e);
 
-    for (size_t i = 0; i < w->alert_n && rc == 0; i++)
-        if (w->alerts[i].known || !w->alerts[i].silent)
-            rc = change_alert(w, &w->alerts[i], e);
     if (rc == 0)
         rc = count_occurrences(w, pg, e);
     return rc < 0 ? rc : run_incidents(w, e);

@@ -249,19 +249,25 @@ static int store_incidents(struct work *w, struct pg *pg, struct err *e)
     return rc;
 }
 
+static bool is_whole(const struct written *v)
+{
+    return !v->r || pg_affected(v->r) == (int64_t)v->n;
+}
+
 int work_store(struct work *w, struct pg *pg, struct err *e)
 {
-    struct fresh_alerts fresh = {0};
+    struct alerts_written alerts = {0};
     int rc = pg_pipeline_begin(pg, e);
 
     if (rc < 0)
         return rc;
     if ((rc = store_anomalies(w, pg, e)) == 0 && (rc = store_incidents(w, pg, e)) == 0 &&
-        (rc = alerts_store(w, pg, &fresh, e)) == 0 && (rc = timeline_store(w, pg, e)) == 0)
+        (rc = alerts_store(w, pg, &alerts, e)) == 0 && (rc = timeline_store(w, pg, e)) == 0)
         rc = reach_store(w, pg, e);
     const int end = pg_pipeline_end(pg, rc == 0 ? e : NULL);
-    if (rc == 0 && end == 0 && fresh.r && pg_affected(fresh.r) != (int64_t)fresh.n)
-        rc = err_set(e, -EAGAIN, "batch: somebody else wrote an alert that was new");
-    PQclear(fresh.r);
+    if (rc == 0 && end == 0 && (!is_whole(&alerts.known) || !is_whole(&alerts.fresh)))
+        rc = err_set(e, -EAGAIN, "batch: somebody else wrote an alert since the guess");
+    PQclear(alerts.known.r);
+    PQclear(alerts.fresh.r);
     return rc < 0 ? rc : end;
 }

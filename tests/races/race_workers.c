@@ -152,6 +152,25 @@ static void test_an_alert_is_new_to_two(void **state)
     SAYS("opened resolved", TIMELINE);
 }
 
+/*
+ * one:  [a goes on: about to write it, without a lock ... |      | it was written: again, ended]
+ * two:                             [a ends, writes it, COMMIT]
+ */
+static void test_an_alert_ends_while_it_is_repeated(void **state)
+{
+    struct pause first, second;
+
+    (void)state;
+    commits(&one, a_batch(0, (struct post){"Disk", "a", .at = 10, .starts = 5}));
+    pause_at(&first, &st.db, "one", "BEFORE UPDATE ON alerts");
+    pause_at(&second, &st.db, "two", "AFTER UPDATE ON offsets");
+    race(&first, a_batch(0, (struct post){"Disk", "a", .at = 20, .starts = 5}), &second,
+         a_batch(1, (struct post){"Disk", "a", .at = 60, .starts = 5, .ends = 59}));
+    SAYS("2 1", "SELECT status || ' ' || occurrences FROM alerts");
+    SAYS("4 firing 0 of 1 counted 1 episode 1", INCIDENTS);
+    SAYS("opened resolved", TIMELINE);
+}
+
 #define EVERYTHING                                                                                 \
     "SELECT md5(string_agg(t, '')) FROM ("                                                         \
     "SELECT x::text AS t FROM alerts x UNION ALL SELECT x::text FROM incidents x UNION ALL "       \
@@ -318,7 +337,7 @@ static void test_the_end_comes_after_it_was_overruled(void **state)
     (void)state;
     commits(&one, from_alertmanager(0, "firing", 10, 5, 0));
     runs(&one);
-    pause_at(&first, &st.db, "one", "BEFORE UPDATE ON alerts");
+    pause_at(&first, &st.db, "one", "AFTER UPDATE ON alerts");
     pause_at(&second, &st.db, "two", "AFTER UPDATE ON offsets");
     race(&first, from_alertmanager(0, "firing", 312, 5, 0), &second,
          from_alertmanager(1, "resolved", 310, 5, 305));
@@ -339,6 +358,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_two_open_the_next_incident, scene_empty),
         cmocka_unit_test_setup(test_two_report_the_same_start, scene_empty),
         cmocka_unit_test_setup(test_an_alert_is_new_to_two, scene_empty),
+        cmocka_unit_test_setup(test_an_alert_ends_while_it_is_repeated, scene_empty),
         cmocka_unit_test_setup(test_a_zombie_commits_after_its_partition_moved, scene_empty),
         cmocka_unit_test_setup(test_a_partition_moves_while_its_last_batch_commits, scene_empty),
         cmocka_unit_test_setup(test_two_replicas_and_one_dies, scene_empty),
