@@ -37,6 +37,13 @@ const char *http_query(const struct http_request *r, const char *name)
     return pair_find(r->query, r->query_n, name);
 }
 
+struct slice http_query_string(const struct http_request *r)
+{
+    const char *mark = r->uri ? strchr(r->uri, '?') : NULL;
+
+    return slice_of(mark ? mark + 1 : "");
+}
+
 struct slice http_query_other(const struct http_request *r, const char *const *known)
 {
     for (size_t i = 0; i < r->query_n; i++) {

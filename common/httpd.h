@@ -67,7 +67,8 @@ const char *http_path(const struct http_request *r); /* percent-decoded once */
 const char *http_param(const struct http_request *r,
                        const char *name); /* of the pattern; NULL when it has none */
 const char *http_query(const struct http_request *r,
-                       const char *name); /* decoded; NULL when absent */
+                       const char *name);                     /* decoded; NULL when absent */
+struct slice http_query_string(const struct http_request *r); /* raw, without the question mark */
 /* The first name in the query that is none of `known`, a NULL-terminated list; {NULL, 0}: there is
  * none. */
 struct slice http_query_other(const struct http_request *r, const char *const *known);

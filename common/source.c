@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/form.h"
 #include "common/json.h"
 
 /* ---- registry ---- */
@@ -140,6 +141,33 @@ const struct source_entry *source_entry_find(const struct source_entries *all, s
         if (slice_is(name, all->v[i].name))
             return &all->v[i];
     return NULL;
+}
+
+/* ---- bodies ---- */
+
+static bool begins_as_json(struct slice body)
+{
+    size_t i = 0;
+    while (i < body.len && body.p[i] && strchr(" \t\r\n", body.p[i]))
+        i++;
+    return i < body.len && (body.p[i] == '{' || body.p[i] == '[');
+}
+
+int source_body(const struct source *type, const struct hook *h, struct arena *a, struct slice *ret,
+                struct err *e)
+{
+    const char *content_type = h->header(h, "Content-Type");
+    bool is_form = type->takes_forms && form_is(content_type) && !begins_as_json(h->body);
+    if (!h->is_get && !is_form) {
+        *ret = h->body;
+        return 0;
+    }
+    struct form *form = arena_new_of(a, struct form);
+    if (!form)
+        return err_set(e, -E2BIG, "the request needs more memory than one may");
+    int rc = h->is_get ? form_parse_query(h->query_string, a, form, e)
+                       : form_parse(content_type, h->body, a, form, e);
+    return rc < 0 ? rc : form_to_json(form, type->form_json, a, ret, e);
 }
 
 /* ---- authentication ---- */

@@ -23,8 +23,10 @@ struct hook {
     const char *path_token; /* the {token} of the URL; NULL when there is none */
     const char *(*header)(const struct hook *h, const char *name); /* NULL when absent */
     const char *(*query)(const struct hook *h, const char *name);
-    struct slice body; /* raw, as signed */
-    void *transport;   /* the server's own; a source never looks */
+    struct slice body;         /* raw, as signed */
+    bool is_get;               /* then what it says stands in query_string */
+    struct slice query_string; /* raw, without the question mark */
+    void *transport;           /* the server's own; a source never looks */
 };
 
 enum auth {
@@ -75,18 +77,27 @@ struct filing {
     struct slice members;      /* JSON members to append, may be empty */
     struct slice content_type; /* otherwise these bytes; empty type: application/json */
     struct slice reply;
-    struct slice body; /* what to store; p NULL: the request's body. Only for partial takes (the
-                          good alerts of a mixed batch) */
+    struct slice body; /* what to store; p NULL: the request's body. For partial takes (the good
+                          alerts of a mixed batch), and by the door for forms */
 };
 
 struct source {
     const char *name, *summary;
+    const char *title;           /* what people call it; NULL: the entry's name */
+    bool application;            /* it reports errors of applications; others watch from outside */
     size_t cfg_size;             /* of a struct that begins with struct source_common */
     const struct conf_key *keys; /* SOURCE_COMMON_KEYS, then the type's own, CONF_END */
     const char *const
         *keep_headers; /* request headers stored with the record; NULL-terminated; may be NULL */
     bool stateful; /* a state source (distinct starts) rather than an event source; for metrics and
                       docs */
+    bool own_identity; /* fingerprints are of what stays the same, not of all labels */
+
+    /* It may post a form, or ask by GET: source_body() makes JSON of either, so accept and decode
+     * see nothing else. `form_json`: fields that hold JSON (form.h); NULL-terminated; may be NULL.
+     */
+    bool takes_forms, takes_gets;
+    const char *const *form_json;
 
     /* Cross-field checks after load. May be NULL. */
     int (*check)(const void *cfg, struct err *e);
@@ -108,6 +119,15 @@ struct source {
     int (*decode)(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e);
 };
+
+/*
+ * What accept() and decode() shall see of a request: its body; of a form or a GET, where the type
+ * takes them, the JSON object of its fields. A body that begins as JSON is none of a form, whatever
+ * its Content-Type says: that is what curl and axios call a body of which they were told nothing.
+ * -EBADMSG with a reason, -E2BIG.
+ */
+int source_body(const struct source *type, const struct hook *h, struct arena *a, struct slice *ret,
+                struct err *e) MUST_CHECK;
 
 /* Path token, bearer and basic as configured: every one that is configured is a way in; none
  * configured: OK. */

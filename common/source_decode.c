@@ -93,6 +93,81 @@ void pairs_add(struct pairs *p, const char *name, struct slice value)
         p->v[p->n++] = (struct label){slice_of(name), value};
 }
 
+struct slice pairs_get(const struct pairs *p, const char *name)
+{
+    for (size_t i = p->n; i-- > 0;)
+        if (slice_is(p->v[i].name, name))
+            return p->v[i].value;
+    return (struct slice){0};
+}
+
+static struct slice trim(struct slice s)
+{
+    while (s.len > 0 && is_space(s.p[0])) {
+        s.p++;
+        s.len--;
+    }
+    while (s.len > 0 && is_space(s.p[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+static void add_tag(struct decoder *d, struct slice tag, struct pairs *p)
+{
+    size_t n = 0;
+    while (n < tag.len && tag.p[n] != ':' && tag.p[n] != '=')
+        n++;
+    if (n == tag.len)
+        return;
+    struct slice name = trim((struct slice){tag.p, n});
+    const struct slice value = trim((struct slice){tag.p + n + 1, tag.len - n - 1});
+    if (name.len == 0 || value.len == 0)
+        return;
+    if (p->n >= PAIRS_MAX - PAIRS_OWN || p->n >= d->lim->labels) {
+        d->truncated = true;
+        return;
+    }
+    name = source_cut(name, d->lim->label_name, d->a, &d->truncated);
+    d->failed |= !name.p;
+    if (name.p)
+        p->v[p->n++] = (struct label){name, value};
+}
+
+void decode_tags(struct decoder *d, struct slice tags, const char *separators, struct pairs *p)
+{
+    size_t from = 0;
+    for (size_t i = 0; i <= tags.len; i++) {
+        if (i < tags.len && (!tags.p[i] || !strchr(separators, tags.p[i])))
+            continue;
+        add_tag(d, (struct slice){tags.p + from, i - from}, p);
+        from = i + 1;
+    }
+}
+
+uint64_t decode_identity(struct decoder *d, const struct record *r, const char *name,
+                         struct slice id)
+{
+    struct pairs p = {0};
+    pairs_add(&p, "source", r->source);
+    pairs_add(&p, name, id);
+    return labels_fingerprint(decode_pairs(d, &p, d->lim->label_value));
+}
+
+struct slice decode_page(struct decoder *d, const char *base, const char *path, struct slice id,
+                         const char *tail)
+{
+    size_t n = base ? strlen(base) : 0;
+    while (n > 0 && base[n - 1] == '/')
+        n--;
+    for (size_t i = 0; i < id.len; i++)
+        if (id.p[i] <= ' ' || id.p[i] >= 0x7f || strchr("/?#%", id.p[i]))
+            return none;
+    if (n == 0 || id.len == 0 ||
+        n + strlen(path) + id.len + strlen(tail) > d->lim->annotation_value)
+        return none;
+    return decode_format(d, "%.*s%s%.*s%s", (int)n, base, path, SLICE_FMT(id), tail);
+}
+
 struct labels decode_merge(struct decoder *d, struct labels base, const struct pairs *p, size_t max)
 {
     struct labels ret = {0};
@@ -138,7 +213,8 @@ static enum report_kind kind_of(const struct decoder *d, struct slice status, in
     return ends_at > 0 && ends_at <= d->received_at ? REPORT_RESOLVED : REPORT_FIRING;
 }
 
-size_t count_resolved(struct slice body)
+/* How many of `alerts` are RESOLVED by their `status`. */
+static size_t count_resolved(struct slice body)
 {
     const struct slice all = json_at(body, "alerts"), group = json_at(body, "status");
     size_t pos = 0, n = 0;
@@ -149,6 +225,15 @@ size_t count_resolved(struct slice body)
         n += slice_is(own.len > 0 ? own : group, "\"resolved\"");
     }
     return n;
+}
+
+struct filing file_alerts(struct slice body, struct slice key)
+{
+    return (struct filing){.partition_key = key.len > 0 ? key : (struct slice){0},
+                           .alerts = json_count(body, "alerts"),
+                           .resolved = count_resolved(body),
+                           .status = 200,
+                           .default_reply = true};
 }
 
 /* What is left to call an alert that has neither a summary nor a name: as many as fit. */

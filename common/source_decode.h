@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "common/clock.h"
 #include "common/source.h"
 
 /* One decode at work. `failed` is set by whatever did not fit into the arena and is looked at once,
@@ -30,7 +31,7 @@ int64_t decode_count(const json_t *object, const char *key);
 /* arena_printf that sets `failed`; {"",0} then. */
 struct slice decode_format(struct decoder *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-#define PAIRS_MAX 24
+#define PAIRS_MAX 64
 struct pairs {
     struct label v[PAIRS_MAX];
     size_t n;
@@ -39,9 +40,29 @@ struct pairs {
 void pairs_add(struct pairs *p, const char *name, struct slice value);
 /* The label set, values cut to `max` bytes. */
 struct labels decode_pairs(struct decoder *d, const struct pairs *p, size_t max);
+/*
+ * "env:prod, team=web, urgent": each `name:value` or `name=value` of a list as a pair, spaces
+ * around it aside; others, and what is past the caps, not. `separators`: what stands between two of
+ * them. Add your own pairs behind it: of equal names the last wins, and there is room for
+ * PAIRS_OWN.
+ */
+#define PAIRS_OWN 16
+void decode_tags(struct decoder *d, struct slice tags, const char *separators, struct pairs *p);
+/* The value of a pair; {NULL,0} when there is none. */
+struct slice pairs_get(const struct pairs *p, const char *name);
 /* `base` and, where it has no such name, the pairs. */
 struct labels decode_merge(struct decoder *d, struct labels base, const struct pairs *p,
                            size_t max);
+
+/* The fingerprint of what has an id of its own in its sender: of (source, name=id). */
+uint64_t decode_identity(struct decoder *d, const struct record *r, const char *name,
+                         struct slice id);
+/* A page of the sender's: `base` without a slash at its end, `path`, the id, `tail`; "" without a
+ * base, past the cap, or when the id is no word. */
+struct slice decode_page(struct decoder *d, const char *base, const char *path, struct slice id,
+                         const char *tail);
+/* What a sender posts to see whether it arrives has no end of its own: it is over after this. */
+#define TEST_LASTS (10 * MS_MINUTE)
 
 /*
  * {status, labels, annotations, startsAt, endsAt, generatorURL}: labels, annotations, fingerprint,
@@ -51,9 +72,8 @@ struct labels decode_merge(struct decoder *d, struct labels base, const struct p
 void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
                   struct alert_event *ret);
 
-/* How many of `alerts` in a body of that form are RESOLVED by their `status`; for accept(), without
- * a tree. */
-size_t count_resolved(struct slice body);
+/* How accept() files a body of that form, without a tree: `key` and what `alerts` holds. */
+struct filing file_alerts(struct slice body, struct slice key);
 
 /* The tree of a record's body. NULL with a reason. */
 json_t *decode_body(const struct record *r, const struct limits_settings *lim, struct arena *a,

@@ -63,9 +63,15 @@ static bool acceptable(const struct source_entry *entry, const struct hook *h,
                        struct entrance *in)
 {
     const struct json_limits depth = {.max_depth = s->ingest.max_depth};
-    int rc = json_scan(h->body, &depth, &in->why);
+    struct hook as_json = *h;
+    int rc = source_body(entry->type, h, a, &as_json.body, &in->why);
     if (rc == 0)
-        rc = entry->type->accept(entry->cfg, h, &s->limits, now_ms, a, &in->filing, &in->why);
+        rc = json_scan(as_json.body, &depth, &in->why);
+    if (rc == 0)
+        rc =
+            entry->type->accept(entry->cfg, &as_json, &s->limits, now_ms, a, &in->filing, &in->why);
+    if (rc == 0 && as_json.body.p != h->body.p && !in->filing.body.p)
+        in->filing.body = as_json.body;
     if (rc == 0 && in->filing.alerts > s->ingest.max_alerts)
         rc = err_set(&in->why, -E2BIG, "%zu alerts; %u are the most in one request",
                      in->filing.alerts, s->ingest.max_alerts);
@@ -87,8 +93,11 @@ static struct slice traceparent(const struct hook *h)
     return s;
 }
 
-static struct slice content_type(const struct hook *h)
+/* Of what is stored: a body that is not the sender's is our JSON. */
+static struct slice content_type(const struct hook *h, const struct filing *f)
 {
+    if (f->body.p)
+        return SLICE_LIT("application/json");
     struct slice s = slice_of(h->header(h, "Content-Type"));
     return s.len <= CONTENT_TYPE_MAX ? s : (struct slice){0};
 }
@@ -100,7 +109,7 @@ static int make_record(const struct source_entry *entry, const struct hook *h, i
     struct kafka_header kept[KEPT_MAX];
     struct record r = {.tenant = slice_of(common->tenant),
                        .source = slice_of(entry->name),
-                       .content_type = content_type(h),
+                       .content_type = content_type(h, &in->filing),
                        .traceparent = traceparent(h),
                        .request_id = *id,
                        .received_at = now_ms,

@@ -83,6 +83,8 @@ static void take(struct ingest *self, struct http_request *r, const struct sourc
                            .header = hook_header,
                            .query = hook_query,
                            .body = http_body(r),
+                           .is_get = strcmp(http_method(r), "GET") == 0,
+                           .query_string = http_query_string(r),
                            .transport = r};
     int64_t now = clock_now_ms();
     const struct uuid id = uuid7_new(now);
@@ -125,6 +127,20 @@ static void admit_as(struct ingest *self, struct http_request *r, const char *na
 static void admit_webhook(void *ctx, struct http_request *r)
 {
     admit_as(ctx, r, http_param(r, "source"));
+}
+
+/* Only senders that can do no better may ask to be heard by GET; HEAD says nothing. */
+static void admit_get(void *ctx, struct http_request *r)
+{
+    struct ingest *self = ctx;
+    admit_as(self, r, http_param(r, "source"));
+    const struct source_entry *entry = http_data(r);
+    if (http_answered(r) || (entry->type->takes_gets && strcmp(http_method(r), "GET") == 0))
+        return;
+    tally_answer(self->tally, entry, 405);
+    http_reply_header(r, "Allow", entry->type->takes_gets ? "GET, POST, PUT" : "POST, PUT");
+    http_reply_error(r, 405, "method_not_allowed", "source %s is not told anything by %s",
+                     entry->name, http_method(r));
 }
 
 /* Addresses of APIs that are not ours to name: the built-in entry of the type that speaks them. */
@@ -180,6 +196,9 @@ const struct http_route ingest_routes[] = {
     {"POST", "/webhook/{source}", admit_webhook, handle_webhook},
     {"POST", "/webhook/{source}/{token}", admit_webhook, handle_webhook},
     {"PUT", "/webhook/{source}", admit_webhook, handle_webhook}, /* Grafana may be told to */
+    {"PUT", "/webhook/{source}/{token}", admit_webhook, handle_webhook},
+    {"GET", "/webhook/{source}", admit_get, handle_webhook}, /* and Uptime Kuma this */
+    {"GET", "/webhook/{source}/{token}", admit_get, handle_webhook},
     {"POST", "/api/v1/alerts", admit_generic, handle_webhook},
     {"POST", "/api/v2/alerts", admit_prometheus, handle_webhook},
     {"POST", "/api/v1/repairs", NULL, handle_repair},

@@ -5,7 +5,7 @@
 
 #include "common/metrics.h"
 
-static const unsigned codes[] = {200, 202, 400, 401, 404, 413, 415, 422, 503};
+static const unsigned codes[] = {200, 202, 400, 401, 404, 405, 413, 415, 422, 503};
 #define CODES (sizeof(codes) / sizeof(codes[0]))
 
 struct row {

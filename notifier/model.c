@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/source.h"
 #include "notifier/model_internal.h"
 #include "notifier/text.h"
 
@@ -89,30 +90,23 @@ const char *severity_emoji(int64_t severity)
     return severity == SEVERITY_WARNING ? "⚠️" : "ℹ️";
 }
 
-/* Entries under `sources:` are mostly named after their type, with something behind it. */
-static const struct {
-    const char *prefix, *name;
-    bool application;
-} known_sources[] = {
-    {"sentry", "Sentry", true},          {"alertmanager", "Alertmanager", false},
-    {"prometheus", "Prometheus", false}, {"grafana", "Grafana", false},
-    {"signoz", "SigNoz", false},         {"datadog", "Datadog", false},
-    {"cloudwatch", "CloudWatch", false}, {"zabbix", "Zabbix", false},
-};
-
 const char *source_name(const char *source)
 {
-    for (size_t i = 0; i < sizeof(known_sources) / sizeof(*known_sources); i++)
-        if (strcmp(source, known_sources[i].prefix) == 0)
-            return known_sources[i].name;
-    return source;
+    const struct source *type = source_find(source);
+
+    return type && type->title ? type->title : source;
 }
 
+/* Entries under `sources:` are mostly named after their type, with something behind it. */
 const char *source_word(const struct words *w, const char *source)
 {
-    for (size_t i = 0; i < sizeof(known_sources) / sizeof(*known_sources); i++)
-        if (strncmp(source, known_sources[i].prefix, strlen(known_sources[i].prefix)) == 0)
-            return known_sources[i].application ? w->application_error : w->monitoring;
+    const struct source *type;
+
+    for (size_t i = 0; (type = source_at(i)); i++)
+        if (strncmp(source, type->name, strlen(type->name)) == 0)
+            return !type->title        ? w->alert
+                   : type->application ? w->application_error
+                                       : w->monitoring;
     return w->alert;
 }
 

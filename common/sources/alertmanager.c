@@ -20,11 +20,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     (void)now_ms;
     (void)e;
     struct slice group = json_text(json_at(h->body, "groupKey"), a); /* version 3: a number */
-    *ret = (struct filing){.partition_key = group.len > 0 ? group : (struct slice){0},
-                           .alerts = json_count(h->body, "alerts"),
-                           .resolved = count_resolved(h->body),
-                           .status = 200,
-                           .default_reply = true};
+    *ret = file_alerts(h->body, group);
     return 0;
 }
 
@@ -85,6 +81,7 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
 const struct source source_alertmanager = {
     .name = "alertmanager",
     .summary = "Alertmanager webhook, versions 3 and 4",
+    .title = "Alertmanager",
     .cfg_size = sizeof(struct alertmanager_cfg),
     .keys = keys,
     .stateful = true,

@@ -277,6 +277,7 @@ const struct source source_generic = {
     .summary = "our own POST /api/v1/alerts, for everything else",
     .cfg_size = sizeof(struct generic_cfg),
     .keys = keys,
+    .own_identity = true,
     .accept = accept,
     .decode = decode,
 };

@@ -62,11 +62,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     (void)now_ms;
     (void)e;
     struct slice group = json_text(json_at(h->body, "groupKey"), a);
-    *ret = (struct filing){.partition_key = group.len > 0 ? group : (struct slice){0},
-                           .alerts = json_count(h->body, "alerts"),
-                           .resolved = count_resolved(h->body),
-                           .status = 200,
-                           .default_reply = true};
+    *ret = file_alerts(h->body, group);
     return 0;
 }
 
@@ -142,6 +138,7 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
 const struct source source_grafana = {
     .name = "grafana",
     .summary = "Grafana alerting webhook",
+    .title = "Grafana",
     .cfg_size = sizeof(struct grafana_cfg),
     .keys = keys,
     .stateful = true,

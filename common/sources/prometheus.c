@@ -282,6 +282,7 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
 const struct source source_prometheus = {
     .name = "prometheus",
     .summary = "Prometheus and other clients of Alertmanager's POST /api/v2/alerts",
+    .title = "Prometheus",
     .cfg_size = sizeof(struct prometheus_cfg),
     .keys = keys,
     .stateful = true,

@@ -161,14 +161,6 @@ static bool is_performance(struct decoder *d, const json_t *thing)
            slice_is(decode_str(d, thing, "type"), "transaction");
 }
 
-static uint64_t fingerprint_of(struct delivery *w, const char *name, struct slice id)
-{
-    struct pairs p = {0};
-    pairs_add(&p, "source", w->r->source);
-    pairs_add(&p, name, id);
-    return labels_fingerprint(decode_pairs(&w->d, &p, w->d.lim->label_value));
-}
-
 /* An issue or event as an alert of issue `id`; kind and note are the caller's. */
 static void describe(struct delivery *w, const json_t *thing, struct slice id,
                      struct alert_event *ev)
@@ -186,7 +178,7 @@ static void describe(struct delivery *w, const json_t *thing, struct slice id,
     pairs_add(&l, "environment", tag_of(d, thing, "environment"));
     pairs_add(&l, "level", decode_str(d, thing, "level"));
     ev->labels = decode_pairs(d, &l, d->lim->label_value);
-    ev->fingerprint = fingerprint_of(w, "sentry_issue", id);
+    ev->fingerprint = decode_identity(&w->d, w->r, "sentry_issue", id);
 
     pairs_add(&notes, "culprit", decode_str(d, thing, "culprit"));
     pairs_add(&notes, "short_id", decode_str(d, thing, "shortId"));
@@ -318,7 +310,7 @@ static int metric_alert(struct delivery *w, struct alert_event *ev, struct err *
     pairs_add(&l, "sentry_project", project);
     pairs_add(&l, "sentry_metric_alert", id);
     ev->labels = decode_pairs(d, &l, d->lim->label_value);
-    ev->fingerprint = fingerprint_of(w, "sentry_metric_alert", id);
+    ev->fingerprint = decode_identity(&w->d, w->r, "sentry_metric_alert", id);
     pairs_add(&notes, "query", decode_str(d, rule, "query"));
     pairs_add(&notes, "aggregate", decode_str(d, rule, "aggregate"));
     ev->annotations = decode_pairs(d, &notes, d->lim->annotation_value);
@@ -461,9 +453,12 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
 const struct source source_sentry = {
     .name = "sentry",
     .summary = "Sentry issues, events, metric alerts and comments",
+    .title = "Sentry",
+    .application = true,
     .cfg_size = sizeof(struct sentry_cfg),
     .keys = keys,
     .keep_headers = keep_headers,
+    .own_identity = true,
     .verify = verify,
     .accept = accept,
     .decode = decode,

@@ -18,6 +18,7 @@ struct source_case {
     struct slice body;
     struct case_header headers[16]; /* ended by a NULL name */
     const char *path_token;
+    bool is_get; /* then `body` is the query string */
 };
 
 static void require(int rc, const struct err *e)
@@ -57,10 +58,15 @@ static const char *query(const struct hook *h, const char *name)
 
 __attribute__((unused)) static struct hook case_hook(const struct source_case *c)
 {
+    struct slice query_string = c->body;
+    while (query_string.len > 0 && query_string.p[query_string.len - 1] == '\n')
+        query_string.len--; /* of the file */
     return (struct hook){.path_token = c->path_token,
                          .header = header,
                          .query = query,
-                         .body = c->body,
+                         .body = c->is_get ? (struct slice){"", 0} : c->body,
+                         .is_get = c->is_get,
+                         .query_string = query_string,
                          .transport = (void *)(uintptr_t)c};
 }
 

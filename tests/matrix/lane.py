@@ -4,6 +4,7 @@ import fcntl
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ ROOT = HERE.parents[1]
 BUILD = Path(os.environ.get("TOCSIN_BUILD", ROOT / "build" / "dev"))
 DEADLINE_S = int(os.environ.get("TOCSIN_TEST_DEADLINE", 90))  # seconds; more on a slow machine
 
-SOURCES = ("alertmanager", "generic", "grafana", "prometheus", "sentry")
+SOURCES = re.findall(r"^SOURCE\((\w+)\)", (ROOT / "common" / "sources.def").read_text(), re.M)
 PREFIX = "tocsin."
 TOPICS = [PREFIX + name for name in (*(f"raw.{s}" for s in SOURCES), "beat", "repairs", "dead")]
 SERVICES = ("ingest", "processor", "second")  # `second` is a processor too: the one that comes and goes

@@ -23,15 +23,11 @@ static const char *program, *killer;
 static struct schema db;
 static struct broker broker;
 static struct kafka_producer *producer;
-static const char *const topics[] = {"raw.alertmanager",
-                                     "raw.generic",
-                                     "raw.grafana",
-                                     "raw.prometheus",
-                                     "raw.sentry",
-                                     "beat",
-                                     "dead",
-                                     "notify.slack",
-                                     NULL};
+static const char *const topics[] = {
+#define SOURCE(name) "raw." #name,
+#include "common/sources.def"
+#undef SOURCE
+    "beat", "dead", "notify.slack", NULL};
 
 static void reported(void *ctx, void *record, int code, const char *why)
 {

@@ -1,6 +1,8 @@
 /*
  * One source of the registry (SOURCE), through the door and back out in the core. The input is a
- * body; before it may stand lines "Name: value" of the headers that the source keeps.
+ * body; before it may stand lines "Name: value" of the headers that the source keeps. Where it
+ * takes forms, Content-Type is one of these; where it takes a GET, a question mark begins the query
+ * of one.
  *
  * What the door takes is a record that the core reads as it was written, with an answer that is
  * JSON; decoding it twice gives the same alerts, within the caps and fit for the database, and as
@@ -50,6 +52,7 @@ struct request {
     const char *names[KEPT], *values[KEPT];
     size_t n;
     struct slice body;
+    bool is_get; /* then `body` is the query */
 };
 
 static const char *header(const struct hook *h, const char *name)
@@ -68,14 +71,20 @@ static const char *query(const struct hook *h, const char *name)
     return NULL;
 }
 
+static bool is_line_of(struct slice s, const char *name)
+{
+    const size_t len = strlen(name);
+    return s.len > len + 2 && memcmp(s.p, name, len) == 0 && s.p[len] == ':';
+}
+
 /* The name of the header line that `s` begins with. */
 static const char *line_of(struct slice s)
 {
-    for (const char *const *name = entry->type->keep_headers; name && *name; name++) {
-        const size_t len = strlen(*name);
-        if (s.len > len + 2 && memcmp(s.p, *name, len) == 0 && s.p[len] == ':')
+    if (entry->type->takes_forms && is_line_of(s, "Content-Type"))
+        return "Content-Type";
+    for (const char *const *name = entry->type->keep_headers; name && *name; name++)
+        if (is_line_of(s, *name))
             return *name;
-    }
     return NULL;
 }
 
@@ -92,6 +101,11 @@ static const char *header_value(struct slice s, struct arena *a)
 static void read_request(struct slice input, struct arena *a, struct request *ret)
 {
     *ret = (struct request){.body = input};
+    if (entry->type->takes_gets && input.len > 0 && input.p[0] == '?') {
+        ret->is_get = true;
+        ret->body = (struct slice){input.p + 1, input.len - 1};
+        return;
+    }
     for (const char *name = NULL; ret->n < KEPT && (name = line_of(ret->body));) {
         const size_t skip = strlen(name) + 2;
         const struct slice rest = {ret->body.p + skip, ret->body.len - skip};
@@ -147,7 +161,7 @@ static void check_event(const struct alert_event *ev)
     check_text(ev->event_id, ID_MAX);
     check_text(ev->actor, lim->annotation_value);
     check_text(ev->note, lim->annotation_value + 2 * OWN);
-    if (entry->type->stateful)
+    if (!entry->type->own_identity)
         MUST(ev->fingerprint == labels_fingerprint(ev->labels));
 }
 
@@ -180,8 +194,12 @@ static int decode(const struct spool_record *stored, struct arena *a, struct ale
 
 static void enter(const struct request *r, struct slice body, struct arena *a, struct entrance *ret)
 {
-    const struct hook h = {
-        .header = header, .query = query, .body = body, .transport = (void *)(uintptr_t)r};
+    const struct hook h = {.header = header,
+                           .query = query,
+                           .body = r->is_get ? (struct slice){"", 0} : body,
+                           .is_get = r->is_get,
+                           .query_string = body,
+                           .transport = (void *)(uintptr_t)r};
     door_enter(entry, &h, &settings, NOW, &id, a, ret);
 }
 
@@ -241,8 +259,8 @@ static void check_squeezed(const struct request *r, const struct entrance *in,
     struct entrance again;
     struct alert_list other = {0};
     struct err e;
-    if (json_scan(r->body, &depth, &e) < 0)
-        return; /* what was no JSON may become some */
+    if (r->is_get || (entry->type->takes_forms && r->n > 0) || json_scan(r->body, &depth, &e) < 0)
+        return; /* a form is no JSON; what was no JSON may become some */
     enter(r, body, a, &again);
     MUST(again.status == in->status);
     if (in->status != 0)

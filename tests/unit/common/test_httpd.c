@@ -94,10 +94,11 @@ static void on_show(void *ctx, struct http_request *r)
 {
     const char *q = http_query(r, "q"), *none = http_query(r, "none"),
                *x = http_header(r, "x-test");
-    const char *text = arena_printf(http_arena(r), "%s %s a=%s b=%s q=%s none=%s x=%s ctx=%s",
-                                    http_method(r), http_path(r), http_param(r, "a"),
-                                    http_param(r, "b") ? http_param(r, "b") : "-", q ? q : "-",
-                                    none ? none : "-", x ? x : "-", (const char *)ctx);
+    const struct slice raw = http_query_string(r);
+    const char *text = arena_printf(
+        http_arena(r), "%s %s a=%s b=%s q=%s none=%s x=%s ctx=%s raw=%.*s", http_method(r),
+        http_path(r), http_param(r, "a"), http_param(r, "b") ? http_param(r, "b") : "-",
+        q ? q : "-", none ? none : "-", x ? x : "-", (const char *)ctx, SLICE_FMT(raw));
 
     http_reply(r, 200, "text/plain", text, strlen(text));
 }
@@ -279,11 +280,11 @@ static void routing(void **state)
         const char *body; /* NULL: any */
     } cases[] = {
         {GET("/show/one?q=a%20b+c&x=1"), 200,
-         "GET /show/one a=one b=- q=a b c none=- x=t ctx=first"},
+         "GET /show/one a=one b=- q=a b c none=- x=t ctx=first raw=q=a%20b+c&x=1"},
         {GET("/show/%E4%BD%A0/b%2Fc"), 200,
-         "GET /show/\xe4\xbd\xa0/b/c a=\xe4\xbd\xa0 b=b/c q=- none=- x=t ctx=first"},
-        {GET("/more/m?q="), 200, "GET /more/m a=m b=- q= none=- x=t ctx=second"},
-        {GET("/more/%2541"), 200, "GET /more/%41 a=%41 b=- q=- none=- x=t ctx=second"},
+         "GET /show/\xe4\xbd\xa0/b/c a=\xe4\xbd\xa0 b=b/c q=- none=- x=t ctx=first raw="},
+        {GET("/more/m?q="), 200, "GET /more/m a=m b=- q= none=- x=t ctx=second raw=q="},
+        {GET("/more/%2541"), 200, "GET /more/%41 a=%41 b=- q=- none=- x=t ctx=second raw="},
         {GET("/files/a/b%20c.js"), 200, "a/b c.js"},
         {GET("/files/"), 200, ""},
         {GET("/files/../secret"), 400, NULL},

@@ -25,17 +25,22 @@ static const char *header(const struct hook *h, const char *name)
 static const struct uuid id = {
     {1, 0x90, 0x0a, 0x5d, 0xac, 0x96, 0x77, 0x4b, 0xbc, 0xce, 0xb3, 2, 9, 0x9a, 0x80, 0x57}};
 
+static struct entrance enter_hook(struct arena *a, const char *source, const struct hook *h)
+{
+    const struct source_entry *entry = source_entry_find(&entries, slice_of(source));
+    struct entrance in;
+    assert_non_null(entry);
+    door_enter(entry, h, &settings, 1700000000000, &id, a, &in);
+    return in;
+}
+
 static struct entrance enter(struct arena *a, const char *source, const char *body,
                              const struct request *r)
 {
     static const struct request none = {0};
     const struct hook h = {
         .header = header, .body = slice_of(body), .transport = (void *)(uintptr_t)(r ? r : &none)};
-    const struct source_entry *entry = source_entry_find(&entries, slice_of(source));
-    struct entrance in;
-    assert_non_null(entry);
-    door_enter(entry, &h, &settings, 1700000000000, &id, a, &in);
-    return in;
+    return enter_hook(a, source, &h);
 }
 
 static struct slice kafka_header(const struct spool_record *r, const char *name)

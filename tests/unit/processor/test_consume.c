@@ -13,7 +13,10 @@
 #include "processor/consume.h"
 
 static const char *const topics[] = {
-    "raw.alertmanager", "raw.prometheus", "raw.sentry", "raw.grafana", "raw.generic", "beat", NULL};
+#define SOURCE(name) "raw." #name,
+#include "common/sources.def"
+#undef SOURCE
+    "beat", NULL};
 
 static const char config[] = "\
 receivers: [{name: nobody}]\n\
