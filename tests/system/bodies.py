@@ -2,7 +2,9 @@
 
 import json
 import time
+import urllib.parse
 import uuid
+import zlib
 
 import senders
 
@@ -58,3 +60,16 @@ class SentryIssue:
 
     def event(self, event_id=None):
         return senders.sentry_event_alert(event_id or uuid.uuid4().hex, self.id, rule="every event", **self.what)
+
+
+# Senders whose bodies are short. Each makes (method, path, headers, body) of a state of what bears the test's name.
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def signoz(name, firing):
+    alert = one_alert(name, alertname="Slow", ends=None if firing else time.time(), ruleId=f"rule-{name}", starts=START)
+    return "POST", "/webhook/signoz", {}, webhook(alert)
+
+
+START = time.time() - 5  # of what fires, in this run

@@ -334,6 +334,10 @@ UNREADABLE = {
     "no alerts": (b'{"status":"firing"}', "no array `alerts`"),
     "alerts without labels": (b'{"alerts":[{"status":"firing"}]}', "no labels"),
 }
+# Bodies of the user's own making, where the sender lets him.
+OF_ONES_OWN = {
+    "signoz": ({"text": "Slow"}, "no array `alerts`"),
+}
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
@@ -346,6 +350,15 @@ def test_taken_but_unreadable_is_dead_with_a_reason(stack, name, what):
     wait("the outbox", lambda: stack.sql("SELECT count(*) FROM outbox") == [["0"]])
     taken(stack, bodies.webhook(alert(name)))
     wait("an incident behind it", lambda: stack.incident(name)["status"] == "open")
+
+
+@pytest.mark.parametrize("source", OF_ONES_OWN)
+def test_a_body_of_ones_own_is_dead_with_a_reason(stack, source):
+    body, word = OF_ONES_OWN[source]
+    before = len(dead(stack))
+    taken(stack, body, f"/webhook/{source}")
+    reasons = wait("the dead record", lambda: dead(stack)[before:])
+    assert len(reasons) == 1 and word in reasons[0], reasons
 
 
 # Crowds

@@ -3,8 +3,9 @@
 import time
 
 import bodies
+import pytest
 import senders
-from stack import kinds, wait
+from stack import Client, kinds, wait
 
 
 def opened(stack, name, alerts=1):
@@ -118,6 +119,43 @@ def test_grafana(stack, name):
     assert opened(stack, name)["source"] == "grafana"
     over = bodies.grafana(bodies.resolved(body), f"[RESOLVED] {name}")
     stack.send("/webhook/grafana", over)
+    closed(stack, name)
+
+
+def tell(stack, sender, name, firing):
+    method, path, headers, body = sender(name, firing)
+    status, answer = Client(stack.ingest_url).request(method, path, body, headers)
+    assert status == 200, answer
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        bodies.signoz,
+    ],
+    ids=lambda sender: sender.__name__,
+)
+def test_short(stack, name, sender):
+    """Told twice, it is one; then it ends."""
+    tell(stack, sender, name, firing=True)
+    tell(stack, sender, name, firing=True)
+    assert opened(stack, name)["source"] == sender.__name__.partition("_")[0]
+    tell(stack, sender, name, firing=False)
+    assert closed(stack, name)["frequency_stats"]["count_24h"] == 1
+
+
+def test_signoz_without_data_is_the_same_problem(stack, name):
+    """The alert that fires without data joins the incident of the rule that fired, and holds it open."""
+    rule = {"ruleId": f"rule-{name}", "starts": time.time() - 5}
+    slow = bodies.one_alert(name, alertname="Slow", **rule)
+    missing = bodies.one_alert(name, alertname="[No data] Slow", nodata="true", **rule)
+    stack.send("/webhook/signoz", bodies.webhook(slow))
+    opened(stack, name)
+    over = bodies.resolved(bodies.webhook(slow))
+    stack.send("/webhook/signoz", {**over, "status": "firing", "alerts": [missing, *over["alerts"]]})
+    wait("both alerts", lambda: stack.incident(name)["alerts_total"] == 2)
+    assert stack.incident(name)["status"] == "open"
+    stack.send("/webhook/signoz", bodies.resolved(bodies.webhook(missing)))
     closed(stack, name)
 
 
