@@ -110,10 +110,8 @@ int kafka_query_watermarks(struct kafka_consumer *c, const char *topic, int32_t 
 /* Leaves the group and frees. Call from the polling thread. */
 void kafka_consumer_free(struct kafka_consumer *c);
 
-/* For kafka_cluster_id() of a fresh client: it asks a broker two things before it knows anything,
- * and a busy broker takes seconds for each. */
-#define KAFKA_FIRST_ANSWER_MS 30000
-/* The broker's cluster id into out; -ETIMEDOUT. */
+/* The cluster's id into out; -ETIMEDOUT. Timeout 0: as far as a broker has told it already, which
+ * it has before anything is assigned. */
 int kafka_cluster_id(struct kafka_consumer *c, int64_t timeout_ms, char out[64],
                      struct err *e) MUST_CHECK;
 

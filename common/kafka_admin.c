@@ -193,7 +193,8 @@ static int ping(const struct kafka_settings *s, int64_t timeout_ms, struct err *
     CLEANUP(rd_kafka_metadata_destroy) const struct rd_kafka_metadata *md = NULL;
     rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, NULL, &md, kafka_ms(timeout_ms));
     rd_kafka_poll(rk, 0);
-    return code ? kafka_err(e, code, "no broker answers") : 0;
+    return code ? err_set(e, kafka_errno(code), "Kafka does not answer: %s", rd_kafka_err2str(code))
+                : 0;
 }
 
 int kafka_ping(const struct kafka_settings *s, int64_t timeout_ms, struct err *e)

@@ -120,7 +120,9 @@ static int assigned(void *ctx, struct kafka_partition *p, size_t n, struct err *
     if (n > POSITIONS)
         return err_set(e, -E2BIG, "more than %d partitions", POSITIONS);
     arena_reset(in->rows);
-    int rc = load(in, p, n, e);
+    int rc = in->cluster[0] ? 0 : kafka_cluster_id(in->kafka, BROKER_TIMEOUT_MS, in->cluster, e);
+    if (rc == 0)
+        rc = load(in, p, n, e);
     if (rc < 0)
         return rc;
     memcpy(in->owned, p, n * sizeof(*p));
@@ -400,8 +402,6 @@ static int open_all(struct intake *in, struct err *e)
     int rc = pg_open(&in->settings->postgres, "tocsin-learner", &in->pg, e);
     if (rc == 0)
         rc = kafka_consumer_new(&in->settings->kafka, &o, &in->kafka, e);
-    if (rc == 0)
-        rc = kafka_cluster_id(in->kafka, KAFKA_FIRST_ANSWER_MS, in->cluster, e);
     in->learner.pg = in->pg;
     return rc;
 }

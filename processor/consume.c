@@ -17,7 +17,7 @@
 
 const char *consume_cluster(const struct consume *c)
 {
-    return c->cluster;
+    return atomic_load(&c->knows_cluster) ? c->cluster : "";
 }
 
 /* ---- the committing thread ---- */
@@ -82,6 +82,16 @@ static void report(struct consume *c, const struct offset_row *r)
                   KV("cluster", c->cluster), KV("from", r->next));
 }
 
+static int know_cluster(struct consume *c, int64_t timeout_ms, struct err *e)
+{
+    if (atomic_load(&c->knows_cluster))
+        return 0;
+    const int rc = kafka_cluster_id(c->kafka, timeout_ms, c->cluster, e);
+    if (rc == 0)
+        atomic_store(&c->knows_cluster, true);
+    return rc;
+}
+
 static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)16 << 20);
@@ -90,8 +100,10 @@ static int load_offsets(struct consume *c, struct kafka_partition *p, size_t n, 
 
     if (!rows)
         return err_set(e, -ENOMEM, "out of memory");
-    int rc = pg_connect(c->pg, e);
+    int rc = know_cluster(c, BROKER_TIMEOUT_MS, e);
 
+    if (rc == 0)
+        rc = pg_connect(c->pg, e);
     for (size_t i = 0; i < n; i++)
         rows[i] = (struct offset_row){.topic = p[i].topic, .partition = p[i].partition};
     if (rc == 0)
@@ -272,6 +284,7 @@ static void *read_records(void *ctx)
 
     while (!atomic_load(&c->stop) && !atomic_load(&c->draining)) {
         struct err e = {0};
+        (void)know_cluster(c, 0, &e); /* also where no partition comes to us */
         hold_until_room(c);
         if (atomic_exchange(&c->reset, false)) {
             (void)queue_room(c->queue, 0, 60 * MS_SECOND);
@@ -334,8 +347,6 @@ static int open_all(struct consume *c, struct err *e)
                                              .revoked = revoked,
                                              .ctx = c};
     if ((rc = kafka_consumer_new(&c->o.settings->kafka, &k, &c->kafka, e)) < 0)
-        return rc;
-    if ((rc = kafka_cluster_id(c->kafka, KAFKA_FIRST_ANSWER_MS, c->cluster, e)) < 0)
         return rc;
     const struct committer_options co = {.settings = c->o.settings,
                                          .routes = c->o.routes,

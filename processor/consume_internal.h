@@ -17,13 +17,15 @@ struct consume {
     struct committer *committer;
     struct partitions *partitions;
     struct pg *pg; /* the reading thread's: offsets and starts */
-    char cluster[64];
     pthread_t reader, writer;
     bool reader_runs, writer_runs;
     atomic_bool draining, stop,
         reset; /* reset: the committer lost a compare; read the offsets again */
 
     struct queue *queue;
+
+    char cluster[64]; /* written once, by the reading thread, before it says so */
+    atomic_bool knows_cluster;
 
     /* A record that must go alone and met others: the first of the next batch. The offsets are read
      * again before that, so it may be dropped at any time. */

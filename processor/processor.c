@@ -10,7 +10,7 @@
 #include "processor/expire.h"
 #include "processor/timers.h"
 
-#define PING_TIMEOUT_MS 3000
+#define PING_TIMEOUT_MS 2000
 
 /* From the configuration; lives as long as it. */
 struct processor_config {
@@ -48,6 +48,15 @@ static void kick(void *ctx)
     timers_kick(((struct processor *)ctx)->timers);
 }
 
+/* Before a broker has answered nobody was heard, and no alert ends by silence. */
+static int expire(void *ctx, struct pg *pg, const struct silence *v, size_t n, struct err *e)
+{
+    struct processor *p = ctx;
+
+    p->expiry.group = (struct offset_group){PROCESSOR_GROUP, consume_cluster(p->consume)};
+    return expire_run(&p->expiry, pg, v, n, e);
+}
+
 static void stop(void *self)
 {
     struct processor *p = self;
@@ -82,14 +91,13 @@ static int open_all(struct processor *p, const struct processor_config *cfg, str
                                       .routes = cfg->routes,
                                       .producer = p->producer,
                                       .outbox = p->outbox,
-                                      .expire = expire_run,
-                                      .expire_ctx = &p->expiry,
+                                      .expire = expire,
+                                      .expire_ctx = p,
                                       .fail = service_fail};
     if ((rc = timers_new(&to, &p->timers, e)) < 0)
         return rc;
     if ((rc = consume_start(&co, &p->consume, e)) < 0)
         return rc;
-    p->expiry.group = (struct offset_group){PROCESSOR_GROUP, consume_cluster(p->consume)};
     return timers_start(p->timers, e);
 }
 
