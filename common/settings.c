@@ -397,6 +397,11 @@ static int check_rest(const struct conf *c, const struct settings *s, struct err
         return conf_key_err(c, "external_url", e, "must begin with http:// or https://");
     if (!s->tenant[0])
         return conf_key_err(c, "tenant", e, "must not be empty");
+    if (strlen(s->tenant) > TENANT_MAX)
+        return conf_key_err(c, "tenant", e, "at most %d bytes", TENANT_MAX);
+    if (s->limits.label_value > LABEL_VALUE_MAX)
+        return conf_key_err(c, "limits.label_value", e,
+                            "must fit into an index of the database: at most %d", LABEL_VALUE_MAX);
     if (strcmp(s->locale, "en") != 0 && strcmp(s->locale, "zh-CN") != 0)
         return conf_key_err(c, "locale", e, "en or zh-CN is expected, not \"%s\"", s->locale);
     if (s->ingest.max_body > KAFKA_BODY_MAX)

@@ -84,6 +84,12 @@ struct aggregation_settings {
     int64_t delivery_id_ttl;
 };
 
+/* Bytes of a tenant and of a label's value. Both stand side by side in one entry of an index
+ * (incidents_by_service; a playbook's key is shorter), which holds 2704 bytes, 50 of them not ours.
+ */
+#define TENANT_MAX 128
+#define LABEL_VALUE_MAX 2500
+
 struct limits_settings {
     uint32_t labels, label_name, label_value; /* per alert; bytes */
     uint32_t annotations, annotation_value;

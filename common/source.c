@@ -63,6 +63,9 @@ static int load_entry(struct settings *s, const char *name, const struct yaml *n
     common->type = type->name;
     if (!common->tenant || !*common->tenant)
         common->tenant = s->tenant;
+    if (strlen(common->tenant) > TENANT_MAX)
+        return yaml_err(yaml_get(node, "tenant"), e, "%s.tenant: at most %d bytes", path,
+                        TENANT_MAX);
     struct err why = {0};
     if (type->check && type->check(cfg, &why) < 0)
         return yaml_err(node, e, "%s: %s", path, why.msg);

@@ -14,7 +14,6 @@
 #include "notifier/plan.h"
 
 #define WAKES_MAX 4096
-#define TENANT_MAX 128
 #define TROUBLE_WAIT 500
 #define ORPHANS_EVERY MS_MINUTE
 #define ROUND_SHARE 20 /* a look from the start takes at most this part of the time */

@@ -202,6 +202,34 @@ static void refusals_change_nothing(void **state)
     assert_int_equal(schema_int(&db, "SELECT (pg_current_xact_id_if_assigned() IS NULL)::int"), 1);
 }
 
+/* Names of this length that nothing compresses: an index entry takes them as they are. */
+static int name_it(int tenant, int label)
+{
+    const char *sql = arena_printf(
+        db.arena,
+        "WITH noise AS (SELECT string_agg(encode(sha512(i::text::bytea), 'base64'), '') AS t "
+        "FROM generate_series(1, 50) i), name AS (SELECT substr(translate(t, E'=\n', ''), 1, %d) "
+        "AS tenant, substr(translate(t, E'=\n', ''), 300, %d) AS label FROM noise), "
+        "playbook AS (INSERT INTO playbooks (tenant, id, version, steps, updated_at) "
+        "SELECT tenant, 'service:' || label, 1, '[]', 1 FROM name) "
+        "UPDATE incidents SET tenant = name.tenant, service = name.label FROM name "
+        "WHERE id = '" INCIDENT "'",
+        tenant, label);
+
+    assert_non_null(sql);
+    return pg_exec(db.pg, sql, &db.e);
+}
+
+static void the_longest_names_fit_every_index(void **state)
+{
+    (void)state;
+    assert_int_equal(name_it(TENANT_MAX, LABEL_VALUE_MAX + 100), -ERANGE);
+    SQL_OK(&db, name_it(TENANT_MAX, LABEL_VALUE_MAX));
+    assert_int_equal(schema_int(&db, "SELECT max(length(service)) FROM incidents"),
+                     LABEL_VALUE_MAX);
+    schema_do(&db, "DELETE FROM playbooks");
+}
+
 static void *resolve(void *arg)
 {
     const struct person_act a = {INCIDENT_RESOLVED, SLICE_LIT("bob"), NONE, NOW + 1};
@@ -246,6 +274,7 @@ int main(void)
         T(every_group_of_it_looks_now),
         T(the_same_again_changes_nothing),
         T(refusals_change_nothing),
+        T(the_longest_names_fit_every_index),
         T(decides_under_the_lock),
     };
     return cmocka_run_group_tests(tests, open_schema, close_schema);

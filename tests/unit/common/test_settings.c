@@ -127,6 +127,8 @@ static void checks(void **state)
          "t.yml:1:20: ingest.max_body: must fit into a record of Kafka: at most 15m"},
         {"ingest: {max_body: 15m}",
          "processor.batch_bytes: must hold at least one body (ingest.max_body)"},
+        {"limits: {label_value: 2501}", "t.yml:1:23: limits.label_value: must fit into an index of "
+                                        "the database: at most 2500"},
         {"kafak: {}", "t.yml:1:1: unknown key \"kafak\" at the top level; did you mean \"kafka\"?"},
     };
 

@@ -178,6 +178,14 @@ static void test_bad_entries_say_where(void **state)
                                       "sources: {'a/b': {type: sentry}}",
                                       "sources: {x: {type: sentry, enabled: maybe}}",
                                       "sources: [1]"};
+    char long_tenant[TENANT_MAX + 64];
+    struct loaded far;
+    struct err why = {0};
+    (void)snprintf(long_tenant, sizeof(long_tenant), "sources: {x: {type: sentry, tenant: %0*d}}",
+                   TENANT_MAX + 1, 0);
+    assert_int_equal(try_load(long_tenant, &far, &why), -EINVAL);
+    assert_string_equal(why.msg, "test:1:37: sources.x.tenant: at most 128 bytes");
+    conf_free(far.conf);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct loaded l;
         struct err e = {0};
