@@ -46,14 +46,18 @@ static bool authentic(const struct source_entry *entry, const struct hook *h, in
     return false;
 }
 
-/* Nothing is unpacked at the door, so nothing small can become large behind it. */
+int door_unpacked(const char *encoding, struct err *e)
+{
+    if (!encoding || !*encoding || strcasecmp(encoding, "identity") == 0)
+        return 0;
+    return err_set(e, -EOPNOTSUPP, "Content-Encoding %.40s is not read: send the body as it is",
+                   encoding);
+}
+
 static bool readable(const struct hook *h, struct entrance *in)
 {
-    const char *encoding = h->header(h, "Content-Encoding");
-    if (!encoding || !*encoding || strcasecmp(encoding, "identity") == 0)
+    if (door_unpacked(h->header(h, "Content-Encoding"), &in->why) == 0)
         return true;
-    (void)err_set(&in->why, -EBADMSG, "Content-Encoding %.40s is not read: send the body as it is",
-                  encoding);
     refuse(in, 415, "unsupported_encoding");
     return false;
 }

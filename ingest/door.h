@@ -22,5 +22,9 @@ struct entrance {
 void door_enter(const struct source_entry *entry, const struct hook *h, const struct settings *s,
                 int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret);
 
+/* Nothing is unpacked at the door, so nothing small can become large behind it: -EOPNOTSUPP with a
+ * reason for any Content-Encoding but none and `identity`. */
+int door_unpacked(const char *encoding, struct err *e) MUST_CHECK;
+
 /* {"status":"accepted", ...} or the source's own reply. {NULL,0} past the arena's cap. */
 struct slice door_reply(const struct filing *f, const struct uuid *id, struct arena *a);

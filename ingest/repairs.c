@@ -6,6 +6,7 @@
 #include "common/digest.h"
 #include "common/json.h"
 #include "common/record.h"
+#include "ingest/door.h"
 
 #define ACTION_MAX 200
 #define BY_MAX 200
@@ -126,7 +127,9 @@ int repair_record(const struct repair_post *post, const struct settings *s, stru
                   struct spool_record *ret, struct err *e)
 {
     const struct json_limits depth = {.max_depth = s->ingest.max_depth};
-    int rc = json_scan(post->body, &depth, e);
+    int rc = door_unpacked(post->encoding, e);
+    if (rc == 0)
+        rc = json_scan(post->body, &depth, e);
     if (rc < 0)
         return rc;
     const json_t *tree = json_tree(post->body, a, e);

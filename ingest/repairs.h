@@ -8,6 +8,7 @@
 /* One authentic request. */
 struct repair_post {
     struct slice body;
+    const char *encoding; /* Content-Encoding; NULL: none */
     bool may_verify;
     int64_t now_ms;
     struct uuid id; /* becomes the request id */
@@ -20,7 +21,8 @@ enum repair_token repair_token(const struct repairs_settings *s, const char *aut
 
 /*
  * The record for the topic `repairs`: the report, checked and in one form, keyed by the incident.
- * `verified` stays only when the token may say so. -EBADMSG with a reason, -E2BIG.
+ * `verified` stays only when the token may say so. -EBADMSG with a reason, -E2BIG; -EOPNOTSUPP as
+ * door_unpacked().
  */
 int repair_record(const struct repair_post *post, const struct settings *s, struct arena *a,
                   struct spool_record *ret, struct err *e) MUST_CHECK;

@@ -159,6 +159,17 @@ static void handle_webhook(void *ctx, struct http_request *r)
     take(ctx, r, http_data(r));
 }
 
+static void refuse_repair(struct ingest *self, struct http_request *r, const struct err *why)
+{
+    const unsigned status = why->code == -EOPNOTSUPP ? 415 : why->code == -EBADMSG ? 400 : 413;
+    tally_answer(self->tally, NULL, status);
+    http_reply_error(r, status,
+                     status == 415   ? "unsupported_encoding"
+                     : status == 400 ? "bad_request"
+                                     : "too_large",
+                     "%s", why->msg);
+}
+
 static void handle_repair(void *ctx, struct http_request *r)
 {
     struct ingest *self = ctx;
@@ -173,6 +184,7 @@ static void handle_repair(void *ctx, struct http_request *r)
         return;
     }
     const struct repair_post post = {.body = http_body(r),
+                                     .encoding = http_header(r, "Content-Encoding"),
                                      .may_verify = token == REPAIR_TOKEN_VERIFIES,
                                      .now_ms = clock_now_ms(),
                                      .id = uuid7_new(clock_now_ms())};
@@ -182,9 +194,7 @@ static void handle_repair(void *ctx, struct http_request *r)
     int rc = v ? repair_record(&post, self->settings, a, &record, &e)
                : err_set(&e, -E2BIG, "the request needs more memory than one may");
     if (rc < 0 || !v) {
-        unsigned status = rc == -EBADMSG ? 400 : 413;
-        tally_answer(self->tally, NULL, status);
-        http_reply_error(r, status, status == 400 ? "bad_request" : "too_large", "%s", e.msg);
+        refuse_repair(self, r, &e);
         return;
     }
     *v = (struct visit){.self = self, .r = r, .filing = {.status = 202, .default_reply = true}};

@@ -266,6 +266,9 @@ def test_compressed_body(stack):
     """Nothing is unpacked here, so nothing small can become large."""
     status, answer = stack.post("/webhook/alertmanager", gzip.compress(BODY), {"Content-Encoding": "gzip"})
     assert status == 415 and "gzip" in answer["error"]["message"]
+    token = {"Authorization": "Bearer system-claims-token"}
+    status, answer = stack.post("/api/v1/repairs", b"{}", {**token, "Content-Encoding": "gzip"})
+    assert status == 415 and answer["error"]["code"] == "unsupported_encoding"
     status, _ = stack.post("/webhook/alertmanager", bodies.webhook(alert("warm-up")), {"Content-Encoding": "identity"})
     assert status == 200
 

@@ -1,5 +1,6 @@
 #include "ingest/door.h"
 
+#include <errno.h>
 #include <strings.h>
 
 #include "ingest/repairs.h"
@@ -173,7 +174,7 @@ static void test_what_a_token_may(void **state)
 
 static const char *repair(struct arena *a, const char *body, bool may_verify, struct err *e)
 {
-    const struct repair_post post = {slice_of(body), may_verify, 1700000000000, id};
+    const struct repair_post post = {slice_of(body), NULL, may_verify, 1700000000000, id};
     struct spool_record r;
     if (repair_record(&post, &settings, a, &r, e) < 0)
         return NULL;
@@ -237,6 +238,20 @@ static void test_bad_repairs_say_why(void **state)
     }
 }
 
+static void test_a_packed_repair_is_not_read(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    static const char body[] = "{" INCIDENT ",\"action\":\"a\",\"outcome\":\"success\"}";
+    struct repair_post post = {SLICE_LIT(body), "gzip", false, 1700000000000, id};
+    struct spool_record r;
+    struct err e = {0};
+    assert_int_equal(repair_record(&post, &settings, a, &r, &e), -EOPNOTSUPP);
+    assert_non_null(strstr(e.msg, "gzip"));
+    post.encoding = "identity";
+    assert_int_equal(repair_record(&post, &settings, a, &r, &e), 0);
+}
+
 static int load(void **state)
 {
     (void)state;
@@ -273,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_what_a_token_may),
         cmocka_unit_test(test_repairs_in_one_form),
         cmocka_unit_test(test_bad_repairs_say_why),
+        cmocka_unit_test(test_a_packed_repair_is_not_read),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
