@@ -3,6 +3,10 @@
  * transaction that makes the change, whoever that is. Any processor takes them from there to Kafka:
  * rows are claimed with SKIP LOCKED and deleted when the broker has acknowledged them, so that a
  * record is never lost and doubles only when we die in between.
+ *
+ * A record that Kafka refuses for what it is (too large, no such topic) would be in everybody's
+ * way. It is put aside: it stays, with the reason, logged once and counted, and is tried again a
+ * minute later.
  */
 #pragma once
 
@@ -28,8 +32,8 @@ struct outbox_limits {
 
 /*
  * One go, in a transaction of its own. *ret_sent counts what was acknowledged and deleted.
- * -ETIMEDOUT with the broker's words: some were not, and stay; they are tried again by a later
- * call. Otherwise errors as of pg_query().
+ * -ETIMEDOUT with the broker's words: some were neither that nor put aside; they are tried again by
+ * a later call. Otherwise errors as of pg_query().
  */
 int outbox_drain(struct outbox *o, struct pg *pg, struct kafka_producer *p,
                  const struct outbox_limits *l, size_t *ret_sent, struct err *e) MUST_CHECK;
