@@ -72,4 +72,16 @@ def signoz(name, firing):
     return "POST", "/webhook/signoz", {}, webhook(alert)
 
 
+def healthchecks(name, firing):
+    """As curl posts JSON of which it was told nothing."""
+    body = {"code": f"code-{name}", "status": "down" if firing else "up", "name": f"backup of {name}"}
+    body |= {"now": senders.rfc3339(START if firing else time.time()), "tags": f"nightly service:{name} severity:critical"}
+    return "POST", "/webhook/healthchecks", FORM, body
+
+
+def healthchecks_get(name, firing):
+    _, path, _, body = healthchecks(name, firing)
+    return "GET", f"{path}?{urllib.parse.urlencode(body)}", {}, None
+
+
 START = time.time() - 5  # of what fires, in this run

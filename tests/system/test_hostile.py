@@ -340,6 +340,7 @@ UNREADABLE = {
 # Bodies of the user's own making, where the sender lets him.
 OF_ONES_OWN = {
     "signoz": ({"text": "Slow"}, "no array `alerts`"),
+    "healthchecks": ({"text": "Backup is down"}, "no `code`"),
 }
 
 

@@ -132,6 +132,8 @@ def tell(stack, sender, name, firing):
     "sender",
     [
         bodies.signoz,
+        bodies.healthchecks,
+        bodies.healthchecks_get,
     ],
     ids=lambda sender: sender.__name__,
 )

@@ -134,6 +134,35 @@ static void test_a_packed_body_is_not_read(void **state)
     assert_int_equal(enter(a, "alertmanager", "{}", &plain).status, 0);
 }
 
+/* What is stored of a form is JSON, and says so; the sender's own words are looked at before. */
+static void test_a_form_becomes_json(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    const struct request form = {{"Content-Type"}, {"application/x-www-form-urlencoded"}};
+    struct entrance in = enter(a, "healthchecks", "code=5&status=up", &form);
+    assert_int_equal(in.status, 0);
+    assert_true(slice_is(in.record.value, "{\"code\":\"5\",\"status\":\"up\"}"));
+    assert_true(slice_is(in.record.key, "5"));
+    assert_true(slice_is(kafka_header(&in.record, "content_type"), "application/json"));
+    assert_int_equal(in.filing.resolved, 1);
+
+    /* curl calls any body a form. */
+    static const char json[] = " {\"code\":5,\"status\":\"down\"}";
+    in = enter(a, "healthchecks", json, &form);
+    assert_int_equal(in.status, 0);
+    assert_true(slice_is(in.record.value, json));
+    assert_true(slice_is(kafka_header(&in.record, "content_type"), form.values[0]));
+
+    /* Where the source takes none, it is a body that is no JSON. */
+    in = enter(a, "alertmanager", "code=5&status=up", &form);
+    assert_int_equal(in.status, 400);
+    const struct request cut_off = {{"Content-Type"}, {"multipart/form-data; boundary=b"}};
+    in = enter(a, "healthchecks", "--b\r\n", &cut_off);
+    assert_int_equal(in.status, 400);
+    assert_non_null(strstr(in.why.msg, "cut off"));
+}
+
 static void test_a_secret_is_not_in_the_reason(void **state)
 {
     (void)state;
@@ -283,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_what_a_source_keeps_and_nothing_else),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_a_packed_body_is_not_read),
+        cmocka_unit_test(test_a_form_becomes_json),
         cmocka_unit_test(test_a_secret_is_not_in_the_reason),
         cmocka_unit_test(test_an_arena_that_is_too_small_refuses),
         cmocka_unit_test(test_what_a_token_may),
