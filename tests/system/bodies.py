@@ -84,4 +84,22 @@ def healthchecks_get(name, firing):
     return "GET", f"{path}?{urllib.parse.urlencode(body)}", {}, None
 
 
+def uptimekuma(name, firing):
+    beat = {"monitorID": zlib.crc32(name.encode()), "status": int(not firing), "time": "2026-01-02 03:04:05.678", "msg": "timeout", "important": True}
+    monitor = {"id": beat["monitorID"], "name": name, "type": "http", "url": "https://example.com", "tags": []}
+    return "POST", "/webhook/uptimekuma", {}, {"heartbeat": beat, "monitor": monitor, "msg": f"[{name}] timeout"}
+
+
+def uptimekuma_get(name, firing):
+    _, path, _, body = uptimekuma(name, firing)
+    query = {k: v if k == "msg" else json.dumps(v) for k, v in body.items()}
+    return "GET", f"{path}?{urllib.parse.urlencode(query)}", {}, None
+
+
+def uptimekuma_form(name, firing):
+    _, path, _, body = uptimekuma(name, firing)
+    form = f'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\n{json.dumps(body)}\r\n--b--\r\n'
+    return "POST", path, {"Content-Type": "multipart/form-data; boundary=b"}, form.encode()
+
+
 START = time.time() - 5  # of what fires, in this run

@@ -341,6 +341,7 @@ UNREADABLE = {
 OF_ONES_OWN = {
     "signoz": ({"text": "Slow"}, "no array `alerts`"),
     "healthchecks": ({"text": "Backup is down"}, "no `code`"),
+    "uptimekuma": ({"title": "Page is down"}, "neither `heartbeat` nor `msg`"),
 }
 
 

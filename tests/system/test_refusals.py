@@ -44,6 +44,13 @@ def test_schema(stack):
     assert status in (400, 422) and answer
 
 
+def test_get_only_where_the_source_takes_it(stack):
+    for method, path in (("GET", "alertmanager"), ("GET", "signoz/token"), ("HEAD", "uptimekuma"), ("DELETE", "uptimekuma")):
+        status, _ = Client(stack.ingest_url).request(method, f"/webhook/{path}?msg=x")
+        assert status == 405, (method, path, status)
+    refused(stack.post("/webhook/uptimekuma", b"--b", {"Content-Type": "multipart/form-data; boundary=b"}), 400)
+
+
 def test_wrong_signature(stack, name):
     body = bodies.SentryIssue(name).issue("created")
     refused(bodies.post_sentry(stack, "issue", body, secret="another"), 401)

@@ -134,6 +134,9 @@ def tell(stack, sender, name, firing):
         bodies.signoz,
         bodies.healthchecks,
         bodies.healthchecks_get,
+        bodies.uptimekuma,
+        bodies.uptimekuma_get,
+        bodies.uptimekuma_form,
     ],
     ids=lambda sender: sender.__name__,
 )

@@ -163,6 +163,22 @@ static void test_a_form_becomes_json(void **state)
     assert_non_null(strstr(in.why.msg, "cut off"));
 }
 
+static void test_a_get_says_it_in_its_query(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    const struct request none = {0};
+    const struct hook h = {.header = header,
+                           .body = SLICE_LIT("not looked at"),
+                           .is_get = true,
+                           .query_string = SLICE_LIT("msg=a+b&heartbeat=%7B%22monitorID%22%3A7%7D"),
+                           .transport = (void *)(uintptr_t)&none};
+    struct entrance in = enter_hook(a, "uptimekuma", &h);
+    assert_int_equal(in.status, 0);
+    assert_true(slice_is(in.record.value, "{\"msg\":\"a b\",\"heartbeat\":{\"monitorID\":7}}"));
+    assert_true(slice_is(in.record.key, "7"));
+}
+
 static void test_a_secret_is_not_in_the_reason(void **state)
 {
     (void)state;
@@ -313,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_a_packed_body_is_not_read),
         cmocka_unit_test(test_a_form_becomes_json),
+        cmocka_unit_test(test_a_get_says_it_in_its_query),
         cmocka_unit_test(test_a_secret_is_not_in_the_reason),
         cmocka_unit_test(test_an_arena_that_is_too_small_refuses),
         cmocka_unit_test(test_what_a_token_may),
