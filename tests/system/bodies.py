@@ -102,4 +102,15 @@ def uptimekuma_form(name, firing):
     return "POST", path, {"Content-Type": "multipart/form-data; boundary=b"}, form.encode()
 
 
+def datadog(name, firing):
+    body = {"alert_id": "77", "scope": f"service:{name}", "transition": "Triggered" if firing else "Recovered", "priority": "P1"}
+    body |= {"type": "error" if firing else "success", "title": f"[P1] [Triggered] {name} is slow", "tags": f"env:prod,service:{name}"}
+    return "POST", "/webhook/datadog", {}, {**body, "date": str(int(time.time() * 1000)), "event_id": uuid.uuid4().hex}
+
+
+def datadog_form(name, firing):
+    _, path, _, body = datadog(name, firing)
+    return "POST", path, FORM, urllib.parse.urlencode(body).encode()
+
+
 START = time.time() - 5  # of what fires, in this run

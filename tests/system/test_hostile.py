@@ -342,6 +342,7 @@ OF_ONES_OWN = {
     "signoz": ({"text": "Slow"}, "no array `alerts`"),
     "healthchecks": ({"text": "Backup is down"}, "no `code`"),
     "uptimekuma": ({"title": "Page is down"}, "neither `heartbeat` nor `msg`"),
+    "datadog": ({"title": "[Triggered] Slow", "body": "the default payload", "id": "1"}, "neither `alert_id` nor `event_id`"),
 }
 
 

@@ -137,6 +137,8 @@ def tell(stack, sender, name, firing):
         bodies.uptimekuma,
         bodies.uptimekuma_get,
         bodies.uptimekuma_form,
+        bodies.datadog,
+        bodies.datadog_form,
     ],
     ids=lambda sender: sender.__name__,
 )
