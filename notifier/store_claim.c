@@ -67,7 +67,7 @@ static const char orphans_sql[] =
 #define EARLIER                                                                                    \
     "FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND "              \
     "o.integration = n.integration"                                                                \
-    " AND o.seq < n.seq AND o.state IN ('pending', 'sending', 'merged')"                           \
+    " AND o.seq < n.seq AND " STATE_OF_O " IN ('pending', 'sending', 'merged')"                    \
     " AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, "  \
     "-1)"
 
