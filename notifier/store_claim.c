@@ -71,24 +71,35 @@ static const char orphans_sql[] =
     " AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, "  \
     "-1)"
 
+/* What a model takes of an alert's row. */
+#define ALERT_OBJECT(fingerprint)                                                                  \
+    "json_build_object('fingerprint', " fingerprint ", 'status', l.status, 'severity', "           \
+    "l.severity, 'labels', l.labels, 'annotations', l.annotations, 'title', l.title, "             \
+    "'description', l.description, 'link', l.link, 'source', l.source, 'starts_at', l.starts_at, " \
+    "'ended_at', l.ended_at)"
+
 #define ALERTS                                                                                     \
-    "SELECT jsonb_agg(to_jsonb(l) - 'facts' - 'fed_by' || jsonb_build_object('fingerprint', "      \
-    "f.fp) ORDER BY f.k)"                                                                          \
-    " FROM (SELECT fp, min(k) AS k FROM jsonb_array_elements_text("                                \
-    "   coalesce(n.about #> '{state,alerts}', '[]') || coalesce(n.about #> "                       \
-    "'{state,resolved_alerts}', '[]')"                                                             \
-    "   || coalesce((SELECT jsonb_agg(v) FROM (SELECT jsonb_array_elements(o.about #> "            \
-    "'{state,resolved_alerts}') AS v " EARLIER                                                     \
-    ") missed), '[]')) WITH ORDINALITY AS e (fp, k) GROUP BY fp ORDER BY min(k) LIMIT $3) f"       \
-    " JOIN alerts l ON l.tenant = n.tenant AND l.fingerprint = ('x' || f.fp)::bit(64)::bigint"     \
-    " WHERE f.fp ~ '^[0-9a-f]{16}$'"
+    "SELECT json_agg(" ALERT_OBJECT(                                                               \
+        "f.fp") " ORDER BY f.k)"                                                                   \
+                " FROM (SELECT fp, min(k) AS k FROM jsonb_array_elements_text("                    \
+                "   coalesce(n.about #> '{state,alerts}', '[]') || coalesce(n.about #> "           \
+                "'{state,resolved_alerts}', '[]')"                                                 \
+                "   || coalesce((SELECT jsonb_agg(v) FROM (SELECT jsonb_array_elements(o.about "   \
+                "#> "                                                                              \
+                "'{state,resolved_alerts}') AS v " EARLIER                                         \
+                ") missed), '[]')) WITH ORDINALITY AS e (fp, k) GROUP BY fp ORDER BY min(k) "      \
+                "LIMIT $3) f"                                                                      \
+                " JOIN alerts l ON l.tenant = n.tenant AND l.fingerprint = ('x' || "               \
+                "f.fp)::bit(64)::bigint"                                                           \
+                " WHERE f.fp ~ '^[0-9a-f]{16}$'"
 
 /* An incident's alerts are those that are part of it, what fires first. */
 #define ALERTS_OF_INCIDENT                                                                         \
-    "SELECT jsonb_agg(to_jsonb(l) - 'facts' - 'fed_by' || jsonb_build_object('fingerprint', "      \
-    "lpad(to_hex(l.fingerprint), 16, '0')) ORDER BY l.status, l.first_seen)"                       \
-    " FROM (SELECT * FROM alerts p WHERE p.tenant = n.tenant AND p.incident_id = n.incident_id"    \
-    "   ORDER BY p.status, p.first_seen LIMIT $3) l"
+    "SELECT json_agg(" ALERT_OBJECT(                                                               \
+        "lpad(to_hex(l.fingerprint), 16, '0')") " ORDER BY l.status, l.first_seen)"                \
+                                                " FROM (SELECT * FROM alerts p WHERE p.tenant = "  \
+                                                "n.tenant AND p.incident_id = n.incident_id"       \
+                                                "   ORDER BY p.status, p.first_seen LIMIT $3) l"
 
 #define ITEMS                                                                                      \
     "SELECT jsonb_agg(jsonb_build_object('incident', to_jsonb(x), 'occurrences', t.occurrences,"   \
@@ -127,17 +138,18 @@ static const char orphans_sql[] =
     " LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
 #define IN_ORDER " ORDER BY n.created_at, n.seq, n.tenant, n.id"
 
-/* Everything that a message tells, one row per notification: every look-up goes by a key. */
+/* Everything that a message tells, one row per notification: every look-up goes by a key. As json:
+ * jsonb would be built only to be written out again. */
 static const char heads_sql[] =
-    "SELECT n.tenant, n.id, jsonb_build_object("
-    " 'notification', to_jsonb(n), 'group', to_jsonb(g), 'incident', to_jsonb(i),"
-    " 'anomaly', jsonb_build_object('first_seen', a.first_seen, 'last_seen', a.last_seen),"
-    " 'stats', (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.action) FROM repair_stats s"
+    "SELECT n.tenant, n.id, json_build_object("
+    " 'notification', n, 'group', g, 'incident', i,"
+    " 'anomaly', json_build_object('first_seen', a.first_seen, 'last_seen', a.last_seen),"
+    " 'stats', (SELECT json_agg(s ORDER BY s.action) FROM repair_stats s"
     "   WHERE s.tenant = n.tenant AND s.anomaly_key = i.anomaly_key),"
-    " 'repairs', (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.at DESC) FROM (SELECT action, outcome, "
+    " 'repairs', (SELECT json_agg(r ORDER BY r.at DESC) FROM (SELECT action, outcome, "
     "actor, at FROM repairs"
     "   WHERE tenant = n.tenant AND anomaly_key = i.anomaly_key ORDER BY at DESC LIMIT $3) r),"
-    " 'playbook', (SELECT to_jsonb(p) FROM playbooks p WHERE p.tenant = n.tenant AND p.id = ANY "
+    " 'playbook', (SELECT row_to_json(p) FROM playbooks p WHERE p.tenant = n.tenant AND p.id = ANY "
     "(" PLAYBOOKS ")"
     "   AND jsonb_array_length(p.steps) > 0 ORDER BY array_position(" PLAYBOOKS ", p.id) LIMIT 1),"
     " 'reference', (SELECT c.reference FROM channel_references c WHERE c.tenant = n.tenant AND "
@@ -150,11 +162,11 @@ static const char heads_sql[] =
 
 /* The lists beside them. */
 static const char lists_sql[] =
-    "SELECT n.tenant, n.id, jsonb_build_object("
+    "SELECT n.tenant, n.id, json_build_object("
     " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
     ") END, 'items', CASE WHEN n.kind = 'digest' THEN (" ITEMS ") END,"
     " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END,"
-    " 'earlier', (SELECT jsonb_agg(jsonb_build_object('seq', o.seq, 'about', o.about) ORDER BY "
+    " 'earlier', (SELECT json_agg(json_build_object('seq', o.seq, 'about', o.about) ORDER BY "
     "o.seq) " EARLIER "))::text" ORDERED IN_ORDER;
 
 enum { FACTS_TENANT, FACTS_ID, FACTS_JSON, FACTS_FREQUENCY, FACTS_NOW };
