@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "notifier/text.h"
+#include "common/json.h"
 
 #define WORDS_MAX 300
 
@@ -95,6 +95,68 @@ struct outcome classify_http(const struct response *r, struct arena *a)
     return out;
 }
 
+const json_t *answer_json(const struct response *r, struct arena *a)
+{
+    static const struct json_limits limits = {.max_depth = 32};
+    struct err e = {0};
+    const json_t *doc =
+        r->body.len && json_scan(r->body, &limits, &e) == 0 ? json_tree(r->body, a, &e) : NULL;
+
+    return json_is_object(doc) ? doc : NULL;
+}
+
+static bool says(const struct notification *n, const char *name)
+{
+    return json_is_true(json_object_get(n->data, name));
+}
+
+static bool text_is(const struct notification *n, const char *name, const char *value)
+{
+    const char *s = json_string_value(json_object_get(n->data, name));
+
+    return s && strcmp(s, value) == 0;
+}
+
+bool is_replaceable(const struct notification *n)
+{
+    return says(n, "is_incident") || says(n, "is_alerts");
+}
+
+bool is_ringing(const struct notification *n)
+{
+    return says(n, "firing") && !text_is(n, "reason", "status");
+}
+
+bool is_critical(const struct notification *n)
+{
+    return text_is(n, "severity", "critical");
+}
+
+static void free_tree(void *tree)
+{
+    json_decref(tree);
+}
+
+const json_t *json_owned(json_t *doc, struct arena *a)
+{
+    return doc && arena_defer(a, free_tree, doc) == 0 ? doc : NULL;
+}
+
+int post_json(const char *channel, const char *url, json_t *doc, struct arena *a,
+              struct request *ret, struct err *e)
+{
+    static const struct header headers[] = {{"Content-Type", "application/json"}};
+
+    *ret = (struct request){.url = url,
+                            .method = "POST",
+                            .headers = headers,
+                            .header_n = 1,
+                            .body = json_bytes(doc, a)};
+    return ret->url && ret->body.len
+               ? 0
+               : err_set(e, -ENOMEM, "%s: the message does not fit in its memory", channel);
+}
+
 struct slice json_bytes(json_t *doc, struct arena *a)
 {
     size_t len = doc ? json_dumpb(doc, NULL, 0, JSON_COMPACT) : 0;
@@ -118,6 +180,14 @@ int warn_foreign(struct conf *c, const struct yaml *node, const char *path,
             r = conf_warn(c, n, "%s.%s has no effect here", path, foreign[i]);
     }
     return r < 0 ? r : 0;
+}
+
+const char *joined_url(struct conf *c, const char *base, const char *rest)
+{
+    CLEANUP(buf_release) struct buf url = BUF_INIT((size_t)64 << 10);
+
+    buf_printf(&url, "%s%s", base, rest);
+    return url.failed ? NULL : conf_strdup(c, buf_str(&url));
 }
 
 int check_http_url(const char *channel, const char *url, struct err *e)

@@ -22,16 +22,20 @@
 #include "common/conf.h"
 #include "common/receivers.h"
 #include "common/template.h"
+#include "notifier/text.h"
 
 /* What is to be told; texts are rendered and escaped for this channel, and no longer than its
  * max_text. */
 struct notification {
-    const char *id;     /* uuid, stable across retries: the idempotency key */
-    const char *group;  /* uuid of the group: what makes a thread */
-    const char *title;  /* one line, not escaped */
-    const char *text;   /* the unified message in the channel's format, title line included */
-    const char *html;   /* formats with a second body only; else NULL */
+    const char *id;    /* uuid, stable across retries: the idempotency key */
+    const char *group; /* uuid of the group: what makes a thread */
+    const char *title; /* one line, not escaped */
+    const char *text;  /* the unified message in the channel's format, title line included */
+    const char *html;  /* channels with a second body only; else NULL */
+    const char *news;  /* what changed, shorter, in the channel's format: the readers have the first
+                          message. NULL: they have none, or the channel has no such layout */
     int64_t created_at; /* ms; stable across retries */
+    int64_t now;        /* ms, of this attempt: for signatures that age */
     const json_t *data; /* the data model, docs/templates.md */
 };
 
@@ -46,6 +50,7 @@ struct request {
     const struct header *headers;
     size_t header_n;
     struct slice body;
+    const char *wait_header; /* says what Retry-After does, where that is missing; NULL: none */
     /* smtp only */
     const char *mail_from;
     const char *const *mail_to;
@@ -72,9 +77,10 @@ enum verdict {
 
 struct outcome {
     enum verdict verdict;
-    int64_t wait_ms;     /* RETRY: not before this; 0: the caller's back-off alone */
-    bool limited;        /* the whole destination is over its rate until then */
-    const char *words;   /* the channel's own, for the ledger; never a secret */
+    int64_t wait_ms;   /* RETRY: not before this; 0: the caller's back-off alone */
+    bool limited;      /* the whole destination is over its rate until then */
+    bool gone;         /* REJECT: the destination is no more, and the vendor wants no further try */
+    const char *words; /* the channel's own, for the ledger; never a secret */
     const char *refused; /* DELIVERED to some only: who was refused; NULL: nobody */
     const json_t *keep;  /* reference to remember for this group and integration; NULL: as it was */
 };
@@ -106,19 +112,24 @@ struct check_input {
     const char *path; /* of the node, for conf_node() */
 };
 
-/* How the unified message is laid out. */
-enum format { FORMAT_PLAIN = 1, FORMAT_SLACK, FORMAT_WECOM, FORMAT_MAIL, FORMAT_DATA };
-
 struct channel {
     const char *name, *summary;
     size_t cfg_size;
     const struct conf_key *keys; /* its own; those that every channel has are in outlets.h */
     const char *const *foreign;  /* Alertmanager's keys without effect here: warned about.
                                     NULL-terminated; may be NULL */
-    enum format format; /* FORMAT_DATA: for programs; rate used up makes it queue, never merge */
-    size_t max_text;    /* bytes of `text`; 0: limits.payload alone */
-    bool send_resolved; /* unless configured */
-    const char *locale; /* of receivers that say nothing; NULL: the global one */
+    bool for_programs;           /* rate used up makes it queue, never merge */
+    bool send_resolved;          /* unless configured */
+
+    /* How messages are laid out: Mustache over docs/templates.md, compiled once. */
+    enum escape escape;
+    const char *layout;      /* the unified message; NULL: without any mark-up */
+    const char *news_layout; /* what changed, for whom has the first message; NULL: never shorter */
+    const char *html_layout; /* a second body; NULL: none */
+    size_t max_text;         /* of `text` and `news`; 0: limits.payload alone */
+    enum unit unit;          /* that max_text counts */
+
+    const char *locale;             /* of receivers that say nothing; NULL: the global one */
     uint32_t max_per_minute, burst; /* the vendor's; 0: none */
 
     const char *const
@@ -151,13 +162,30 @@ struct outcome classify_http(const struct response *r, struct arena *a);
 /* What a person reads about an answer: its body in one line, cut; else the transport's words or the
  * status. */
 const char *answer_words(const struct response *r, struct arena *a);
+/* The answer's JSON object, which lives as long as the arena; NULL when it is none. */
+const json_t *answer_json(const struct response *r, struct arena *a);
 
 const struct channel *channel_find(const char *name);
 const struct channel *channel_at(size_t i); /* NULL past the end */
 
+/* Is the message about an incident or the alerts of a group, so that a later one may take its
+ * place? Digests and merges stand for themselves. */
+bool is_replaceable(const struct notification *n);
+/* An edit rings nobody. Is this news that must ring: everything that fires, but what a person did?
+ */
+bool is_ringing(const struct notification *n);
+bool is_critical(const struct notification *n);
+
 /* Compact JSON of `doc` in the arena, taking the reference; {NULL,0} when `doc` is NULL or does not
  * fit. */
 struct slice json_bytes(json_t *doc, struct arena *a);
+/* `doc` as long as the arena lives, taking the reference; NULL past its cap. */
+const json_t *json_owned(json_t *doc, struct arena *a);
+/* A POST of `doc` as JSON, taking the reference; -ENOMEM past the arena's cap. */
+int post_json(const char *channel, const char *url, json_t *doc, struct arena *a,
+              struct request *ret, struct err *e) MUST_CHECK;
+/* Both texts as one, owned by the configuration; NULL when out of memory. */
+const char *joined_url(struct conf *c, const char *base, const char *rest);
 /* "http(s)://host..." with a host and nothing a header could break. */
 int check_http_url(const char *channel, const char *url, struct err *e) MUST_CHECK;
 /* Warns of each of `foreign` that stands in `node`. NULL-terminated list, or NULL. */

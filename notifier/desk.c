@@ -103,6 +103,18 @@ static void transmit(struct desk *d, struct job *j)
     wire_send(d->wire, &j->transfer);
 }
 
+/* Only another configuration brings it back, and that comes with another process. */
+static void note_gone(const struct job *j)
+{
+    struct destination *to = j->outlet->destination;
+    struct slice words = slice_of(*j->answer ? j->answer : "gone");
+
+    (void)snprintf(to->gone, sizeof(to->gone), "%.*s", (int)utf8_fit(words, GONE_MAX - 1), words.p);
+    log_error(EV("destination_gone"), KV("channel", j->outlet->channel->name),
+              KV("receiver", j->outlet->receiver->name), KV("place", j->outlet->place),
+              KV("reason", (const char *)to->gone));
+}
+
 static void take_answers(struct desk *d, struct job *list)
 {
     while (list) {
@@ -119,6 +131,8 @@ static void take_answers(struct desk *d, struct job *list)
         }
         to->under_way--;
         d->under_way--;
+        if (j->gone)
+            note_gone(j);
         counts_answer(d->counts, j);
         end(d, j);
     }
@@ -172,7 +186,7 @@ static size_t look_round(struct desk *d, struct room *room, bool *ret_full)
             continue;
         /* Where the rate may merge, more are claimed than can be sent: the others join the digest
          * at once. */
-        if (to->per_minute && o->channel->format != FORMAT_DATA &&
+        if (to->per_minute && !o->channel->for_programs &&
             free < d->o.settings->notifier.digest_items)
             free = d->o.settings->notifier.digest_items;
         room[n++] = (struct room){o, free, o->seen};

@@ -23,6 +23,12 @@ bool judge_wanted(struct job *j)
         end_as(j, LIFE_GIVE_UP, "the configuration has no such integration any more");
         return true;
     }
+    if (*j->outlet->destination->gone) {
+        end_as(j, LIFE_GIVE_UP,
+               arena_printf(j->a, "not asked again, the channel is gone: %s",
+                            j->outlet->destination->gone));
+        return true;
+    }
     if (j->merge && json_array_size(json_object_get(j->facts, "members")) == 0) {
         end_as(j, LIFE_SUPERSEDE, "newer messages of all its groups were delivered");
         return true;
@@ -53,7 +59,7 @@ static int render(struct job *j, const struct settings *s, struct err *e)
         .max_alerts = j->merge || j->digest ? s->notifier.digest_items : s->limits.message_alerts,
     };
     struct layout layout = {
-        .format = o->channel->format,
+        .channel = o->channel,
         .max_text = max && max < s->limits.payload ? max : s->limits.payload,
         .own = o->own,
         .words = o->words,
@@ -61,7 +67,7 @@ static int render(struct job *j, const struct settings *s, struct err *e)
     json_t *model = model_build(j->facts, &style, j->a);
 
     j->message = (struct notification){
-        .id = j->id_text, .group = j->group_text, .created_at = j->created_at};
+        .id = j->id_text, .group = j->group_text, .created_at = j->created_at, .now = j->now_ms};
     if (!model)
         return err_set(e, -ENOMEM, "the message does not fit in its memory");
     return message_render(o->messages, &layout, model, j->a, &j->message, e);
@@ -165,6 +171,7 @@ static void judge_outcome(struct job *j, const struct settings *s, uint64_t rand
         break;
     case VERDICT_REJECT:
         end_as(j, LIFE_GIVE_UP, j->answer);
+        j->gone = o->gone;
         break;
     }
 }

@@ -3,156 +3,67 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/template_escape.h"
+#include "notifier/layout.h"
 #include "notifier/model.h"
-#include "notifier/text.h"
 
 #define TITLE_MAX 250
 
-struct messages {
-    struct template *text[FORMAT_DATA + 1];
-    struct template *html; /* the second body of mail */
+/* The layouts of one channel. */
+struct built_in {
+    struct template *text, *news, *html; /* the latter two may be NULL */
 };
 
-/* Layouts know no language: names and notes come from the model. */
-static const char plain[] = "{{headline}}\n"
-                            "{{rule}}\n"
-                            "{{#origin}}\n"
-                            "{{name}}{{word.colon}}{{value}}\n"
-                            "{{/origin}}\n"
-                            "\n"
-                            "{{#details}}\n"
-                            "{{name}}{{word.colon}}{{value}}\n"
-                            "{{/details}}\n"
-                            "{{#lines}}\n"
-                            "{{emoji}} {{text}}\n"
-                            "{{/lines}}\n"
-                            "{{#more}}\n"
-                            "{{more}}\n"
-                            "{{/more}}\n"
-                            "{{#notes}}\n"
-                            "※ {{.}}\n"
-                            "{{/notes}}\n"
-                            "{{#link}}\n"
-                            "{{word.details}}{{word.colon}}{{{link}}}\n"
-                            "{{/link}}\n";
+struct messages {
+    size_t n;
+    struct built_in v[]; /* by the registry's order */
+};
 
-static const char slack[] = "*{{headline}}*\n"
-                            "{{rule}}\n"
-                            "{{#origin}}\n"
-                            "*{{name}}*{{word.colon}}{{value}}\n"
-                            "{{/origin}}\n"
-                            "\n"
-                            "{{#details}}\n"
-                            "*{{name}}*{{word.colon}}{{value}}\n"
-                            "{{/details}}\n"
-                            "{{#lines}}\n"
-                            "{{emoji}} {{text}}\n"
-                            "{{/lines}}\n"
-                            "{{#more}}\n"
-                            "{{more}}\n"
-                            "{{/more}}\n"
-                            "{{#notes}}\n"
-                            "_{{.}}_\n"
-                            "{{/notes}}\n"
-                            "{{#link}}\n"
-                            "*{{word.details}}*{{word.colon}}<{{link}}>\n"
-                            "{{/link}}\n";
-
-static const char wecom[] = "**{{headline}}**\n"
-                            "{{rule}}\n"
-                            "{{#origin}}\n"
-                            "> {{name}}{{word.colon}}{{value}}\n"
-                            "{{/origin}}\n"
-                            "\n"
-                            "{{#details}}\n"
-                            "**{{name}}**{{word.colon}}{{value}}\n"
-                            "{{/details}}\n"
-                            "{{#lines}}\n"
-                            "{{emoji}} {{text}}\n"
-                            "{{/lines}}\n"
-                            "{{#more}}\n"
-                            "{{more}}\n"
-                            "{{/more}}\n"
-                            "{{#notes}}\n"
-                            "> {{.}}\n"
-                            "{{/notes}}\n"
-                            "{{#link}}\n"
-                            "[{{word.details}}]({{{link}}})\n"
-                            "{{/link}}\n";
-
-static const char mail_html[] =
-    "<!DOCTYPE html>\n"
-    "<html lang=\"{{locale}}\"><head><meta charset=\"utf-8\"><title>{{headline}}</title></head>\n"
-    "<body style=\"font-family:sans-serif;color:#1f2328\">\n"
-    "<h2 style=\"margin:0 0 8px\">{{headline}}</h2>\n"
-    "<hr>\n"
-    "<table style=\"border-spacing:8px 2px\">\n"
-    "{{#origin}}\n"
-    "<tr><th align=\"left\" valign=\"top\">{{name}}</th><td>{{value}}</td></tr>\n"
-    "{{/origin}}\n"
-    "{{#details}}\n"
-    "<tr><th align=\"left\" valign=\"top\">{{name}}</th><td>{{value}}</td></tr>\n"
-    "{{/details}}\n"
-    "</table>\n"
-    "{{#lines}}\n"
-    "<div>{{emoji}} {{text}}</div>\n"
-    "{{/lines}}\n"
-    "{{#more}}\n"
-    "<div>{{more}}</div>\n"
-    "{{/more}}\n"
-    "{{#notes}}\n"
-    "<p><em>{{.}}</em></p>\n"
-    "{{/notes}}\n"
-    "{{#link}}\n"
-    "<p><a href=\"{{link}}\">{{word.details}}</a></p>\n"
-    "{{/link}}\n"
-    "</body></html>\n";
-
-enum escape format_escape(enum format f)
-{
-    switch (f) {
-    case FORMAT_SLACK:
-        return ESCAPE_ANGLE;
-    case FORMAT_WECOM:
-        return ESCAPE_MARKDOWN;
-    case FORMAT_PLAIN:
-    case FORMAT_MAIL:
-    case FORMAT_DATA:
-        break;
-    }
-    return ESCAPE_NONE;
-}
+static const char plain[] =
+    LAYOUT("", "", "", "※ ", "", "{{word.details}}{{word.colon}}{{{link}}}");
 
 void messages_free(struct messages *m)
 {
     if (!m)
         return;
-    for (size_t i = 0; i <= FORMAT_DATA; i++)
-        template_free(m->text[i]);
-    template_free(m->html);
+    for (size_t i = 0; i < m->n; i++) {
+        template_free(m->v[i].text);
+        template_free(m->v[i].news);
+        template_free(m->v[i].html);
+    }
     free(m);
+}
+
+static int compile(const char *text, struct template **ret, struct err *e)
+{
+    *ret = text ? template_compile(text, e) : NULL;
+    return text && !*ret ? err_wrap(e, "built-in message") : 0;
 }
 
 static int compile_all(struct messages *m, struct err *e)
 {
-    static const char *const texts[FORMAT_DATA + 1] = {
-        [FORMAT_PLAIN] = plain, [FORMAT_SLACK] = slack, [FORMAT_WECOM] = wecom,
-        [FORMAT_MAIL] = plain,  [FORMAT_DATA] = plain,
-    };
+    int r = 0;
 
-    for (size_t i = FORMAT_PLAIN; i <= FORMAT_DATA; i++)
-        if (!(m->text[i] = template_compile(texts[i], e)))
-            return err_wrap(e, "built-in message");
-    if (!(m->html = template_compile(mail_html, e)))
-        return err_wrap(e, "built-in message");
-    return 0;
+    for (size_t i = 0; i < m->n && r == 0; i++) {
+        const struct channel *ch = channel_at(i);
+        if ((r = compile(ch->layout ? ch->layout : plain, &m->v[i].text, e)) == 0 &&
+            (r = compile(ch->news_layout, &m->v[i].news, e)) == 0)
+            r = compile(ch->html_layout, &m->v[i].html, e);
+    }
+    return r;
 }
 
 int messages_new(struct messages **ret, struct err *e)
 {
-    struct messages *m = calloc(1, sizeof(*m));
-    int r = m ? compile_all(m, e) : err_set(e, -ENOMEM, "out of memory");
+    size_t n = 0;
 
+    while (channel_at(n))
+        n++;
+    struct messages *m = calloc(1, sizeof(*m) + n * sizeof(m->v[0]));
+    if (!m)
+        return err_set(e, -ENOMEM, "out of memory");
+    m->n = n;
+    int r = compile_all(m, e);
     if (r < 0) {
         messages_free(m);
         return r;
@@ -161,58 +72,79 @@ int messages_new(struct messages **ret, struct err *e)
     return 0;
 }
 
-/* The receiver's own template, and when that gives nothing the built-in one. */
-static const char *lay_out(const struct messages *m, const struct layout *l, const json_t *model,
-                           struct arena *a, size_t *ret_len)
+static const struct built_in *built_in(const struct messages *m, const struct channel *ch)
 {
+    size_t i = 0;
+
+    while (i + 1 < m->n && channel_at(i) != ch)
+        i++;
+    return &m->v[i];
+}
+
+/* The receiver's own template, and when that gives nothing the built-in one. */
+static const char *lay_out(const struct layout *l, const struct template *ours, const json_t *model,
+                           struct arena *a, struct slice *ret)
+{
+    enum escape escape = l->channel->escape;
     const char *text = NULL;
 
     if (l->own)
-        text = template_render(l->own, model, format_escape(l->format), a, ret_len);
-    if (text && *text)
-        return text;
-    return template_render(m->text[l->format], model, format_escape(l->format), a, ret_len);
+        text = template_render(l->own, model, escape, a, &ret->len);
+    if (!text || !*text)
+        text = template_render(ours, model, escape, a, &ret->len);
+    ret->p = text;
+    return text;
 }
 
 /* The link that a reader needs most when the rest is cut. */
 static const char *cut_tail(const struct layout *l, const json_t *model, struct arena *a)
 {
     const char *link = json_string_value(json_object_get(model, "link"));
+    CLEANUP(buf_release) struct buf out = BUF_INIT((size_t)16 << 10);
 
-    return arena_printf(a, "\n%s%s%s", l->words->more_cut, link ? "\n" : "", link ? link : "");
+    buf_printf(&out, "\n%s", l->words->more_cut);
+    if (link) {
+        buf_putc(&out, '\n');
+        template_escape(&out, slice_of(link),
+                        l->channel->unit == UNIT_SHOWN ? l->channel->escape : ESCAPE_NONE);
+    }
+    return out.failed ? NULL : arena_strndup(a, buf_str(&out), out.len);
 }
 
 /* Fewer and fewer lines until it fits; then the knife. */
-static const char *fit(const struct messages *m, const struct layout *l, json_t *model,
+static const char *fit(const struct layout *l, const struct template *ours, json_t *model,
                        struct arena *a)
 {
-    size_t len = 0, lines = json_array_size(json_object_get(model, "lines"));
-    const char *text = lay_out(m, l, model, a, &len);
+    const enum unit unit = l->channel->unit;
+    size_t lines = json_array_size(json_object_get(model, "lines"));
+    struct slice s = {0};
+    const char *text = lay_out(l, ours, model, a, &s);
 
-    while (text && len > l->max_text && lines > 0) {
+    while (text && text_size(s, unit) > l->max_text && lines > 0) {
         lines = lines > 4 ? lines * 3 / 4 : lines - 1;
         model_cut_lines(model, lines, l->words, a);
-        text = lay_out(m, l, model, a, &len);
+        text = lay_out(l, ours, model, a, &s);
     }
-    if (!text || len <= l->max_text)
+    if (!text || text_size(s, unit) <= l->max_text)
         return text;
     const char *tail = cut_tail(l, model, a);
-    return tail ? text_cut(a, (struct slice){text, len}, l->max_text, tail) : NULL;
+    return tail ? text_cut(a, s, l->max_text, unit, tail) : NULL;
 }
 
 int message_render(const struct messages *m, const struct layout *l, json_t *model, struct arena *a,
                    struct notification *ret, struct err *e)
 {
     const char *headline = json_string_value(json_object_get(model, "headline"));
+    const struct built_in *ours = built_in(m, l->channel);
+    bool news = ours->news && json_is_true(json_object_get(model, "is_news"));
     size_t len;
 
     ret->data = model;
     ret->title = text_line(a, slice_of(headline ? headline : ""), TITLE_MAX);
-    ret->text = fit(m, l, model, a);
-    ret->html = NULL;
-    if (l->format == FORMAT_MAIL && ret->text)
-        ret->html = template_render(m->html, model, ESCAPE_HTML, a, &len);
-    if (!ret->title || !ret->text || (l->format == FORMAT_MAIL && !ret->html))
+    ret->text = fit(l, ours->text, model, a);
+    ret->news = news ? fit(l, ours->news, model, a) : NULL;
+    ret->html = ours->html ? template_render(ours->html, model, ESCAPE_HTML, a, &len) : NULL;
+    if (!ret->title || !ret->text || (news && !ret->news) || (ours->html && !ret->html))
         return err_set(e, -ENOMEM, "the message does not fit in its memory");
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "common/source.h"
 #include "notifier/model_internal.h"
 #include "notifier/text.h"
+#include "notifier/told.h"
 
 #define TITLE_MAX 200
 #define DESCRIPTION_MAX 900
@@ -359,6 +360,17 @@ static void put_words(struct model *m)
     (void)json_object_set_new(m->root, "word", words);
 }
 
+/* Do the readers have the message that this one continues? The group of an incident tells that one
+ * alone; any other begins anew once it was over. */
+static bool is_news(const struct model *m)
+{
+    const json_t *told = json_object_get(m->group, "told");
+    int64_t integration = get_int(m->row, "integration");
+
+    return m->incident ? told_delivered_seq(told, integration) >= 0
+                       : told_firing(told, integration);
+}
+
 static void build(struct model *m)
 {
     const char *kind = get_str(m->row, "kind");
@@ -383,6 +395,7 @@ static void build(struct model *m)
         model_alerts(m);
         put_flag(m->root, "is_incident", m->incident != NULL);
         put_flag(m->root, "is_alerts", m->incident == NULL);
+        put_flag(m->root, "is_news", is_news(m));
         if (m->incident)
             put_incident(m);
         const char *source = get_str(m->incident, "source");

@@ -14,6 +14,7 @@
 #include "notifier/message.h"
 
 #define PLACE_MAX 200
+#define GONE_MAX 200
 
 /* Where messages end up: shared by all integrations with the same address and credential. */
 struct destination {
@@ -21,6 +22,7 @@ struct destination {
     uint32_t per_minute, burst;   /* the strictest of its integrations; 0: no limit */
     uint32_t under_way;           /* requests */
     uint32_t silent;              /* in a row without an answer */
+    char gone[GONE_MAX];          /* what it said when it was no more; "": it is there */
 };
 
 struct outlet {

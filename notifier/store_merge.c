@@ -125,7 +125,7 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
         struct job *first = s->v[i].own;
         struct keys held;
         struct uuid into = {0};
-        bool open = false, people = first->outlet->channel->format != FORMAT_DATA;
+        bool open = false, people = !first->outlet->channel->for_programs;
         int64_t severity = 0;
 
         if (done[i] || s->v[i].grant == GRANT_GO)

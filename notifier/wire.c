@@ -103,10 +103,18 @@ static int64_t retry_after(const char *value)
     return ms < 0 ? 0 : ms > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : ms;
 }
 
+/* Behind "name:"; NULL when the line is another header. */
+static const char *value_of(const char *line, const char *name)
+{
+    size_t n = strlen(name);
+
+    return strncasecmp(line, name, n) == 0 && line[n] == ':' ? line + n + 1 : NULL;
+}
+
 static size_t take_header(char *p, size_t size, size_t n, void *ctx)
 {
-    static const char name[] = "retry-after:";
     struct call *c = ctx;
+    const char *other = c->t->request->wait_header, *value;
     size_t len = size * n;
     char line[LINE_MAX_BYTES];
 
@@ -114,8 +122,11 @@ static size_t take_header(char *p, size_t size, size_t n, void *ctx)
         return len;
     memcpy(line, p, len);
     line[len] = '\0';
-    if (strncasecmp(line, name, sizeof(name) - 1) == 0)
-        c->retry_after_ms = retry_after(line + sizeof(name) - 1);
+    value = value_of(line, "retry-after");
+    if (!value && other && c->retry_after_ms < 0)
+        value = value_of(line, other);
+    if (value)
+        c->retry_after_ms = retry_after(value);
     return len;
 }
 

@@ -12,6 +12,34 @@
 
 #define MAIL_MAX ((size_t)1 << 20)
 
+static const char html_layout[] =
+    "<!DOCTYPE html>\n"
+    "<html lang=\"{{locale}}\"><head><meta charset=\"utf-8\"><title>{{headline}}</title></head>\n"
+    "<body style=\"font-family:sans-serif;color:#1f2328\">\n"
+    "<h2 style=\"margin:0 0 8px\">{{headline}}</h2>\n"
+    "<hr>\n"
+    "<table style=\"border-spacing:8px 2px\">\n"
+    "{{#origin}}\n"
+    "<tr><th align=\"left\" valign=\"top\">{{name}}</th><td>{{value}}</td></tr>\n"
+    "{{/origin}}\n"
+    "{{#details}}\n"
+    "<tr><th align=\"left\" valign=\"top\">{{name}}</th><td>{{value}}</td></tr>\n"
+    "{{/details}}\n"
+    "</table>\n"
+    "{{#lines}}\n"
+    "<div>{{emoji}} {{text}}</div>\n"
+    "{{/lines}}\n"
+    "{{#more}}\n"
+    "<div>{{more}}</div>\n"
+    "{{/more}}\n"
+    "{{#notes}}\n"
+    "<p><em>{{.}}</em></p>\n"
+    "{{/notes}}\n"
+    "{{#link}}\n"
+    "<p><a href=\"{{link}}\">{{word.details}}</a></p>\n"
+    "{{/link}}\n"
+    "</body></html>\n";
+
 struct email_cfg {
     const char *to, *from, *smarthost, *hello, *auth_username, *auth_password, *auth_identity;
     bool require_tls;
@@ -290,7 +318,7 @@ const struct channel channel_email = {
     .keys = keys,
     .foreign = foreign,
     .trees = trees,
-    .format = FORMAT_MAIL,
+    .html_layout = html_layout,
     .check = check,
     .destination = destination,
     .place = place,

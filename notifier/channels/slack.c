@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "notifier/channel.h"
-#include "notifier/text.h"
+#include "notifier/layout.h"
 
 struct slack_cfg {
     const char *api_url, *channel, *username, *icon_emoji, *icon_url;
@@ -119,7 +119,8 @@ const struct channel channel_slack = {
     .cfg_size = sizeof(struct slack_cfg),
     .keys = keys,
     .foreign = foreign,
-    .format = FORMAT_SLACK,
+    .escape = ESCAPE_ANGLE,
+    .layout = LAYOUT("*", "*", "", "_", "_", "*{{word.details}}*{{word.colon}}<{{link}}>"),
     .max_text = 12000, /* 40,000 characters are taken, but nobody reads them */
     .max_per_minute = 60,
     .burst = 5,

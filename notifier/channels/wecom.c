@@ -9,6 +9,28 @@
 #define SEND_URL "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key="
 #define LIMIT_WAIT MS_MINUTE
 
+static const char layout[] = "**{{headline}}**\n"
+                             "{{rule}}\n"
+                             "{{#origin}}\n"
+                             "> {{name}}{{word.colon}}{{value}}\n"
+                             "{{/origin}}\n"
+                             "\n"
+                             "{{#details}}\n"
+                             "**{{name}}**{{word.colon}}{{value}}\n"
+                             "{{/details}}\n"
+                             "{{#lines}}\n"
+                             "{{emoji}} {{text}}\n"
+                             "{{/lines}}\n"
+                             "{{#more}}\n"
+                             "{{more}}\n"
+                             "{{/more}}\n"
+                             "{{#notes}}\n"
+                             "> {{.}}\n"
+                             "{{/notes}}\n"
+                             "{{#link}}\n"
+                             "[{{word.details}}]({{{link}}})\n"
+                             "{{/link}}\n";
+
 struct wecom_cfg {
     const char *url, *key;
     struct conf_strs mentioned_list;
@@ -30,15 +52,8 @@ static int check(void *cfg, const struct check_input *in, struct err *e)
 
     if (url == key)
         return err_set(e, -EINVAL, "wecom: either url or key is needed");
-    if (key) {
-        size_t len = sizeof(SEND_URL) + strlen(w->key);
-        char *made = conf_alloc(in->conf, len, 1);
-        if (!made)
-            return err_set(e, -ENOMEM, "wecom: out of memory");
-        memcpy(made, SEND_URL, sizeof(SEND_URL));
-        memcpy(made + sizeof(SEND_URL) - 1, w->key, strlen(w->key) + 1);
-        w->url = made;
-    }
+    if (key && !(w->url = joined_url(in->conf, SEND_URL, w->key)))
+        return err_set(e, -ENOMEM, "wecom: out of memory");
     return check_http_url("wecom: url", w->url, e);
 }
 
@@ -137,7 +152,8 @@ const struct channel channel_wecom = {
     .summary = "WeCom group robot",
     .cfg_size = sizeof(struct wecom_cfg),
     .keys = keys,
-    .format = FORMAT_WECOM,
+    .escape = ESCAPE_MARKDOWN,
+    .layout = layout,
     .max_text = 4096,
     .send_resolved = true,
     .locale = "zh-CN",

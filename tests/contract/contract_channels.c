@@ -36,7 +36,6 @@ static void names_itself_and_its_keys(void **state)
         assert_string_equal(ch->name, channel_name_at(i));
         assert_ptr_equal(channel_find(ch->name), ch);
         assert_true(strlen(ch->summary) > 10);
-        assert_true(ch->format >= FORMAT_PLAIN && ch->format <= FORMAT_DATA);
         assert_true((ch->render != NULL) != (ch->step != NULL));
         assert_non_null(ch->destination);
         assert_non_null(ch->place);

@@ -79,14 +79,15 @@ __attribute__((unused)) static int channel_case_render(const struct channel_case
         .send_resolved = o->send_resolved,
         .max_alerts = 20,
     };
-    struct layout layout = {o->channel->format, o->channel->max_text ? o->channel->max_text : 65536,
-                            o->own, o->words};
+    struct layout layout = {o->channel, o->channel->max_text ? o->channel->max_text : 65536, o->own,
+                            o->words};
     json_t *model = model_build(facts, &style, a);
 
     *ret = (struct notification){
         .id = json_string_value(json_object_get(row, "id")),
         .group = json_string_value(json_object_get(row, "group_id")),
         .created_at = json_integer_value(json_object_get(row, "created_at")),
+        .now = style.now_ms,
     };
     if (!model)
         return err_set(e, -12, "the model does not fit");

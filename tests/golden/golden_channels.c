@@ -1,4 +1,5 @@
-/* Every case under channels/<channel>/: facts and configuration in, the exact request out. */
+/* Every case under channels/<channel>/: facts and configuration in, the exact requests out. A case
+ * may have a "reference" that an earlier message left, and "answers" [{status, body}]. */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 static int failed, run;
 
 /* JSON bodies are compared as they are but shown indented; what a person reads is shown beside. */
-static void write_request(struct buf *out, const struct request *r, const struct notification *n)
+static void write_request(struct buf *out, const struct request *r)
 {
     json_t *body = json_loadb(r->body.p, r->body.len, 0, NULL);
 
@@ -33,10 +34,66 @@ static void write_request(struct buf *out, const struct request *r, const struct
             if (r->body.p[i] != '\r')
                 buf_putc(out, r->body.p[i]);
     }
-    buf_printf(out, "\n--- as a person reads it\n%s\n%s", n->title, n->text);
+    buf_printf(out, "\n");
+    json_decref(body);
+}
+
+static void write_text(struct buf *out, const struct notification *n)
+{
+    buf_printf(out, "--- as a person reads it\n%s\n%s", n->title, n->text);
+    if (n->news)
+        buf_printf(out, "--- who has the first message\n%s", n->news);
     if (n->html)
         buf_printf(out, "---\n%s", n->html);
-    json_decref(body);
+}
+
+static const char *const verdicts[] = {"", "delivered", "retry", "reject"};
+
+static void write_outcome(struct buf *out, const struct outcome *o)
+{
+    char *keep = o->keep ? json_dumps(o->keep, JSON_SORT_KEYS) : NULL;
+
+    buf_printf(out, "--- %s: %s%s%s\n", verdicts[o->verdict], o->words, keep ? "; keeps " : "",
+               keep ? keep : "");
+    free(keep);
+}
+
+static struct response answer(const struct channel_case *c, size_t i, struct arena *a)
+{
+    const json_t *one = json_array_get(json_object_get(c->doc, "answers"), i);
+    char *text = json_dumps(json_object_get(one, "body"), JSON_COMPACT | JSON_ENCODE_ANY);
+    struct response r = {.status = (int)json_integer_value(json_object_get(one, "status")),
+                         .transport = "",
+                         .body = arena_slice(a, slice_of(text)),
+                         .retry_after_ms = -1};
+
+    free(text);
+    return r;
+}
+
+/* One request after the other as far as there are answers, then the outcome. */
+static int converse(const struct channel_case *c, const struct notification *n, struct arena *a,
+                    struct buf *out, struct err *e)
+{
+    struct exchange past[8];
+    struct step_input in = {.cfg = c->outlet->cfg,
+                            .notification = n,
+                            .reference = json_object_get(c->doc, "reference"),
+                            .past = past};
+    size_t answers = json_array_size(json_object_get(c->doc, "answers"));
+    struct step step;
+    int r;
+
+    while ((r = channel_step(c->outlet->channel, &in, a, &step, e)) == 0 && !step.done) {
+        write_request(out, &step.request);
+        if (in.past_n == answers)
+            return 0;
+        past[in.past_n] = (struct exchange){step.request, answer(c, in.past_n, a)};
+        in.past_n++;
+    }
+    if (r == 0)
+        write_outcome(out, &step.outcome);
+    return r;
 }
 
 static int produce(const char *file, const char *channel, struct buf *out)
@@ -44,16 +101,13 @@ static int produce(const char *file, const char *channel, struct buf *out)
     struct channel_case c;
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
     struct notification n;
-    struct step step;
     struct err e = {0};
     int r = channel_case_load(file, channel, &c);
 
-    if (r == 0 && (r = channel_case_render(&c, a, &n, &e)) == 0) {
-        struct step_input in = {.cfg = c.outlet->cfg, .notification = &n};
-        r = channel_step(c.outlet->channel, &in, a, &step, &e);
-    }
+    if (r == 0 && (r = channel_case_render(&c, a, &n, &e)) == 0)
+        r = converse(&c, &n, a, out, &e);
     if (r == 0)
-        write_request(out, &step.request, &n);
+        write_text(out, &n);
     else
         (void)fprintf(stderr, "%s: %s\n", file, e.msg);
     channel_case_free(&c);

@@ -7,7 +7,7 @@ struct sender {
     struct conf *conf;
     struct settings settings;
     struct outlets *outlets;
-    const struct channel *channels[8];
+    const struct channel *channels[32];
     size_t channel_n;
     struct desk *desk;
 };

@@ -28,6 +28,7 @@ static void makes_one_line(void **state)
     assert_string_equal(text_line(a, SLICE_LIT("世界和平"), 7), "世界…");
     assert_string_equal(text_line(a, SLICE_LIT("x\xff\xc0\xafy"), 99), "x???y");
     assert_string_equal(text_line(a, SLICE_LIT(""), 99), "");
+    assert_string_equal(text_line(a, SLICE_LIT("a\u202Eb\u202C\u2066c\u2069 d"), 40), "abc d");
 }
 
 static void cuts_at_the_end_of_a_line(void **state)
@@ -35,9 +36,43 @@ static void cuts_at_the_end_of_a_line(void **state)
     CLEANUP(arena_free) struct arena *a = arena_new(65536);
 
     (void)state;
-    assert_string_equal(text_cut(a, SLICE_LIT("0123456789\nabcdef"), 15, "..."), "0123456789\n...");
-    assert_string_equal(text_cut(a, SLICE_LIT("short"), 15, "..."), "short");
-    assert_true(strlen(text_cut(a, SLICE_LIT("世界世界世界世界"), 10, "...")) <= 10);
+    assert_string_equal(text_cut(a, SLICE_LIT("0123456789\nabcdef"), 15, UNIT_BYTES, "..."),
+                        "0123456789\n...");
+    assert_string_equal(text_cut(a, SLICE_LIT("short"), 15, UNIT_BYTES, "..."), "short");
+    assert_true(strlen(text_cut(a, SLICE_LIT("世界世界世界世界"), 10, UNIT_BYTES, "...")) <= 10);
+}
+
+/* Cut at every place: within the limit, and nothing begun that does not end. */
+static void cuts_through_no_mark_up(void **state)
+{
+    static const char html[] = "<b>a&amp;b <i>😀c</i>\n&#39;</b> <a href=\"x&amp;y\">d</a>&lt;e";
+    static const char escaped[] = "a\\*b\\_\\\\c &lt;d&gt; 世界";
+
+    (void)state;
+    assert_int_equal(text_size(SLICE_LIT(html), UNIT_SHOWN), 13);
+    assert_int_equal(text_size(SLICE_LIT("😀世"), UNIT_UTF16), 3);
+    for (size_t max = 1; max < 13; max++) {
+        CLEANUP(arena_free) struct arena *a = arena_new(4096);
+        const char *cut = text_cut(a, SLICE_LIT(html), max, UNIT_SHOWN, "…");
+        int open = 0;
+        assert_true(text_size(slice_of(cut), UNIT_SHOWN) <= max);
+        for (const char *p = cut; *p; p++) {
+            assert_true(*p != '&' || strchr(p, ';'));
+            assert_true(*p != '<' || strchr(p, '>'));
+            open += *p == '<' ? p[1] == '/' ? -1 : 1 : 0;
+        }
+        assert_int_equal(open, 0);
+    }
+    for (size_t max = 1; max < sizeof(escaped); max++) {
+        CLEANUP(arena_free) struct arena *a = arena_new(4096);
+        const char *cut = text_cut(a, SLICE_LIT(escaped), max, UNIT_BYTES, "");
+        size_t len = strlen(cut), slashes = 0;
+        while (slashes < len && cut[len - 1 - slashes] == '\\')
+            slashes++;
+        assert_int_equal(slashes % 2, 0);
+        assert_true(!strrchr(cut, '&') || strchr(strrchr(cut, '&'), ';'));
+        assert_true(len <= max);
+    }
 }
 
 static void finds_languages(void **state)
@@ -114,6 +149,7 @@ int main(void)
         cmocka_unit_test(cuts_between_characters),
         cmocka_unit_test(makes_one_line),
         cmocka_unit_test(cuts_at_the_end_of_a_line),
+        cmocka_unit_test(cuts_through_no_mark_up),
         cmocka_unit_test(finds_languages),
         cmocka_unit_test(fills_places_and_chooses_the_number),
         cmocka_unit_test(every_language_says_everything),
