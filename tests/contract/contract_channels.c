@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "contract/vendors.h"
 #include "golden/channel_case.h"
 
 #define GOLDEN SOURCE_DIR "/tests/golden/channels"
@@ -131,61 +132,15 @@ static void is_pure(void **state)
     }
 }
 
-/* One row of the vendors' retry table. */
-struct answer {
-    const char *channel;
-    int status;
-    const char *body;
-    enum verdict verdict;
-    bool limited;
-};
-
-static const struct answer answers[] = {
-    {"wecom", 200, "{\"errcode\":0,\"errmsg\":\"ok\"}", VERDICT_DELIVERED, false},
-    {"wecom", 200, "{\"errcode\":93000,\"errmsg\":\"invalid webhook url, hint: [1]\"}",
-     VERDICT_REJECT, false},
-    {"wecom", 200, "{\"errcode\":40058,\"errmsg\":\"exceed max length\"}", VERDICT_REJECT, false},
-    {"wecom", 200, "{\"errcode\":44001,\"errmsg\":\"empty media\"}", VERDICT_REJECT, false},
-    {"wecom", 200, "{\"errcode\":40008,\"errmsg\":\"invalid message type\"}", VERDICT_REJECT,
-     false},
-    {"wecom", 200, "{\"errcode\":45009,\"errmsg\":\"api freq out of limit\"}", VERDICT_RETRY, true},
-    {"wecom", 200, "{\"errcode\":-1,\"errmsg\":\"system busy\"}", VERDICT_RETRY, false},
-    {"wecom", 200, "{\"errmsg\":\"ok\"}", VERDICT_RETRY, false},
-    {"wecom", 200, "{\"errcode\":\"0\"}", VERDICT_RETRY, false},
-    {"wecom", 200, "<html>blocked</html>", VERDICT_RETRY, false},
-    {"wecom", 200, "", VERDICT_RETRY, false},
-    {"wecom", 502, "", VERDICT_RETRY, false},
-    {"wecom", 0, "", VERDICT_RETRY, false},
-    {"slack", 200, "ok", VERDICT_DELIVERED, false},
-    {"slack", 200, "<html>login</html>", VERDICT_RETRY, false},
-    {"slack", 400, "invalid_payload", VERDICT_REJECT, false},
-    {"slack", 403, "action_prohibited", VERDICT_REJECT, false},
-    {"slack", 404, "no_service", VERDICT_REJECT, false},
-    {"slack", 410, "channel_is_archived", VERDICT_REJECT, false},
-    {"slack", 429, "", VERDICT_RETRY, true},
-    {"slack", 500, "rollup_error", VERDICT_RETRY, false},
-    {"slack", 0, "", VERDICT_RETRY, false},
-    {"email", 250, "", VERDICT_DELIVERED, false},
-    {"email", 421, "421 try later", VERDICT_RETRY, false},
-    {"email", 450, "450 busy", VERDICT_RETRY, false},
-    {"email", 451, "451 greylisted", VERDICT_RETRY, false},
-    {"email", 535, "535 authentication failed", VERDICT_REJECT, false},
-    {"email", 550, "550 no such user", VERDICT_REJECT, false},
-    {"email", 354, "354 go on", VERDICT_RETRY, false},
-    {"email", 0, "", VERDICT_RETRY, false},
-    {"webhook", 200, "", VERDICT_DELIVERED, false},
-    {"webhook", 204, "", VERDICT_DELIVERED, false},
-    {"webhook", 302, "", VERDICT_REJECT, false},
-    {"webhook", 404, "", VERDICT_REJECT, false},
-    {"webhook", 408, "", VERDICT_RETRY, false},
-    {"webhook", 429, "", VERDICT_RETRY, true},
-    {"webhook", 503, "", VERDICT_RETRY, false},
-    {"webhook", 0, "", VERDICT_RETRY, false},
-};
-
 static void judges_as_the_vendors_say(void **state)
 {
     (void)state;
+    for (size_t i = 0; channel_at(i); i++) {
+        size_t rows = 0;
+        for (size_t k = 0; k < sizeof(answers) / sizeof(*answers); k++)
+            rows += strcmp(answers[k].channel, channel_at(i)->name) == 0;
+        assert_true(rows > 0);
+    }
     for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
         const struct answer *w = &answers[i];
         char path[512];
@@ -209,6 +164,10 @@ static void judges_as_the_vendors_say(void **state)
             fail_msg("%s %d %s: verdict %d", w->channel, w->status, w->body,
                      (int)step.outcome.verdict);
         assert_int_equal(step.outcome.limited, w->limited);
+        if (step.outcome.wait_ms != w->wait_ms)
+            fail_msg("%s %d %s: wait %lld", w->channel, w->status, w->body,
+                     (long long)step.outcome.wait_ms);
+        assert_int_equal(step.outcome.gone, w->gone);
         assert_true(step.outcome.words && *step.outcome.words);
         channel_case_free(&c);
     }
@@ -254,34 +213,84 @@ static void mail_goes_on_without_a_refused_recipient(void **state)
     channel_case_free(&c);
 }
 
-/* Where a message went, as the ledger says it to whoever may read the console. */
-static const struct {
-    const char *channel, *config, *place;
-} places[] = {
-    {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret'}",
-     "hooks.slack.com/services/T02/B03/…"},
-    {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret', channel: '#ops'}",
-     "#ops at hooks.slack.com/services/T02/B03/…"},
-    {"slack", "{api_url: 'https://Proxy.example.com:8443/services/s3cret/B03/x'}",
-     "proxy.example.com:8443"},
-    {"slack", "{api_url: 'https://proxy.example.com/services/T02?s3cret=/B03/x'}",
-     "proxy.example.com"},
-    {"slack", "{api_url: 'https://proxy.example.com/services/T02/s3cret'}", "proxy.example.com"},
-    {"wecom", "{url: 'https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=s3cret'}",
-     "qyapi.weixin.qq.com"},
-    {"wecom", "{key: s3cret}", "qyapi.weixin.qq.com"},
-    {"webhook", "{url: 'http://ann:s3cret@Hooks.example.com/s3cret'}", "hooks.example.com"},
-    {"webhook", "{url: 'http://a@b:s3cret@hooks.example.com'}", "hooks.example.com"},
-    {"webhook", "{url: 'http://[::1]:99?s3cret'}", "[::1]:99"},
-    {"email",
-     "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
-     "auth_username: ann, auth_password: s3cret}",
-     "ops@example.com, boss@example.com"},
-};
+/* The message of a golden case, rendered; `later` ms after its time. */
+static void open_case(const char *channel, const char *name, int64_t later, struct channel_case *c,
+                      struct arena *a, struct notification *ret)
+{
+    char path[512];
+
+    (void)snprintf(path, sizeof(path), GOLDEN "/%s/%s.json", channel, name);
+    assert_int_equal(channel_case_load(path, channel, c), 0);
+    assert_int_equal(channel_case_render(c, a, ret, NULL), 0);
+    ret->now += later;
+}
+
+static void signs_as_the_vendors_do(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(signatures) / sizeof(*signatures); i++) {
+        CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
+        struct channel_case c;
+        struct notification n;
+        struct step step;
+
+        open_case(signatures[i].channel, "opened", signatures[i].later, &c, a, &n);
+        struct step_input in = {.cfg = c.outlet->cfg, .notification = &n};
+        assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
+        assert_non_null(strstr(step.request.url, signatures[i].url));
+        assert_non_null(strstr(step.request.body.p, signatures[i].body));
+        channel_case_free(&c);
+    }
+}
+
+/* Whatever stands in it: within the channel's limit, with the link, and still text. */
+static void cuts_what_is_too_long(void **state)
+{
+    static const char part[] = "a&b <i>c</i> *d* _e_ \\ [f](g) 😀 世界 ";
+    CLEANUP(buf_release) struct buf text = BUF_INIT((size_t)1 << 20);
+    size_t tried = 0;
+
+    (void)state;
+    while (text.len < 60000)
+        buf_puts(&text, part);
+    for (size_t i = 0; channel_at(i); i++) {
+        const struct channel *ch = channel_at(i);
+        CLEANUP(arena_free) struct arena *a = arena_new((size_t)32 << 20);
+        char path[512];
+        struct channel_case c;
+        struct notification n;
+        struct err e = {0};
+
+        if (!ch->max_text || !a_case(ch->name, path))
+            continue;
+        assert_int_equal(channel_case_load(path, ch->name, &c), 0);
+        json_t *incident = json_object_get(json_object_get(c.doc, "facts"), "incident");
+        if (!incident) {
+            channel_case_free(&c);
+            continue;
+        }
+        assert_int_equal(json_object_set_new(incident, "description", json_string(buf_str(&text))),
+                         0);
+        CLEANUP(template_free)
+        struct template *own = template_compile("{{incident.description}}", &e);
+        c.outlets->v[0].own = own;
+        assert_int_equal(channel_case_render(&c, a, &n, &e), 0);
+        struct slice s = slice_of(n.text);
+        assert_true(text_size(s, ch->unit) <= ch->max_text);
+        assert_true(text_size(s, ch->unit) > ch->max_text / 2);
+        assert_non_null(strstr(n.text, "/#/incidents/"));
+        json_t *valid = json_string(n.text);
+        assert_non_null(valid);
+        json_decref(valid);
+        channel_case_free(&c);
+        tried++;
+    }
+    assert_true(tried > 0);
+}
 
 static void says_where_without_a_secret(void **state)
 {
-    bool seen[16] = {false};
+    bool seen[64] = {false};
 
     (void)state;
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
@@ -306,6 +315,26 @@ static void says_where_without_a_secret(void **state)
         assert_true(seen[k]);
 }
 
+static void refuses_a_mistake_by_its_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
+        char text[512];
+        struct conf *conf = NULL;
+        struct err e = {0};
+        struct outlets *all = NULL;
+
+        (void)snprintf(text, sizeof(text), "receivers: [{name: team, %s_configs: [%s]}]",
+                       mistakes[i].channel, mistakes[i].config);
+        assert_int_equal(conf_parse("t", text, NULL, &conf, &e), 0);
+        struct settings s = {.conf = conf, .locale = "", .time_zone = "UTC"};
+        assert_int_equal(outlets_load(&s, &all, &e), -EINVAL);
+        if (!strstr(e.msg, mistakes[i].words) || strncmp(e.msg, "t:1:", 4) != 0)
+            fail_msg("%s: %s", mistakes[i].config, e.msg);
+        conf_free(conf);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,7 +346,10 @@ int main(void)
         cmocka_unit_test(judges_as_the_vendors_say),
         cmocka_unit_test(heeds_retry_after),
         cmocka_unit_test(mail_goes_on_without_a_refused_recipient),
+        cmocka_unit_test(signs_as_the_vendors_do),
+        cmocka_unit_test(cuts_what_is_too_long),
         cmocka_unit_test(says_where_without_a_secret),
+        cmocka_unit_test(refuses_a_mistake_by_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,8 @@
 
 An answer is one of
   ok            what the endpoint would say anyway
-  429, 500, …   that HTTP status (SMTP: 451 and 550 at RCPT, 421 in mid-session); `429:7` adds Retry-After: 7
+  429, 500, …   that HTTP status (SMTP: 451 and 550 at RCPT, 421 in mid-session), with the vendor's body where it
+                has one; `429:7` asks for seven seconds, `400:WORD` is a refusal that the fake knows by that word
   200body:CODE  HTTP 200 with the vendor's error body
   hang          no answer until the peer gives up
   slow:SECONDS  the usual answer, late
@@ -15,7 +16,10 @@ and may end in `*N` (that many times) or `*` (from now on).
 import re
 import threading
 
-ANSWER = re.compile(r"(ok|[45]\d\d(:\d+)?|200body:\S+|hang|slow:\d+(\.\d+)?|reset|close|lost)(\*\d*)?")
+ANSWER = re.compile(r"(ok|[45]\d\d(:[\w-]+)?|200body:\S+|hang|slow:\d+(\.\d+)?|reset|close|lost)(\*\d*)?")
+
+
+CODED = ("dingtalk", "feishu", "wecom")  # their error bodies carry a number
 
 
 class Faults:
@@ -27,7 +31,7 @@ class Faults:
         """Raises ValueError for an answer that no fake could give."""
         parsed = [_parse(a) for a in answers]
         for answer, _ in parsed:
-            if channel == "wecom" and answer.startswith("200body:"):
+            if channel in CODED and answer.startswith("200body:") and answer != "200body:gateway":
                 int(answer[len("200body:") :])
         with self._lock:
             self._queues.setdefault((channel, key), []).extend(parsed)

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""The vendors' HTTP endpoints on one local port: WeCom robot, Slack incoming webhook, generic webhook.
+"""The vendors' HTTP endpoints on one local port: chat robots and webhooks, and the generic webhook for other paths.
 
 They check a request as the vendor does, answer as the vendor does, and keep a journal of both.
 Control, for tests and the demo:
   POST /_control {"channel": "slack", "key": "X", "answers": ["429", "500*3", …]}   see faults.py
   GET  /_log?since=N      {"records": […], "next": N}
   POST /_reset            forget queued faults and used-up rates
-The key is WeCom's `key`, the last part of Slack's path, the webhook's path, the recipient's address, or `*`.
+The key is what each fake's key() says, mostly the token in the address; the recipient of a mail; or `*`.
 """
 
 import argparse
@@ -21,33 +21,33 @@ import threading
 import time
 import urllib.parse
 
-import slack
 import smtp_fake
-import webhook
-import wecom
+from dingtalk import Dingtalk
 from faults import Faults
 from journal import Journal
 from reply import JSON, PLAIN, Reply, Request
+from slack import Slack
+from webhook import Webhook
+from wecom import Wecom
 
 MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
+FAKES = (Dingtalk, Slack, Wecom, Webhook)
+
+
 class Endpoints:
-    """Which fake answers for which path."""
+    """Which fake answers for which path: the first whose prefix fits."""
 
     def __init__(self):
-        self.wecom = wecom.Wecom()
-        self.slack = slack.Slack()
-        self.webhook = webhook.Webhook()
+        self._all = [fake() for fake in FAKES]
 
     def of(self, path):
-        if path.startswith("/cgi-bin/"):
-            return self.wecom
-        return self.slack if path.startswith("/services/") else self.webhook
+        return next(one for one in self._all if path.startswith(one.prefix))
 
     def reset(self):
-        for one in (self.wecom, self.slack, self.webhook):
+        for one in self._all:
             one.reset()
 
 
@@ -77,6 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self._json(200, {})
         return self._vendor(body)
 
+    do_PATCH = do_POST
     do_PUT = do_POST
     do_DELETE = do_GET
     do_HEAD = do_GET
@@ -111,6 +112,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             reply = endpoint.decide(request)
         elif verb == "200body":
             reply = endpoint.fault(argument)
+        elif verb.isdigit() and hasattr(endpoint, "refuse"):
+            reply = endpoint.refuse(int(verb), argument)
         else:
             reply = _status(verb, argument)
         self._record(endpoint, body, reply, "lost" if verb == "lost" else reply.answer)

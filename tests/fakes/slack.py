@@ -32,6 +32,7 @@ class Refused(Exception):
 
 class Slack:
     channel = "slack"
+    prefix = "/services/"
 
     def key(self, request):
         """The last part of the path: the webhook's secret, which names it."""

@@ -23,18 +23,6 @@ from smtp_fake import SmtpFake, read_message
 JSON = "application/json"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with HttpFake() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server):
-    post(server, "/_reset", {})
-    return server
-
-
 def send(fake, path, body, kind=JSON, method="POST"):
     """(status, headers, body as text)"""
     raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()

@@ -16,6 +16,7 @@ class Refused(Exception):
 
 class Webhook:
     channel = "webhook"
+    prefix = "/"
 
     def key(self, request):
         return request.path

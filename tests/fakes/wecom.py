@@ -35,6 +35,7 @@ class Refused(Exception):
 
 class Wecom:
     channel = "wecom"
+    prefix = "/cgi-bin/"
 
     def __init__(self, clock=time.monotonic):
         self._clock = clock

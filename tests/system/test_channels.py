@@ -6,11 +6,25 @@ import bodies
 import pytest
 from stack import states, wait
 
-CHANNELS = ("webhook", "wecom", "slack", "email")
 # Where the receiver `to-CHANNEL` of tocsin.yml sends.
-KEYS = {"webhook": "/hook/plain", "wecom": "plain", "slack": "plain", "email": "plain@example.org"}
-# The first robot's twenty messages a minute are used up by then.
-LATER = {**{channel: (f"to-{channel}", key) for channel, key in KEYS.items()}, "wecom": ("to-wecom-2", "second")}
+KEYS = {
+    "webhook": "/hook/plain",
+    "wecom": "plain",
+    "slack": "plain",
+    "email": "plain@example.org",
+    "dingtalk": "signed-plain",
+}
+CHANNELS = tuple(KEYS)
+# The first robots' twenty messages a minute are used up by then.
+LATER = {
+    **{channel: (f"to-{channel}", key) for channel, key in KEYS.items()},
+    "wecom": ("to-wecom-2", "second"),
+    "dingtalk": ("to-dingtalk-2", "signed-second"),
+}
+# How the address says that an earlier message is edited; None where that cannot be.
+EDITS = {
+    "dingtalk": None,
+}
 
 
 def fire(stack, name, to, **labels):
@@ -47,6 +61,25 @@ def test_speaks_the_language_of_its_readers(stack, name, channel, words):
         assert word in message["text"]
 
 
+@pytest.mark.parametrize("channel", EDITS)
+def test_tells_an_incident_to_its_end(stack, name, channel):
+    """Later news edits the first message, or is shorter than it."""
+    to, _ = LATER[channel]
+    body = bodies.webhook(bodies.one_alert(name, to=to))
+    stack.send("/webhook/alertmanager", body)
+    ended(stack, name, "delivered")
+    stack.put(f"/api/v1/incidents/{stack.incident(name)['id']}/status", {"status": "acknowledged"})
+    wait("the acknowledgement to be told", lambda: states(stack.incident(name)).get("status") == "delivered")
+    stack.send("/webhook/alertmanager", bodies.resolved(body))
+    wait("the end to be told", lambda: states(stack.incident(name)).get("resolved") == "delivered")
+    first, *later = stack.messages(name, channel)
+    assert len(later) == 2
+    if EDITS[channel]:
+        assert EDITS[channel] not in first["endpoint"] and all(EDITS[channel] in m["endpoint"] for m in later)
+    else:
+        assert all(len(m["text"]) < len(first["text"]) for m in later)
+
+
 def test_email_is_for_its_recipient(stack, name):
     fire(stack, name, "to-email")
     ended(stack, name, "delivered")
@@ -75,6 +108,7 @@ def test_tries_again(stack, name, channel, answers):
         ("slack", "404", "404"),
         ("wecom", "200body:93000", "93000"),
         ("wecom", "200body:40058", "40058"),
+        ("dingtalk", "200body:310000", "310000"),
         ("email", "550", "550"),
     ],
 )
@@ -87,9 +121,16 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
     assert row["reason"] and not stack.messages(name)
 
 
-@pytest.mark.parametrize("channel, answer", [("wecom", "200body:-1"), ("slack", "200body:maybe")])
+@pytest.mark.parametrize(
+    "channel, answer",
+    [
+        ("wecom", "200body:-1"),
+        ("slack", "200body:maybe"),
+        ("dingtalk", "200body:-1"),
+    ],
+)
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):
-    stack.faults.push(channel, "plain", [answer])
+    stack.faults.push(channel, KEYS[channel], [answer])
     fire(stack, name, f"to-{channel}")
     row = ended(stack, name, "delivered")
     assert [(d["outcome"], d["http_status"]) for d in row["deliveries"]] == [("retry", 200), ("delivered", 200)]

@@ -1,0 +1,141 @@
+/* What the vendors say and how it is taken: rows of the contract test. A channel without rows fails
+ * it. */
+#pragma once
+
+#include "notifier/channel.h"
+
+/* One row of the vendors' retry table. */
+struct answer {
+    const char *channel;
+    int status;
+    const char *body;
+    enum verdict verdict;
+    bool limited;
+    int64_t wait_ms; /* the vendor's; 0: it says none */
+    bool gone;
+};
+
+static const struct answer answers[] = {
+    {"wecom", 200, "{\"errcode\":0,\"errmsg\":\"ok\"}", VERDICT_DELIVERED, false, 0, false},
+    {"wecom", 200, "{\"errcode\":93000,\"errmsg\":\"invalid webhook url, hint: [1]\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"wecom", 200, "{\"errcode\":40058,\"errmsg\":\"exceed max length\"}", VERDICT_REJECT, false, 0,
+     false},
+    {"wecom", 200, "{\"errcode\":44001,\"errmsg\":\"empty media\"}", VERDICT_REJECT, false, 0,
+     false},
+    {"wecom", 200, "{\"errcode\":40008,\"errmsg\":\"invalid message type\"}", VERDICT_REJECT, false,
+     0, false},
+    {"wecom", 200, "{\"errcode\":45009,\"errmsg\":\"api freq out of limit\"}", VERDICT_RETRY, true,
+     60000, false},
+    {"wecom", 200, "{\"errcode\":-1,\"errmsg\":\"system busy\"}", VERDICT_RETRY, false, 0, false},
+    {"wecom", 200, "{\"errmsg\":\"ok\"}", VERDICT_RETRY, false, 0, false},
+    {"wecom", 200, "{\"errcode\":\"0\"}", VERDICT_RETRY, false, 0, false},
+    {"wecom", 200, "<html>blocked</html>", VERDICT_RETRY, false, 0, false},
+    {"wecom", 200, "", VERDICT_RETRY, false, 0, false},
+    {"wecom", 502, "", VERDICT_RETRY, false, 0, false},
+    {"wecom", 0, "", VERDICT_RETRY, false, 0, false},
+    {"slack", 200, "ok", VERDICT_DELIVERED, false, 0, false},
+    {"slack", 200, "<html>login</html>", VERDICT_RETRY, false, 0, false},
+    {"slack", 400, "invalid_payload", VERDICT_REJECT, false, 0, false},
+    {"slack", 403, "action_prohibited", VERDICT_REJECT, false, 0, false},
+    {"slack", 404, "no_service", VERDICT_REJECT, false, 0, false},
+    {"slack", 410, "channel_is_archived", VERDICT_REJECT, false, 0, false},
+    {"slack", 429, "", VERDICT_RETRY, true, 0, false},
+    {"slack", 500, "rollup_error", VERDICT_RETRY, false, 0, false},
+    {"slack", 0, "", VERDICT_RETRY, false, 0, false},
+    {"email", 250, "", VERDICT_DELIVERED, false, 0, false},
+    {"email", 421, "421 try later", VERDICT_RETRY, false, 0, false},
+    {"email", 450, "450 busy", VERDICT_RETRY, false, 0, false},
+    {"email", 451, "451 greylisted", VERDICT_RETRY, false, 0, false},
+    {"email", 535, "535 authentication failed", VERDICT_REJECT, false, 0, false},
+    {"email", 550, "550 no such user", VERDICT_REJECT, false, 0, false},
+    {"email", 354, "354 go on", VERDICT_RETRY, false, 0, false},
+    {"email", 0, "", VERDICT_RETRY, false, 0, false},
+    {"webhook", 200, "", VERDICT_DELIVERED, false, 0, false},
+    {"webhook", 204, "", VERDICT_DELIVERED, false, 0, false},
+    {"webhook", 302, "", VERDICT_REJECT, false, 0, false},
+    {"webhook", 404, "", VERDICT_REJECT, false, 0, false},
+    {"webhook", 408, "", VERDICT_RETRY, false, 0, false},
+    {"webhook", 429, "", VERDICT_RETRY, true, 0, false},
+    {"webhook", 503, "", VERDICT_RETRY, false, 0, false},
+    {"webhook", 0, "", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":0,\"errmsg\":\"ok\"}", VERDICT_DELIVERED, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":310000,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":300001,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":300005,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":400101,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":400102,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":400106,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":400013,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":40035,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":43002,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":43004,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":400105,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":999,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"dingtalk", 200,
+     "{\"errcode\":130101,\"errmsg\":\"send too fast, exceed 20 times per minute\"}", VERDICT_RETRY,
+     true, 600000, false},
+    {"dingtalk", 200, "{\"errcode\":410100,\"errmsg\":\"send too fast\"}", VERDICT_RETRY, true,
+     600000, false},
+    {"dingtalk", 200,
+     "{\"status\":1111,\"wait\":5,\"source\":\"x5\",\"punish\":\"deny\",\"uuid\":\"u\",\"errcode\":"
+     "130101,\"errmsg\":\"send too fast\"}",
+     VERDICT_RETRY, true, 600000, false},
+    {"dingtalk", 200,
+     "{\"status\":1111,\"wait\":5,\"source\":\"x5\",\"punish\":\"deny\",\"uuid\":\"u\"}",
+     VERDICT_RETRY, true, 600000, false},
+    {"dingtalk", 200, "{\"errcode\":-1,\"errmsg\":\"busy\"}", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 200, "{\"errmsg\":\"ok\"}", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 200, "{\"errcode\":\"0\"}", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 200, "<html>blocked</html>", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 200, "", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 502, "", VERDICT_RETRY, false, 0, false},
+    {"dingtalk", 0, "", VERDICT_RETRY, false, 0, false},
+};
+
+/* Known answers; and a signature that ages is made for each attempt. */
+static const struct {
+    const char *channel;
+    int64_t later;
+    const char *url, *body;
+} signatures[] = {
+    {"dingtalk", 0,
+     "timestamp=1599360473000&sign=tGWkA5eQOQNCNPDgphtxIoNLO%2B%2FgD8Lcb705KQoRzeY%3D", ""},
+    {"dingtalk", 7200000, "timestamp=1599367673000&sign=", ""},
+};
+
+/* Where a message went, as the ledger says it to whoever may read the console. */
+static const struct {
+    const char *channel, *config, *place;
+} places[] = {
+    {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret'}",
+     "hooks.slack.com/services/T02/B03/…"},
+    {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret', channel: '#ops'}",
+     "#ops at hooks.slack.com/services/T02/B03/…"},
+    {"slack", "{api_url: 'https://Proxy.example.com:8443/services/s3cret/B03/x'}",
+     "proxy.example.com:8443"},
+    {"slack", "{api_url: 'https://proxy.example.com/services/T02?s3cret=/B03/x'}",
+     "proxy.example.com"},
+    {"slack", "{api_url: 'https://proxy.example.com/services/T02/s3cret'}", "proxy.example.com"},
+    {"wecom", "{url: 'https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=s3cret'}",
+     "qyapi.weixin.qq.com"},
+    {"wecom", "{key: s3cret}", "qyapi.weixin.qq.com"},
+    {"webhook", "{url: 'http://ann:s3cret@Hooks.example.com/s3cret'}", "hooks.example.com"},
+    {"webhook", "{url: 'http://a@b:s3cret@hooks.example.com'}", "hooks.example.com"},
+    {"webhook", "{url: 'http://[::1]:99?s3cret'}", "[::1]:99"},
+    {"dingtalk", "{url: 'https://oapi.dingtalk.com/robot/send?access_token=s3cret'}",
+     "oapi.dingtalk.com"},
+    {"dingtalk", "{access_token: s3cret, secret: SECs3cret}", "oapi.dingtalk.com"},
+    {"email",
+     "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
+     "auth_username: ann, auth_password: s3cret}",
+     "ops@example.com, boss@example.com"},
+};
+
+/* What a configuration is refused for. */
+static const struct {
+    const char *channel, *config, *words;
+} mistakes[] = {
+    {"dingtalk", "{secret: SECx}", "either url or access_token is needed"},
+    {"dingtalk", "{url: 'ftp://h'}", "an http or https URL"},
+};

@@ -1,0 +1,88 @@
+"""The fakes of chats with robots, bots and incoming webhooks refuse what the vendors refuse."""
+
+import json
+import time
+import urllib.parse
+
+import dingtalk
+import pytest
+from reply import Request
+from test_fakes import JSON, last, order, post, send
+
+
+# DingTalk
+
+DING = "/robot/send?access_token=K"
+
+
+def ding(text, **more):
+    return {"msgtype": "markdown", "markdown": {"title": "t", "text": text}, **more}
+
+
+def ding_answer(fake, body, path=DING, **more):
+    status, _, text = send(fake, path, body, **more)
+    assert status == 200
+    return json.loads(text)
+
+
+def test_dingtalk_takes_a_message_and_shows_it(fake):
+    body = ding("**🚨 磁盘已满**  \n服务：db&lt;1&gt;  \n[详情](http://c/1)\n@138", at={"atMobiles": ["138", "139"]})
+    assert ding_answer(fake, body) == {"errcode": 0, "errmsg": "ok"}
+    assert last(fake)["text"] == "@@138\n🚨 磁盘已满\n服务：db<1>\n详情 <http://c/1>\n@138"
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b"{", 40035),
+        (b'{"msgtype":"text","text":{"content":"\\ud83d"}}', 40035),
+        ({"msgtype": "poem"}, 400105),
+        ({"msgtype": "markdown", "markdown": {"text": "x"}}, 40035),
+        (ding(""), 40035),
+        (ding("x" * 20_000), 40035),
+    ],
+)
+def test_dingtalk_refuses_under_http_200(fake, body, code):
+    assert ding_answer(fake, body)["errcode"] == code and not last(fake)["accepted"]
+
+
+def test_dingtalk_wants_token_method_and_content_type(fake):
+    assert ding_answer(fake, ding("x"), path="/robot/send")["errcode"] == 300005
+    assert ding_answer(fake, ding("x"), kind="text/plain")["errcode"] == 43004
+    assert ding_answer(fake, b"", method="GET")["errcode"] == 43002
+
+
+def test_dingtalk_checks_the_signature_and_its_age(fake):
+    def code(stamp, secret="SECsignedK"):
+        sign = urllib.parse.quote(dingtalk.sign_of(str(stamp), secret), safe="")
+        path = f"/robot/send?access_token=signedK&timestamp={stamp}&sign={sign}"
+        return ding_answer(fake, ding("x"), path=path)["errcode"]
+
+    now = int(time.time() * 1000)
+    assert [code(now), code(now - 3_500_000), code(now - 3_700_000), code(now, "other")] == [0, 0, 310000, 310000]
+    assert ding_answer(fake, ding("x"), path="/robot/send?access_token=signedK")["errcode"] == 310000
+    vector = dingtalk.sign_of("1599360473000", "SECdemo")
+    assert vector == "tGWkA5eQOQNCNPDgphtxIoNLO+/gD8Lcb705KQoRzeY="
+
+
+def test_dingtalk_locks_out_for_ten_minutes():
+    now = [0.0]
+    robot = dingtalk.Dingtalk(clock=lambda: now[0])
+
+    def answer():
+        request = Request("POST", "/robot/send", {"access_token": ["K"]}, {"Content-Type": JSON}, json.dumps(ding("x")).encode())
+        return json.loads(robot.decide(request).body)
+
+    assert [answer()["errcode"] for _ in range(20)] == [0] * 20
+    assert answer() == {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}
+    now[0] = 599.9
+    locked = answer()
+    assert locked["errcode"] == 130101 and locked["punish"] == "deny"
+    now[0] = 600.0
+    assert answer()["errcode"] == 0
+
+
+def test_dingtalk_gateway_answers_without_a_code(fake):
+    assert order(fake, "dingtalk", "K", "200body:gateway", "200body:-1") == 200
+    assert "errcode" not in ding_answer(fake, ding("x"))
+    assert ding_answer(fake, ding("x"))["errcode"] == -1
