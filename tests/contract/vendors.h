@@ -91,6 +91,31 @@ static const struct answer answers[] = {
     {"dingtalk", 200, "", VERDICT_RETRY, false, 0, false},
     {"dingtalk", 502, "", VERDICT_RETRY, false, 0, false},
     {"dingtalk", 0, "", VERDICT_RETRY, false, 0, false},
+    {"feishu", 200,
+     "{\"StatusCode\":0,\"StatusMessage\":\"success\",\"code\":0,\"data\":{},\"msg\":\"success\"}",
+     VERDICT_DELIVERED, false, 0, false},
+    {"feishu", 200, "{\"StatusCode\":0,\"StatusMessage\":\"success\"}", VERDICT_DELIVERED, false, 0,
+     false},
+    {"feishu", 200, "{\"StatusCode\":0,\"code\":19024,\"msg\":\"Key Words Not Found\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"StatusCode\":19024,\"StatusMessage\":\"Key Words Not Found\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"code\":9499,\"msg\":\"no\",\"data\":{}}", VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"code\":19001,\"msg\":\"no\",\"data\":{}}", VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"code\":19021,\"msg\":\"no\",\"data\":{}}", VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"code\":19022,\"msg\":\"no\",\"data\":{}}", VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"code\":999,\"msg\":\"no\",\"data\":{}}", VERDICT_REJECT, false, 0, false},
+    {"feishu", 400, "{\"code\":9499,\"msg\":\"Bad Request\"}", VERDICT_REJECT, false, 0, false},
+    {"feishu", 200, "{\"code\":11232,\"msg\":\"frequency limited\"}", VERDICT_RETRY, true, 60000,
+     false},
+    {"feishu", 429, "{\"code\":11232,\"msg\":\"frequency limited\"}", VERDICT_RETRY, true, 0,
+     false},
+    {"feishu", 200, "{\"msg\":\"success\"}", VERDICT_RETRY, false, 0, false},
+    {"feishu", 200, "{\"code\":\"0\"}", VERDICT_RETRY, false, 0, false},
+    {"feishu", 200, "<html></html>", VERDICT_RETRY, false, 0, false},
+    {"feishu", 200, "", VERDICT_RETRY, false, 0, false},
+    {"feishu", 502, "", VERDICT_RETRY, false, 0, false},
+    {"feishu", 0, "", VERDICT_RETRY, false, 0, false},
 };
 
 /* Known answers; and a signature that ages is made for each attempt. */
@@ -102,6 +127,9 @@ static const struct {
     {"dingtalk", 0,
      "timestamp=1599360473000&sign=tGWkA5eQOQNCNPDgphtxIoNLO%2B%2FgD8Lcb705KQoRzeY%3D", ""},
     {"dingtalk", 7200000, "timestamp=1599367673000&sign=", ""},
+    {"feishu", 0, "", "\"timestamp\":\"1599360473\""},
+    {"feishu", 0, "", "\"sign\":\"l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8=\""},
+    {"feishu", 7200000, "", "\"timestamp\":\"1599367673\""},
 };
 
 /* Where a message went, as the ledger says it to whoever may read the console. */
@@ -126,6 +154,8 @@ static const struct {
     {"dingtalk", "{url: 'https://oapi.dingtalk.com/robot/send?access_token=s3cret'}",
      "oapi.dingtalk.com"},
     {"dingtalk", "{access_token: s3cret, secret: SECs3cret}", "oapi.dingtalk.com"},
+    {"feishu", "{token: s3cret}", "open.feishu.cn"},
+    {"feishu", "{token: s3cret, site: lark, secret: s3cret}", "open.larksuite.com"},
     {"email",
      "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
      "auth_username: ann, auth_password: s3cret}",
@@ -138,4 +168,6 @@ static const struct {
 } mistakes[] = {
     {"dingtalk", "{secret: SECx}", "either url or access_token is needed"},
     {"dingtalk", "{url: 'ftp://h'}", "an http or https URL"},
+    {"feishu", "{url: 'http://h', token: t}", "either url or token is needed"},
+    {"feishu", "{token: t, site: dingtalk}", "site"},
 };

@@ -24,6 +24,7 @@ import urllib.parse
 import smtp_fake
 from dingtalk import Dingtalk
 from faults import Faults
+from feishu import Feishu
 from journal import Journal
 from reply import JSON, PLAIN, Reply, Request
 from slack import Slack
@@ -34,7 +35,7 @@ MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
-FAKES = (Dingtalk, Slack, Wecom, Webhook)
+FAKES = (Dingtalk, Feishu, Slack, Wecom, Webhook)
 
 
 class Endpoints:

@@ -5,6 +5,7 @@ import time
 import urllib.parse
 
 import dingtalk
+import feishu
 import pytest
 from reply import Request
 from test_fakes import JSON, last, order, post, send
@@ -86,3 +87,73 @@ def test_dingtalk_gateway_answers_without_a_code(fake):
     assert order(fake, "dingtalk", "K", "200body:gateway", "200body:-1") == 200
     assert "errcode" not in ding_answer(fake, ding("x"))
     assert ding_answer(fake, ding("x"))["errcode"] == -1
+
+
+# Feishu
+
+BOT = "/open-apis/bot/v2/hook/"
+
+
+def card(text, title="t"):
+    head = {"template": "red", "title": {"tag": "plain_text", "content": title}}
+    return {"msg_type": "interactive", "card": {"header": head, "elements": [{"tag": "markdown", "content": text}]}}
+
+
+def feishu_answer(fake, body, token="K", **more):
+    status, _, text = send(fake, BOT + token, body, **more)
+    assert status == 200
+    return json.loads(text)
+
+
+def test_feishu_takes_a_card_and_shows_it(fake):
+    assert feishu_answer(fake, card("**服务**：db &lt;1&gt;\n[详情](http://c/1)", "🚨 磁盘")) == {
+        "StatusCode": 0,
+        "StatusMessage": "success",
+        "code": 0,
+        "data": {},
+        "msg": "success",
+    }
+    assert last(fake)["text"] == "🚨 磁盘\n服务：db <1>\n详情 <http://c/1>"
+    assert feishu_answer(fake, card("x"), token="oldK") == {"StatusCode": 0, "StatusMessage": "success"}
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b"{", 9499),
+        (b'{"msg_type":"text","content":{"text":"\\ud83d"}}', 9499),
+        ({"msg_type": "poem"}, 9499),
+        (card(""), 9499),
+        (card("x" * (20 << 10)), 9499),
+        ({"msg_type": "interactive", "card": {}}, 9499),
+    ],
+)
+def test_feishu_refuses_under_http_200(fake, body, code):
+    assert feishu_answer(fake, body)["code"] == code and not last(fake)["accepted"]
+
+
+def test_feishu_checks_the_signature_in_the_body(fake):
+    def code(stamp, secret="SECsignedK"):
+        return feishu_answer(fake, {**card("x"), "timestamp": stamp, "sign": feishu.sign_of(stamp, secret)}, "signedK")["code"]
+
+    now = int(time.time())
+    assert [code(str(now)), code(str(now - 3700)), code(str(now), "other")] == [0, 19021, 19021]
+    number = {**card("x"), "timestamp": now, "sign": feishu.sign_of(now, "SECsignedK")}
+    assert feishu_answer(fake, number, "signedK")["code"] == 19021
+    assert feishu.sign_of("1599360473", "demo") == "l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8="
+
+
+def test_feishu_takes_five_a_second_and_a_hundred_a_minute():
+    now = [0.0]
+    bot = feishu.Feishu(clock=lambda: now[0])
+
+    def code():
+        request = Request("POST", BOT + "K", {}, {"Content-Type": JSON}, json.dumps(card("x")).encode())
+        return json.loads(bot.decide(request).body)["code"]
+
+    assert [code() for _ in range(6)] == [0] * 5 + [11232]
+    for second in range(1, 20):
+        now[0] = second
+        assert [code() for _ in range(5)] == [0] * 5
+    now[0] = 30
+    assert code() == 11232

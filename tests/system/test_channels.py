@@ -13,6 +13,7 @@ KEYS = {
     "slack": "plain",
     "email": "plain@example.org",
     "dingtalk": "signed-plain",
+    "feishu": "signed-plain",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -24,6 +25,7 @@ LATER = {
 # How the address says that an earlier message is edited; None where that cannot be.
 EDITS = {
     "dingtalk": None,
+    "feishu": None,
 }
 
 
@@ -109,6 +111,7 @@ def test_tries_again(stack, name, channel, answers):
         ("wecom", "200body:93000", "93000"),
         ("wecom", "200body:40058", "40058"),
         ("dingtalk", "200body:310000", "310000"),
+        ("feishu", "200body:19024", "19024"),
         ("email", "550", "550"),
     ],
 )
