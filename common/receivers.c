@@ -28,6 +28,9 @@ static const struct conf_key global_keys[] = {
     GLOBAL(smtp_auth_identity, CONF_STR, NULL, 0, "identity to act as at the mail server"),
     GLOBAL(smtp_require_tls, CONF_BOOL, "true", 0, "no mail without STARTTLS"),
     GLOBAL(slack_api_url, CONF_STR, NULL, CONF_SECRET, "incoming webhook of Slack"),
+    GLOBAL(telegram_api_url, CONF_STR, NULL, 0, "Bot API server of Telegram"),
+    GLOBAL(telegram_bot_token, CONF_STR, NULL, CONF_SECRET, "token of the Telegram bot"),
+    GLOBAL(mattermost_webhook_url, CONF_STR, NULL, CONF_SECRET, "incoming webhook of Mattermost"),
     CONF_END,
 };
 
@@ -36,8 +39,6 @@ static const char *const global_foreign[] = {
     "http_config",
     "incidentio_timeout",
     "jira_api_url",
-    "mattermost_webhook_url",
-    "mattermost_webhook_url_file",
     "opsgenie_api_key",
     "opsgenie_api_key_file",
     "opsgenie_api_url",
@@ -54,9 +55,6 @@ static const char *const global_foreign[] = {
     "smtp_auth_secret_file",
     "smtp_force_implicit_tls",
     "smtp_tls_config",
-    "telegram_api_url",
-    "telegram_bot_token",
-    "telegram_bot_token_file",
     "victorops_api_key",
     "victorops_api_key_file",
     "victorops_api_url",

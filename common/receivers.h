@@ -37,6 +37,8 @@ struct global_settings {
     const char *smtp_auth_username, *smtp_auth_password, *smtp_auth_identity;
     bool smtp_require_tls;
     const char *slack_api_url; /* secret */
+    const char *telegram_api_url, *telegram_bot_token;
+    const char *mattermost_webhook_url; /* secret, as the token is */
 };
 
 struct receivers {

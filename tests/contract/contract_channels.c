@@ -243,6 +243,47 @@ static void signs_as_the_vendors_do(void **state)
     }
 }
 
+static void asks_on_until_it_is_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(talks) / sizeof(*talks); i++) {
+        CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
+        struct exchange past[4];
+        struct channel_case c;
+        struct notification n;
+        struct step step;
+
+        open_case(talks[i].channel, talks[i].name, 0, &c, a, &n);
+        struct step_input in = {.cfg = c.outlet->cfg,
+                                .notification = &n,
+                                .reference = json_object_get(c.doc, "reference"),
+                                .past = past};
+        assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
+        for (size_t k = 0; k < 4 && talks[i].turns[k].asks; k++) {
+            const char *said = arena_printf(a, "%s %s", step.request.method, step.request.url);
+            assert_false(step.done);
+            if (!strstr(said, talks[i].turns[k].asks) ||
+                !strstr(step.request.body.p, talks[i].turns[k].with))
+                fail_msg("talk %zu, turn %zu: %s %s", i, k, said, step.request.body.p);
+            past[k] = (struct exchange){step.request,
+                                        {.status = talks[i].turns[k].status,
+                                         .transport = "",
+                                         .body = slice_of(talks[i].turns[k].body),
+                                         .retry_after_ms = -1}};
+            in.past_n = k + 1;
+            assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
+        }
+        assert_true(step.done);
+        assert_int_equal(step.outcome.verdict, talks[i].verdict);
+        assert_int_equal(step.outcome.keep != NULL, talks[i].keeps != NULL);
+        char *keeps = step.outcome.keep ? json_dumps(step.outcome.keep, 0) : strdup("");
+        if (!strstr(keeps, talks[i].keeps ? talks[i].keeps : ""))
+            fail_msg("talk %zu keeps %s", i, keeps);
+        free(keeps);
+        channel_case_free(&c);
+    }
+}
+
 /* Whatever stands in it: within the channel's limit, with the link, and still text. */
 static void cuts_what_is_too_long(void **state)
 {
@@ -347,6 +388,7 @@ int main(void)
         cmocka_unit_test(heeds_retry_after),
         cmocka_unit_test(mail_goes_on_without_a_refused_recipient),
         cmocka_unit_test(signs_as_the_vendors_do),
+        cmocka_unit_test(asks_on_until_it_is_told),
         cmocka_unit_test(cuts_what_is_too_long),
         cmocka_unit_test(says_where_without_a_secret),
         cmocka_unit_test(refuses_a_mistake_by_its_place),

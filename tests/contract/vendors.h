@@ -116,6 +116,37 @@ static const struct answer answers[] = {
     {"feishu", 200, "", VERDICT_RETRY, false, 0, false},
     {"feishu", 502, "", VERDICT_RETRY, false, 0, false},
     {"feishu", 0, "", VERDICT_RETRY, false, 0, false},
+    {"telegram", 200,
+     "{\"ok\":true,\"result\":{\"message_id\":1,\"date\":1,\"chat\":{\"id\":1,\"type\":\"group\"}}"
+     "}",
+     VERDICT_DELIVERED, false, 0, false},
+    {"telegram", 200, "{\"ok\":false,\"error_code\":400,\"description\":\"no\"}", VERDICT_RETRY,
+     false, 0, false},
+    {"telegram", 200, "<html>login</html>", VERDICT_RETRY, false, 0, false},
+    {"telegram", 200, "{\"ok\":\"true\"}", VERDICT_RETRY, false, 0, false},
+    {"telegram", 200, "", VERDICT_RETRY, false, 0, false},
+    {"telegram", 400,
+     "{\"ok\":false,\"error_code\":400,\"description\":\"Bad Request: chat not found\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"telegram", 400,
+     "{\"ok\":false,\"error_code\":400,\"description\":\"Bad Request: message is too long\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"telegram", 401, "{\"ok\":false,\"error_code\":401,\"description\":\"Unauthorized\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"telegram", 403,
+     "{\"ok\":false,\"error_code\":403,\"description\":\"Forbidden: bot was blocked by the user\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"telegram", 404, "{\"ok\":false,\"error_code\":404,\"description\":\"Not Found\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"telegram", 429,
+     "{\"ok\":false,\"error_code\":429,\"description\":\"Too Many Requests: retry after "
+     "7\",\"parameters\":{\"retry_after\":7}}",
+     VERDICT_RETRY, true, 7000, false},
+    {"telegram", 429, "", VERDICT_RETRY, true, 0, false},
+    {"telegram", 500, "{\"ok\":false,\"error_code\":500,\"description\":\"Internal Server Error\"}",
+     VERDICT_RETRY, false, 0, false},
+    {"telegram", 502, "", VERDICT_RETRY, false, 0, false},
+    {"telegram", 0, "", VERDICT_RETRY, false, 0, false},
 };
 
 /* Known answers; and a signature that ages is made for each attempt. */
@@ -130,6 +161,71 @@ static const struct {
     {"feishu", 0, "", "\"timestamp\":\"1599360473\""},
     {"feishu", 0, "", "\"sign\":\"l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8=\""},
     {"feishu", 7200000, "", "\"timestamp\":\"1599367673\""},
+};
+
+/* What is asked, in the method and address or in the body, what is answered to each, and how it
+ * ends. */
+static const struct {
+    const char *channel, *name;
+    struct {
+        const char *asks, *with;
+        int status;
+        const char *body;
+    } turns[4];
+    enum verdict verdict;
+    const char *keeps; /* the message; NULL: nothing */
+} talks[] = {
+    {"telegram",
+     "crossing",
+     {{"editMessageText", "\"message_id\":77", 400,
+       "{\"ok\":false,\"description\":\"Bad Request: message to edit not found\"}"},
+      {"sendMessage", "\"chat_id\":-1001", 200, "{\"ok\":true,\"result\":{\"message_id\":9}}"}},
+     VERDICT_DELIVERED,
+     "\"message\": 9"},
+    {"telegram",
+     "crossing",
+     {{"editMessageText", "", 400,
+       "{\"ok\":false,\"description\":\"Bad Request: message is not modified: same\"}"},
+      {"sendMessage", "\"reply_parameters\"", 200, "{\"ok\":true,\"result\":{\"message_id\":9}}"}},
+     VERDICT_DELIVERED,
+     "\"message\": 77"},
+    {"telegram",
+     "resolved",
+     {{"editMessageText", "", 200, "{\"ok\":true,\"result\":{\"message_id\":77}}"}},
+     VERDICT_DELIVERED,
+     "\"message\": 77"},
+    {"telegram",
+     "opened",
+     {{"sendMessage", "\"chat_id\":-1001", 400,
+       "{\"ok\":false,\"description\":\"Bad Request: group chat was upgraded\","
+       "\"parameters\":{\"migrate_to_chat_id\":-1009}}"},
+      {"sendMessage", "\"chat_id\":-1009", 200, "{\"ok\":true,\"result\":{\"message_id\":9}}"}},
+     VERDICT_DELIVERED,
+     "\"chat\": \"-1009\""},
+    {"telegram",
+     "opened",
+     {{"sendMessage", "\"parse_mode\":\"HTML\"", 400,
+       "{\"ok\":false,\"description\":\"Bad Request: can't parse entities: no\"}"},
+      {"sendMessage", "true},\"text\":", 400,
+       "{\"ok\":false,\"description\":\"Bad Request: can't parse entities: no\"}"}},
+     VERDICT_REJECT,
+     NULL},
+    {"telegram",
+     "crossing",
+     {{"editMessageText", "", 403, "{\"ok\":false,\"description\":\"Forbidden: blocked\"}"}},
+     VERDICT_REJECT,
+     NULL},
+    {"telegram",
+     "crossing",
+     {{"editMessageText", "", 200, "{\"ok\":true,\"result\":{\"message_id\":77}}"},
+      {"sendMessage", "", 429, "{\"ok\":false,\"description\":\"slow\"}"}},
+     VERDICT_RETRY,
+     NULL},
+    {"telegram",
+     "digest",
+     {{"sendMessage", "", 200, "{\"ok\":true,\"result\":{\"message_id\":9}}"}},
+     VERDICT_DELIVERED,
+     NULL},
 };
 
 /* Where a message went, as the ledger says it to whoever may read the console. */
@@ -156,6 +252,9 @@ static const struct {
     {"dingtalk", "{access_token: s3cret, secret: SECs3cret}", "oapi.dingtalk.com"},
     {"feishu", "{token: s3cret}", "open.feishu.cn"},
     {"feishu", "{token: s3cret, site: lark, secret: s3cret}", "open.larksuite.com"},
+    {"telegram", "{bot_token: '1:s3cret', chat_id: -1001}", "-1001 at api.telegram.org"},
+    {"telegram", "{bot_token: '1:s3cret', chat_id: '@ops', api_url: 'http://[::1]:8081/'}",
+     "@ops at [::1]:8081"},
     {"email",
      "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
      "auth_username: ann, auth_password: s3cret}",
@@ -170,4 +269,10 @@ static const struct {
     {"dingtalk", "{url: 'ftp://h'}", "an http or https URL"},
     {"feishu", "{url: 'http://h', token: t}", "either url or token is needed"},
     {"feishu", "{token: t, site: dingtalk}", "site"},
+    {"telegram", "{chat_id: 1}", "bot_token is missing"},
+    {"telegram", "{bot_token: t}", "chat_id"},
+    {"telegram", "{bot_token: t, chat_id: 1, parse_mode: MarkdownV2}",
+     "parse_mode MarkdownV2 does not apply"},
+    {"telegram", "{bot_token: t, chat_id: 1, http_config: {}}", "http_config"},
+    {"telegram", "{bot_token: 't/../x', chat_id: 1}", "no bot_token"},
 };

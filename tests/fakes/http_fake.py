@@ -28,6 +28,7 @@ from feishu import Feishu
 from journal import Journal
 from reply import JSON, PLAIN, Reply, Request
 from slack import Slack
+from telegram import Telegram
 from webhook import Webhook
 from wecom import Wecom
 
@@ -35,7 +36,7 @@ MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
-FAKES = (Dingtalk, Feishu, Slack, Wecom, Webhook)
+FAKES = (Dingtalk, Feishu, Slack, Telegram, Wecom, Webhook)
 
 
 class Endpoints:

@@ -157,3 +157,56 @@ def test_feishu_takes_five_a_second_and_a_hundred_a_minute():
         assert [code() for _ in range(5)] == [0] * 5
     now[0] = 30
     assert code() == 11232
+
+
+# Telegram
+
+SEND, EDIT = "/botK/sendMessage", "/botK/editMessageText"
+
+
+def tell(text, **more):
+    return {"chat_id": -1, "text": text, "parse_mode": "HTML", **more}
+
+
+def test_telegram_sends_and_edits(fake):
+    status, answer = post(fake, SEND, tell("<b>disk &lt;1&gt;</b>\n<a href=\"http://c?a&amp;b\">more</a>"))
+    number = json.loads(answer)["result"]["message_id"]
+    assert status == 200 and last(fake)["text"] == "disk <1>\nmore"
+    assert post(fake, EDIT, tell("over", message_id=number))[0] == 200
+    status, answer = post(fake, EDIT, tell("over", message_id=number))
+    assert status == 400 and "message is not modified" in answer
+    status, answer = post(fake, EDIT, tell("over", message_id=9999))
+    assert status == 400 and "message to edit not found" in answer
+
+
+@pytest.mark.parametrize(
+    "path, body, status, words",
+    [
+        ("/botK/getMe", tell("x"), 404, "Not Found"),
+        (SEND, b"{", 400, "parse JSON"),
+        (SEND, {"text": "x"}, 400, "chat_id is empty"),
+        (SEND, tell(" "), 400, "message text is empty"),
+        (SEND, tell("<b>x"), 400, "can't parse entities"),
+        (SEND, tell("x</b>"), 400, "can't parse entities"),
+        (SEND, tell("a < b"), 400, "can't parse entities"),
+        (SEND, tell("<h1>x</h1>"), 400, "can't parse entities"),
+        (SEND, tell("&lt;" * 4097), 400, "message is too long"),
+        (SEND, tell("😀" * 2049), 400, "message is too long"),
+    ],
+)
+def test_telegram_refuses(fake, path, body, status, words):
+    code, answer = post(fake, path, body)
+    assert code == status and words in json.loads(answer)["description"] and not last(fake)["accepted"]
+
+
+def test_telegram_counts_what_is_shown(fake):
+    assert post(fake, SEND, tell("<b>" + "&lt;" * 4096 + "</b>"))[0] == 200
+
+
+def test_telegram_refuses_on_demand(fake):
+    assert order(fake, "telegram", "K", "429:7", "400:migrate", "403", "401") == 200
+    status, headers, answer = send(fake, SEND, tell("x"))
+    assert (status, headers["Retry-After"], json.loads(answer)["parameters"]) == (429, "7", {"retry_after": 7})
+    answers = [post(fake, SEND, tell("x")) for _ in range(3)]
+    assert [status for status, _ in answers] == [400, 403, 401]
+    assert json.loads(answers[0][1])["parameters"] == {"migrate_to_chat_id": -1009}

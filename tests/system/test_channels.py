@@ -14,6 +14,7 @@ KEYS = {
     "email": "plain@example.org",
     "dingtalk": "signed-plain",
     "feishu": "signed-plain",
+    "telegram": "plain",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -26,6 +27,7 @@ LATER = {
 EDITS = {
     "dingtalk": None,
     "feishu": None,
+    "telegram": "/editMessageText",
 }
 
 
@@ -112,6 +114,7 @@ def test_tries_again(stack, name, channel, answers):
         ("wecom", "200body:40058", "40058"),
         ("dingtalk", "200body:310000", "310000"),
         ("feishu", "200body:19024", "19024"),
+        ("telegram", "403", "bot was blocked"),
         ("email", "550", "550"),
     ],
 )
@@ -130,6 +133,7 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
         ("wecom", "200body:-1"),
         ("slack", "200body:maybe"),
         ("dingtalk", "200body:-1"),
+        ("telegram", "200body:maybe"),
     ],
 )
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):
