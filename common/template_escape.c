@@ -121,6 +121,29 @@ static void add_markdown(struct buf *out, struct slice s)
     }
 }
 
+/*
+ * Markdown as Discord and Mattermost render it: a backslash in front takes a sign's meaning. It
+ * does not for @, which names people, nor for < everywhere; both get a zero-width space behind
+ * them. What makes a heading, a list or a rule gets one in front, as above. Addresses stay
+ * clickable, and _ inside a word is one.
+ */
+static void add_backslashes(struct buf *out, struct slice s)
+{
+    bool line_starts = true;
+    for (size_t i = 0; i < s.len; i++) {
+        const char c = s.p[i];
+        bool inside = c == '_' && is_word(s, i - 1) && is_word(s, i + 1);
+        if (line_starts && c != '|' && makes_a_block(s, i))
+            buf_puts(out, ZERO_WIDTH_SPACE);
+        if (strchr("\\`*_~|[]>", c) && c && !inside)
+            buf_putc(out, '\\');
+        buf_putc(out, c);
+        if (c == '@' || c == '<')
+            buf_puts(out, ZERO_WIDTH_SPACE);
+        line_starts = c == '\n' || c == '\r' || (line_starts && is_blank(c));
+    }
+}
+
 void template_escape(struct buf *out, struct slice s, enum escape escape)
 {
     switch (escape) {
@@ -135,6 +158,9 @@ void template_escape(struct buf *out, struct slice s, enum escape escape)
         break;
     case ESCAPE_MARKDOWN:
         add_markdown(out, s);
+        break;
+    case ESCAPE_BACKSLASH:
+        add_backslashes(out, s);
         break;
     }
 }

@@ -23,6 +23,7 @@ import urllib.parse
 
 import smtp_fake
 from dingtalk import Dingtalk
+from discord import Discord
 from faults import Faults
 from feishu import Feishu
 from journal import Journal
@@ -36,7 +37,7 @@ MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
-FAKES = (Dingtalk, Feishu, Slack, Telegram, Wecom, Webhook)
+FAKES = (Dingtalk, Discord, Feishu, Slack, Telegram, Wecom, Webhook)
 
 
 class Endpoints:

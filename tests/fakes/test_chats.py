@@ -210,3 +210,47 @@ def test_telegram_refuses_on_demand(fake):
     answers = [post(fake, SEND, tell("x")) for _ in range(3)]
     assert [status for status, _ in answers] == [400, 403, 401]
     assert json.loads(answers[0][1])["parameters"] == {"migrate_to_chat_id": -1009}
+
+
+# Discord
+
+WEBHOOK = "/api/webhooks/1/K"
+
+
+def embed(text, title="t"):
+    return {"embeds": [{"title": title, "description": text}]}
+
+
+def test_discord_sends_and_edits(fake):
+    assert post(fake, WEBHOOK, embed("x")) == (204, "")
+    status, answer = post(fake, WEBHOOK + "?wait=true", embed("**a\\*b\\_** <\u200b\n[more](<http://c>)", "disk"))
+    assert status == 200 and last(fake)["text"] == "disk\na*b_ <\nmore <http://c>"
+    number = json.loads(answer)["id"]
+    assert send(fake, f"{WEBHOOK}/messages/{number}", embed("over"), method="PATCH")[0] == 200
+    for path, code in ((f"{WEBHOOK}/messages/7", 10008), (f"/api/webhooks/1/L/messages/{number}", 10008)):
+        status, _, answer = send(fake, path, embed("over"), method="PATCH")
+        assert (status, json.loads(answer)["code"]) == (404, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        {},
+        {"content": "x" * 2001},
+        embed("x" * 4097),
+        embed("x", "t" * 257),
+        {"embeds": embed("x")["embeds"] * 11},
+        {"embeds": embed("x" * 3001)["embeds"] * 2},
+    ],
+)
+def test_discord_refuses(fake, body):
+    assert post(fake, WEBHOOK, body)[0] == 400 and not last(fake)["accepted"]
+
+
+def test_discord_refuses_on_demand(fake):
+    assert order(fake, "discord", "K", "429:3", "404") == 200
+    status, headers, answer = send(fake, WEBHOOK, embed("x"))
+    assert (status, headers["Retry-After"], json.loads(answer)["retry_after"]) == (429, "3", 3.0)
+    status, answer = post(fake, WEBHOOK, embed("x"))
+    assert status == 404 and json.loads(answer)["code"] == 10015

@@ -15,6 +15,7 @@ KEYS = {
     "dingtalk": "signed-plain",
     "feishu": "signed-plain",
     "telegram": "plain",
+    "discord": "plain",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -28,6 +29,7 @@ EDITS = {
     "dingtalk": None,
     "feishu": None,
     "telegram": "/editMessageText",
+    "discord": "/messages/",
 }
 
 
@@ -115,6 +117,7 @@ def test_tries_again(stack, name, channel, answers):
         ("dingtalk", "200body:310000", "310000"),
         ("feishu", "200body:19024", "19024"),
         ("telegram", "403", "bot was blocked"),
+        ("discord", "400", "50035"),
         ("email", "550", "550"),
     ],
 )
@@ -134,6 +137,7 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
         ("slack", "200body:maybe"),
         ("dingtalk", "200body:-1"),
         ("telegram", "200body:maybe"),
+        ("discord", "200body:maybe"),
     ],
 )
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):

@@ -273,6 +273,20 @@ static void escape_markdown(void **state)
     RENDER(cases, ESCAPE_MARKDOWN);
 }
 
+static void escape_backslash(void **state)
+{
+    (void)state;
+    static const struct example cases[] = {
+        {"**{{x}}**", "{\"x\":\"*a* `b` [c](d) ~e~ |f| > \\\\\"}",
+         "**\\*a\\* \\`b\\` \\[c\\](d) \\~e\\~ \\|f\\| \\> \\\\**"},
+        {"{{x}}", "{\"x\":\"disk_usage _it_\"}", "disk_usage \\_it\\_"},
+        {"{{x}}", "{\"x\":\"@here <@7>\"}", "@" ZW "here <" ZW "@" ZW "7\\>"},
+        {"{{x}}", "{\"x\":\"# a\\n- b\\nc - d\"}", ZW "# a\n" ZW "- b\nc - d"},
+        {"{{{x}}}", "{\"x\":\"**raw**\"}", "**raw**"},
+    };
+    RENDER(cases, ESCAPE_BACKSLASH);
+}
+
 static void a_bad_template_says_where(void **state)
 {
     (void)state;
@@ -400,6 +414,7 @@ int main(void)
         cmocka_unit_test(escape_angle),
         cmocka_unit_test(escape_none),
         cmocka_unit_test(escape_markdown),
+        cmocka_unit_test(escape_backslash),
         cmocka_unit_test(a_bad_template_says_where),
         cmocka_unit_test(sixteen_sections_nest_and_seventeen_do_not),
         cmocka_unit_test(output_is_bounded),

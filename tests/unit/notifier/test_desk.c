@@ -16,13 +16,13 @@ struct world {
     struct conf *conf;
     struct settings settings;
     struct outlets *outlets;
-    const struct channel *channels[8];
+    const struct channel *channels[32];
     size_t channel_n;
     struct desk *desk[2];
     struct arena *arena;
 };
 
-enum { EMAIL, SLACK, WEBHOOK, WECOM };
+enum { EMAIL, SLACK, WEBHOOK, WECOM, DISCORD, TELEGRAM };
 
 static char *text_of(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 static char *text_of(struct world *w, const char *format, ...)
@@ -56,9 +56,12 @@ static void world_open(struct world *w, const char *name, const char *more)
                 "  email_configs: [{to: %s@example.com, send_resolved: true}]\n"
                 "  slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%s'}]\n"
                 "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
-                "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s'%s}]\n",
+                "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s'%s}]\n"
+                "  discord_configs: [{webhook_url: 'http://127.0.0.1:%d/api/webhooks/1/%s'}]\n"
+                "  telegram_configs: [{api_url: 'http://127.0.0.1:%d', bot_token: '%s', chat_id: "
+                "-7}]\n",
                 db.settings.url, fakes.smtp_port, name, name, fakes.port, name, fakes.port, name,
-                fakes.port, name, more);
+                fakes.port, name, more, fakes.port, name, fakes.port, name);
     if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
         settings_load(w->conf, &w->settings, &e) < 0 ||
         outlets_load(&w->settings, &w->outlets, &e) < 0)
@@ -704,6 +707,62 @@ static void two_workers_send_each_message_once(void **state)
     world_close(&second);
 }
 
+/* The vendor wants no further try, and gets none from this process. */
+static void a_channel_that_is_gone_is_not_asked_again(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "gone", "");
+    add_incident(&w, "i", "gone");
+    add_group(&w, "g", "{\"4\":{\"last\":{\"seq\":1}}}");
+    add_row(&w, &(struct row){"a", "g", "i", "opened", "firing", .integration = DISCORD, .seq = 1});
+    fakes_order(&fakes, "{\"channel\":\"discord\",\"key\":\"gone\",\"answers\":[\"404\"]}");
+    start(&w, 0);
+    until(&w, "failed", state_of(&w, "a"));
+    add_row(&w,
+            &(struct row){"b", "g", "i", "crossing", "firing", .integration = DISCORD, .seq = 2});
+    until(&w, "failed", state_of(&w, "b"));
+    assert_int_equal(fakes_count(&fakes, "discord", "gone"), 1);
+    assert_non_null(strstr(TEXT(&w, "SELECT reason FROM notifications WHERE id = " ID, w.name, "b"),
+                           "Unknown Webhook"));
+    world_close(&w);
+}
+
+/* Later news edits the first message; what must ring follows it, and the end does not ring. */
+static void one_message_tells_an_incident(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "edited", "");
+    add_incident(&w, "i", "edited once");
+    add_group(&w, "g", "{\"5\":{\"last\":{\"seq\":1}}}");
+    add_row(&w,
+            &(struct row){"a", "g", "i", "opened", "firing", .integration = TELEGRAM, .seq = 1});
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "a"));
+    add_row(&w,
+            &(struct row){"b", "g", "i", "repeat", "firing", .integration = TELEGRAM, .seq = 2});
+    until(&w, "delivered", state_of(&w, "b"));
+    add_row(&w, &(struct row){"c", "g", "i", "resolved", "resolved", .integration = TELEGRAM,
+                              .seq = 3});
+    until(&w, "delivered", state_of(&w, "c"));
+    json_t *seen = fakes_seen(&fakes, "telegram", "edited once");
+    static const char *const methods[] = {"sendMessage", "editMessageText", "sendMessage",
+                                          "editMessageText"};
+    assert_int_equal(json_array_size(seen), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *one = json_array_get(seen, i);
+        const char *raw = json_string_value(json_object_get(one, "raw"));
+        assert_true(json_is_true(json_object_get(one, "accepted")));
+        assert_non_null(strstr(json_string_value(json_object_get(one, "endpoint")), methods[i]));
+        assert_int_equal(strstr(raw, "reply_parameters") != NULL, i == 2);
+    }
+    json_decref(seen);
+    world_close(&w);
+}
+
 static void a_private_address_is_refused_unless_it_is_opened(void **state)
 {
     struct world w;
@@ -769,6 +828,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_failed_digest_gives_its_items_back),
         cmocka_unit_test(a_destination_that_hangs_delays_no_other),
         cmocka_unit_test(two_workers_send_each_message_once),
+        cmocka_unit_test(a_channel_that_is_gone_is_not_asked_again),
+        cmocka_unit_test(one_message_tells_an_incident),
         cmocka_unit_test(a_private_address_is_refused_unless_it_is_opened),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
