@@ -167,6 +167,17 @@ static const struct answer answers[] = {
     {"discord", 429, "", VERDICT_RETRY, true, 0, false},
     {"discord", 500, "", VERDICT_RETRY, false, 0, false},
     {"discord", 0, "", VERDICT_RETRY, false, 0, false},
+    {"mattermost", 200, "ok", VERDICT_DELIVERED, false, 0, false},
+    {"mattermost", 200, "<html>login</html>", VERDICT_RETRY, false, 0, false},
+    {"mattermost", 200, "", VERDICT_RETRY, false, 0, false},
+    {"mattermost", 400,
+     "{\"id\":\"web.incoming_webhook.parse.app_error\",\"message\":\"no\",\"status_code\":400}",
+     VERDICT_REJECT, false, 0, false},
+    {"mattermost", 403, "", VERDICT_REJECT, false, 0, false},
+    {"mattermost", 404, "{\"message\":\"Invalid webhook\"}", VERDICT_REJECT, false, 0, false},
+    {"mattermost", 429, "limit exceeded", VERDICT_RETRY, true, 0, false},
+    {"mattermost", 500, "", VERDICT_RETRY, false, 0, false},
+    {"mattermost", 0, "", VERDICT_RETRY, false, 0, false},
 };
 
 /* Known answers; and a signature that ages is made for each attempt. */
@@ -301,6 +312,9 @@ static const struct {
      "@ops at [::1]:8081"},
     {"discord", "{webhook_url: 'https://discord.com/api/webhooks/1/s3cret?thread_id=2'}",
      "discord.com"},
+    {"mattermost", "{webhook_url: 'https://chat.example.com/hooks/s3cret'}", "chat.example.com"},
+    {"mattermost", "{webhook_url: 'https://chat.example.com/hooks/s3cret', channel: ops}",
+     "ops at chat.example.com"},
     {"email",
      "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
      "auth_username: ann, auth_password: s3cret}",
@@ -322,4 +336,5 @@ static const struct {
     {"telegram", "{bot_token: t, chat_id: 1, http_config: {}}", "http_config"},
     {"telegram", "{bot_token: 't/../x', chat_id: 1}", "no bot_token"},
     {"discord", "{username: u}", "webhook_url"},
+    {"mattermost", "{channel: c}", "webhook_url is missing"},
 };

@@ -27,6 +27,7 @@ from discord import Discord
 from faults import Faults
 from feishu import Feishu
 from journal import Journal
+from mattermost import Mattermost
 from reply import JSON, PLAIN, Reply, Request
 from slack import Slack
 from telegram import Telegram
@@ -37,7 +38,7 @@ MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
-FAKES = (Dingtalk, Discord, Feishu, Slack, Telegram, Wecom, Webhook)
+FAKES = (Dingtalk, Discord, Feishu, Mattermost, Slack, Telegram, Wecom, Webhook)
 
 
 class Endpoints:

@@ -254,3 +254,29 @@ def test_discord_refuses_on_demand(fake):
     assert (status, headers["Retry-After"], json.loads(answer)["retry_after"]) == (429, "3", 3.0)
     status, answer = post(fake, WEBHOOK, embed("x"))
     assert status == 404 and json.loads(answer)["code"] == 10015
+
+
+# Mattermost
+
+HOOKS = "/hooks/K"
+
+
+def test_mattermost_takes_text_and_shows_it(fake):
+    assert post(fake, HOOKS, {"text": "**disk\\_full**\n_late_\n[more](http://c)"}) == (200, "ok")
+    assert last(fake)["text"] == "disk_full\nlate\nmore <http://c>"
+
+
+@pytest.mark.parametrize("body", [b"{", {}, {"text": ""}, {"text": "磁" * 16384}])
+def test_mattermost_refuses(fake, body):
+    assert post(fake, HOOKS, body)[0] == 400 and not last(fake)["accepted"]
+
+
+def test_mattermost_limit_is_in_characters(fake):
+    assert post(fake, HOOKS, {"text": "磁" * 16383}) == (200, "ok")
+
+
+def test_mattermost_refuses_on_demand(fake):
+    assert order(fake, "mattermost", "K", "429:3", "404") == 200
+    status, headers, _ = send(fake, HOOKS, {"text": "x"})
+    assert (status, headers["X-Ratelimit-Reset"]) == (429, "3")
+    assert post(fake, HOOKS, {"text": "x"})[0] == 404

@@ -16,6 +16,7 @@ KEYS = {
     "feishu": "signed-plain",
     "telegram": "plain",
     "discord": "plain",
+    "mattermost": "plain",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -30,6 +31,7 @@ EDITS = {
     "feishu": None,
     "telegram": "/editMessageText",
     "discord": "/messages/",
+    "mattermost": None,
 }
 
 
@@ -118,6 +120,7 @@ def test_tries_again(stack, name, channel, answers):
         ("feishu", "200body:19024", "19024"),
         ("telegram", "403", "bot was blocked"),
         ("discord", "400", "50035"),
+        ("mattermost", "404", "Invalid webhook"),
         ("email", "550", "550"),
     ],
 )
@@ -138,6 +141,7 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
         ("dingtalk", "200body:-1"),
         ("telegram", "200body:maybe"),
         ("discord", "200body:maybe"),
+        ("mattermost", "200body:maybe"),
     ],
 )
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):
