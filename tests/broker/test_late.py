@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT / "tests" / "matrix"), str(ROOT / "deploy" / "demo")]
 
 import senders  # noqa: E402
 from keeper import Postgres  # noqa: E402
-from lane import TOPICS, wait  # noqa: E402
+from lane import wait  # noqa: E402
 
 WAITING = ("processor", "learner")  # the others have something to do without Kafka
 PROGRAMS = ("ingest", "notifier", *WAITING)
@@ -122,7 +122,7 @@ class World:
         return self._running[-1]
 
     def start_broker(self):
-        argv = [BUILD / "tests" / "broker" / "tocsin-mock-broker", "--port", str(self._port), *TOPICS]
+        argv = [BUILD / "tests" / "broker" / "tocsin-mock-broker", "--port", str(self._port)]
         broker = subprocess.Popen(argv, stdout=subprocess.PIPE)
         self._running.append(broker)
         assert json.loads(broker.stdout.readline())["brokers"].endswith(f":{self._port}")
