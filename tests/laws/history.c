@@ -1,7 +1,6 @@
 /* Histories: small scenes of the kinds that senders make, thrown together. */
 #include "history.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +50,7 @@ struct maker {
     struct history *h;
     int64_t from, to; /* receive times */
     uint32_t alert, requests;
-    bool earlier;
+    bool earlier, again;
 };
 
 static int64_t clamp(const struct maker *m, int64_t at)
@@ -148,6 +147,19 @@ static void scene_refire(struct maker *m)
         resolves(m, end + STEP, end); /* the same end again */
     if (one_in(m->d, 2))
         resolves(m, end + 9 * STEP, end + 3 * STEP);
+}
+
+/* Over, and firing again a window later, give or take; since then, or as if it had never ended. */
+static void scene_again(struct maker *m)
+{
+    const int64_t start = some_time(m), end = start + 2 + a_while(m);
+    const int64_t again = end + WINDOW + (int64_t)below(m->d, 3) - 1;
+
+    fires(m, start + 1, start);
+    resolves(m, end, 0);
+    fires(m, again, one_in(m->d, 2) ? start : again - a_while(m));
+    if (one_in(m->d, 2))
+        resolves(m, again + 1 + a_while(m), 0);
 }
 
 static void scene_edge(struct maker *m)
@@ -307,6 +319,8 @@ static void any_scene(struct maker *m, const uint32_t nature[ALERTS], bool storm
         n = below(m->d, 8);
     if (n < 5 && storms && one_in(m->d, 8))
         scene_swarm(m);
+    else if (n < 5 && m->again && one_in(m->d, 6))
+        scene_again(m);
     else if (n < 5)
         ANY_OF(m, of_starts)(m);
     else if (n == 5 && storms && one_in(m->d, 4))
@@ -483,12 +497,12 @@ static void make_prelude(struct maker *m, const struct profile *p, const uint32_
 
 void history_make(struct dice *d, const struct profile *p, struct history *ret)
 {
-    struct maker m = {.d = d, .h = ret};
+    struct maker m = {.d = d, .h = ret, .again = p->again};
     uint32_t nature[ALERTS];
 
     memset(ret, 0, sizeof(*ret));
     ret->limits = p->limits;
-    ret->open_limit = p->open_limit;
+    ret->open_limit = p->open_limit > 0 ? 1 + below(d, (uint32_t)p->open_limit) : 0;
     for (size_t i = 0; i < ALERTS; i++)
         nature[i] = below(d, 10);
     if (p->prelude)
@@ -541,51 +555,4 @@ bool history_is_bounded(const struct history *h)
         if (told_thrice(h, &h->v[i]) || ++said[h->v[i].alert] > h->limits.marks - 4)
             return false;
     return true;
-}
-
-static const char *clock_text(int64_t at, char out[32])
-{
-    const int64_t ms = at - BASE, whole = ms < 0 ? -ms : ms;
-
-    (void)snprintf(out, 32, "%c%" PRId64 ".%03d", ms < 0 ? '-' : '+', whole / 1000,
-                   (int)(whole % 1000));
-    return out;
-}
-
-static void print_report(const struct report *r, FILE *to)
-{
-    char starts[32], ends[32];
-
-    clock_text(r->starts_at, starts);
-    clock_text(r->ends_at, ends);
-    if (r->kind == REPORT_FIRING)
-        (void)fprintf(to, "fires since %s, promised until %s", r->starts_at ? starts : "now",
-                      r->ends_at ? ends : "ever");
-    else if (r->kind == REPORT_RESOLVED)
-        (void)fprintf(to, "is over since %s", r->ends_at ? ends : "now");
-    else if (r->kind == REPORT_OCCURRED)
-        (void)fprintf(to, "had event \"%.*s\"", SLICE_FMT(r->event_id));
-    else
-        (void)fputs(r->kind == REPORT_OPENED ? "was opened" : "has a note", to);
-}
-
-void history_print(const struct history *h, FILE *to)
-{
-    char at[32];
-
-    (void)fprintf(to, "  seconds after the beginning, window %" PRId64 " s, caps %u and %u\n",
-                  h->limits.window_ms / 1000, h->limits.starts, h->limits.marks);
-    for (size_t i = 0; i < h->n; i++) {
-        const struct said *s = &h->v[i];
-        const unsigned char *id = s->report.order.request.b;
-        (void)fprintf(to, "  %2zu. %-10s %02x%02x%02x%02x.%u p%u alert %u ", i + 1,
-                      clock_text(s->report.order.at, at), id[0], id[1], id[2], id[3],
-                      s->report.order.index, s->partition, s->alert);
-        if (s->input == SAID)
-            print_report(&s->report, to);
-        else
-            (void)fputs(s->input == SILENCE ? "ends by silence" : "'s incident is resolved by hand",
-                        to);
-        (void)fprintf(to, "%s%s\n", s->earlier ? " (earlier)" : "", s->cut ? " |" : "");
-    }
 }

@@ -63,8 +63,9 @@ struct profile {
     enum arrival arrival;
     uint32_t alerts, motifs; /* at most */
     bool prelude, copies, silences, by_hand, storms;
+    bool again; /* alerts fire again about a window after they were over */
     struct merge_limits limits;
-    int64_t open_limit;
+    int64_t open_limit; /* at most; 0: none */
 };
 void history_make(struct dice *d, const struct profile *p, struct history *ret);
 

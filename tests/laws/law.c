@@ -105,14 +105,16 @@ void law_hold(const struct law *law)
     free(h);
 }
 
+void law_tried(const char *what, uint64_t times)
+{
+    print_message("%8llu times: %s\n", (unsigned long long)times, what);
+    if (times == 0 && setting("TOCSIN_LAWS_RUNS", 1000) >= 1000)
+        fail_msg("never tried: %s", what);
+}
+
 void law_covered(uint32_t mask)
 {
-    for (unsigned c = 0; c < AWKWARDS; c++) {
-        if (!(mask >> c & 1))
-            continue;
-        print_message("%8llu histories with %s\n", (unsigned long long)covered[c],
-                      awkward_name((enum awkward)c));
-        if (covered[c] == 0 && setting("TOCSIN_LAWS_RUNS", 1000) >= 1000)
-            fail_msg("no history had %s", awkward_name((enum awkward)c));
-    }
+    for (unsigned c = 0; c < AWKWARDS; c++)
+        if (mask >> c & 1)
+            law_tried(awkward_name((enum awkward)c), covered[c]);
 }

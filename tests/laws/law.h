@@ -18,3 +18,5 @@ struct law {
 void law_hold(const struct law *law);
 /* Every awkward case of the mask was in a history that a law saw. */
 void law_covered(uint32_t mask);
+/* `what` was to be judged so often; never is a failure: such a law says nothing. */
+void law_tried(const char *what, uint64_t times);

@@ -183,8 +183,9 @@ static const char *as_ruled(const struct history *h, size_t n, uint32_t alert,
     if (v.starts_at != s->state.starts_at)
         return arena_printf(a, "after %zu: alert %u fires since %+" PRId64 " ms, not %+" PRId64, n,
                             alert, s->state.starts_at - BASE, v.starts_at - BASE);
-    if ((s->state.ended_at == 0) != (v.firing || !v.ever))
-        return "it fires and has an end, or is over and has none";
+    if (v.ended_at != s->state.ended_at)
+        return arena_printf(a, "after %zu: alert %u is over since %+" PRId64 " ms, not %+" PRId64,
+                            n, alert, s->state.ended_at - BASE, v.ended_at - BASE);
     return same_names(s->names, s->name_n, v.names, v.name_n, a);
 }
 

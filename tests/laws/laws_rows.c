@@ -236,11 +236,11 @@ static const char *alerts_by_rule(struct rules *r, struct arena *a)
     for (uint32_t i = 0; i < ALERTS; i++) {
         const struct verdict *v = &r->verdicts[i];
         if (r->said[i])
-            text = arena_printf(a, "%s%u %d %" PRId64 " %zu,", text, i + 1,
+            text = arena_printf(a, "%s%u %d %" PRId64 " %" PRId64 " %zu,", text, i + 1,
                                 v->firing ? ALERT_FIRING
                                 : v->ever ? ALERT_RESOLVED
                                           : ALERT_NEVER,
-                                v->starts_at, v->name_n);
+                                v->starts_at, v->ended_at, v->name_n);
     }
     return text;
 }
@@ -314,8 +314,8 @@ static const char *rows_differ(const struct history *h, struct slice tenant, str
     struct rules *r = rules_of(h, a);
     const char *why = compare(
         ask("SELECT coalesce(string_agg(fingerprint || ' ' || status || ' ' || coalesce(starts_at, "
-            "0) || ' ' || occurrences || ',', '' ORDER BY fingerprint), '') FROM alerts WHERE "
-            "tenant = $1",
+            "0) || ' ' || coalesce(ended_at, 0) || ' ' || occurrences || ',', '' ORDER BY "
+            "fingerprint), '') FROM alerts WHERE tenant = $1",
             tenant, a),
         alerts_by_rule(r, a), a);
 

@@ -66,14 +66,26 @@ static const struct order *last_word(const struct words *w, const struct word *o
     return last;
 }
 
-static bool over(const struct words *w, const struct word *of)
+/* When it was known to be over: the first report after the last word on it that says so. 0: it is
+ * not. */
+static int64_t over_since(const struct words *w, const struct word *of)
 {
     const struct order *last = last_word(w, of);
+    int64_t since = 0;
 
-    for (size_t i = 0; i < w->n; i++)
-        if (is_end(w, &w->v[i]) && w->v[i].end >= of->start && before(last, &w->v[i].order))
-            return true;
-    return false;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct word *e = &w->v[i];
+        const int64_t at = e->silence ? e->end : e->order.at;
+        if (is_end(w, e) && e->end >= of->start && before(last, &e->order) &&
+            (since == 0 || at < since))
+            since = at;
+    }
+    return since;
+}
+
+static bool over(const struct words *w, const struct word *of)
+{
+    return over_since(w, of) != 0;
 }
 
 /* ---- occurrences by start ---- */
@@ -231,6 +243,19 @@ static int64_t starts_at(const struct words *w, int64_t window)
     return past == INT64_MIN ? 0 : occurrence_of(w, past, window);
 }
 
+/* It was over when the last of what it had begun was. */
+static int64_t ended_at(const struct words *w)
+{
+    int64_t last = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        const int64_t at = w->v[i].kind != REPORT_RESOLVED ? over_since(w, &w->v[i]) : 0;
+        if (at > last)
+            last = at;
+    }
+    return last;
+}
+
 /* ---- hearing ---- */
 
 static bool fires(const struct words *w)
@@ -303,4 +328,5 @@ void oracle_ask(const struct said *v, size_t n, uint32_t alert, int64_t window, 
         ret->ever |= w.v[i].kind != REPORT_RESOLVED;
     name_all(&w, window, a, ret);
     ret->starts_at = starts_at(&w, window);
+    ret->ended_at = ret->firing ? 0 : ended_at(&w);
 }

@@ -12,6 +12,7 @@
 struct verdict {
     bool firing, ever;
     int64_t starts_at; /* of what fires now, or fired last; 0: never */
+    int64_t ended_at;  /* when the report came that ended the last of it; 0: fires, or never did */
     size_t name_n;     /* occurrences */
     struct slice names[NAMES_MAX];
 };

@@ -1,5 +1,8 @@
 #include "world.h"
 
+#include "law.h"
+#include "rules.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +79,53 @@ static void count(struct world *w, struct world_alert *al, struct change_list *l
     }
 }
 
+/* ---- what one report says ---- */
+
+static struct {
+    uint64_t late_ends, renamed;
+} tried;
+
+void world_tried(void)
+{
+    law_tried("an end that becomes known late is told with its own time", tried.late_ends);
+    law_tried("an occurrence with a new name counts on at its old time", tried.renamed);
+}
+
+/* However late a report makes an end known, it was over when the end was reported. */
+static void check_end(struct world *w, const struct change_list *l)
+{
+    const struct change *c = l->n > 0 ? &l->v[l->n - 1] : NULL;
+
+    if (!c || c->kind != CHANGE_ENDED)
+        return;
+    if (c->at != l->state.ended_at)
+        fault(w, "an end is told with another time than its own");
+    tried.late_ends += c->at != c->order.at;
+}
+
+/* Of one report, what comes for something that goes is the same under a new name. */
+static void check_names(struct world *w, const struct world_alert *was,
+                        const struct world_alert *al, const struct change_list *l)
+{
+    const struct world_name *fresh = NULL;
+    bool lost = false, at_its_time = false, counted = false;
+
+    for (size_t i = 0; i < al->name_n; i++)
+        if (name_find(was, al->names[i].name) == was->name_n)
+            fresh = &al->names[i];
+    for (size_t i = 0; i < was->name_n && fresh; i++) {
+        if (name_find(al, was->names[i].name) < al->name_n)
+            continue;
+        lost = true;
+        at_its_time |= was->names[i].at == fresh->at;
+    }
+    for (size_t i = 0; i < l->n; i++)
+        counted |= l->v[i].counted;
+    if (lost && (!at_its_time || counted))
+        fault(w, "an occurrence with a new name does not count on at its old time");
+    tried.renamed += lost;
+}
+
 /* ---- one batch ---- */
 
 struct step {
@@ -138,6 +188,7 @@ static void change_alert(struct world *w, uint32_t alert, const struct said *v, 
                          struct step_list *steps)
 {
     struct world_alert *al = &w->alerts[alert];
+    const struct world_alert was = *al;
     struct report reports[HISTORY_MAX];
     struct facts facts;
     struct err e = {0};
@@ -163,6 +214,10 @@ static void change_alert(struct world *w, uint32_t alert, const struct said *v, 
     al->packed = facts_pack(&facts, w->a);
     al->state = l->state;
     count(w, al, l);
+    if (said_n == 1) {
+        check_end(w, l);
+        check_names(w, &was, al, l);
+    }
     for (size_t i = 0; i < l->n; i++)
         steps->v[steps->n++] = (struct step){al, alert, &l->v[i], i};
 }
@@ -202,7 +257,12 @@ static void run_steps(struct world *w, struct step_list *steps)
         const struct incident_words words = {.title = SLICE_LIT("It is ill"),
                                              .severity = severity_first(s->alert),
                                              .severity_again = severity_later(s->alert)};
+        struct turn turn;
+        rules_before(&turn, &s->al->row, s->c, &w->news, w->limits.window_ms);
         aggregate_apply(&s->al->row, s->c, &words, &rules, &w->news);
+        const char *broken = rules_after(&turn);
+        if (broken)
+            fault(w, broken);
     }
     if (w->news.failed)
         fault(w, "no memory");

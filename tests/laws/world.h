@@ -43,6 +43,8 @@ void world_init(struct world *w, const struct history *h, struct arena *a);
 void world_batch(struct world *w, const struct said *v, size_t n);
 /* All of it, cut where the history says, or (`whole`) only where it must be. */
 void world_run(struct world *w, const struct history *h, bool whole);
+/* What it looks after, one report at a time, came. */
+void world_tried(void);
 /* What differs between two worlds as far as the laws care: alerts, occurrences, incidents. NULL:
  * nothing. `exactly`: what was told in the meantime must be the same, too. */
 const char *world_differs(struct world *one, struct world *other, bool exactly);
