@@ -52,7 +52,8 @@ void pg_uuids(struct pg_args *p, const void *v16, size_t n); /* n*16 bytes */
  * be NULL to discard. -ENOTCONN: the connection is gone (and any transaction with it; its outcome
  * is unknown if COMMIT was under way). -EAGAIN: serialization failure or deadlock (40001, 40P01).
  * -EEXIST: 23505. -ERANGE: other data errors (22, 23, 54): the data will never fit. -EBUSY: server
- * says try later (53, 57, 55P03). -EIO: any other class, a bug of ours.
+ * says try later, or was killed in the middle of it (53, 55, 57, 58). -EIO: any other class, a bug
+ * of ours.
  */
 int pg_query(struct pg *pg, const char *sql, struct pg_args *p, PGresult **ret,
              struct err *e) MUST_CHECK;

@@ -221,8 +221,8 @@ static int code_of(const char *state)
         const char *prefix;
         int code;
     } codes[] = {
-        {"40", -EAGAIN}, {"23505", -EEXIST}, {"22", -ERANGE}, {"23", -ERANGE},
-        {"54", -ERANGE}, {"53", -EBUSY},     {"57", -EBUSY},  {"55P03", -EBUSY},
+        {"40", -EAGAIN}, {"23505", -EEXIST}, {"22", -ERANGE}, {"23", -ERANGE}, {"54", -ERANGE},
+        {"53", -EBUSY},  {"57", -EBUSY},     {"55", -EBUSY},  {"58", -EBUSY},
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         if (strncmp(state, codes[i].prefix, strlen(codes[i].prefix)) == 0)

@@ -14,7 +14,7 @@
 #include "common/clock.h"
 #include "common/kafka.h"
 
-enum { PRODUCE_API = 0, PARTITIONS = 2, WAIT_MS = 20 * 1000 };
+enum { PRODUCE_API = 0, LIST_OFFSETS_API = 2, PARTITIONS = 2, WAIT_MS = 20 * 1000 };
 
 struct fixture {
     rd_kafka_t *host;
@@ -459,6 +459,10 @@ static void test_seek_and_pause(void **state)
     OK(f, kafka_query_watermarks(c, "raw.a", 0, WAIT_MS, &low, &high, &f->e));
     assert_int_equal(low, 0);
     assert_int_equal(kafka_query_watermarks(c, "raw.a", 77, 1000, &low, &high, &f->e), -ENOENT);
+    rd_kafka_mock_push_request_errors(f->cluster, LIST_OFFSETS_API, 2,
+                                      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+    assert_int_equal(kafka_query_watermarks(c, "raw.a", 0, WAIT_MS, &low, &high, &f->e), -EBUSY);
 
     const struct kafka_partition both[] = {{"raw.a", 0, 0}, {"raw.a", 1, 0}};
     OK(f, kafka_pause(c, both, 2, true, &f->e));
