@@ -22,7 +22,7 @@ struct world {
     struct arena *arena;
 };
 
-enum { EMAIL, SLACK, WEBHOOK, WECOM, DISCORD, TELEGRAM };
+enum { EMAIL, SLACK, WEBHOOK, WECOM, DISCORD, TELEGRAM, MATTERMOST };
 
 static char *text_of(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 static char *text_of(struct world *w, const char *format, ...)
@@ -59,9 +59,10 @@ static void world_open(struct world *w, const char *name, const char *more)
                 "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s'%s}]\n"
                 "  discord_configs: [{webhook_url: 'http://127.0.0.1:%d/api/webhooks/1/%s'}]\n"
                 "  telegram_configs: [{api_url: 'http://127.0.0.1:%d', bot_token: '%s', chat_id: "
-                "-7}]\n",
+                "-7}]\n"
+                "  mattermost_configs: [{webhook_url: 'http://127.0.0.1:%d/hooks/%s'}]\n",
                 db.settings.url, fakes.smtp_port, name, name, fakes.port, name, fakes.port, name,
-                fakes.port, name, more, fakes.port, name, fakes.port, name);
+                fakes.port, name, more, fakes.port, name, fakes.port, name, fakes.port, name);
     if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
         settings_load(w->conf, &w->settings, &e) < 0 ||
         outlets_load(&w->settings, &w->outlets, &e) < 0)
@@ -707,6 +708,28 @@ static void two_workers_send_each_message_once(void **state)
     world_close(&second);
 }
 
+/* Mattermost has a header of its own for what others say by Retry-After. */
+static void waits_as_the_vendors_own_header_says(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "patient", "");
+    add_incident(&w, "i", "patient");
+    add_group(&w, "g", "{\"6\":{\"last\":{\"seq\":1}}}");
+    add_row(&w,
+            &(struct row){"n", "g", "i", "opened", "firing", .integration = MATTERMOST, .seq = 1});
+    fakes_order(&fakes,
+                "{\"channel\":\"mattermost\",\"key\":\"patient\",\"answers\":[\"429:3600\"]}");
+    start(&w, 0);
+    until(&w, "true",
+          text_of(&w,
+                  "SELECT (state = 'pending' AND not_before > created_at + 3000000)::text FROM "
+                  "notifications WHERE id = " ID,
+                  w.name, "n"));
+    world_close(&w);
+}
+
 /* The vendor wants no further try, and gets none from this process. */
 static void a_channel_that_is_gone_is_not_asked_again(void **state)
 {
@@ -828,6 +851,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_failed_digest_gives_its_items_back),
         cmocka_unit_test(a_destination_that_hangs_delays_no_other),
         cmocka_unit_test(two_workers_send_each_message_once),
+        cmocka_unit_test(waits_as_the_vendors_own_header_says),
         cmocka_unit_test(a_channel_that_is_gone_is_not_asked_again),
         cmocka_unit_test(one_message_tells_an_incident),
         cmocka_unit_test(a_private_address_is_refused_unless_it_is_opened),
