@@ -191,7 +191,8 @@ static int work_off(struct timers *t, int64_t *ret_wait, struct err *e)
 /* Until then, a kick (if kicks count), or the end. */
 static void sleep_for(struct timers *t, int64_t ms, bool kicks)
 {
-    const int64_t deadline = clock_monotonic_ms() + ms;
+    /* What is due already and another's may be due since before this machine was started. */
+    const int64_t deadline = clock_monotonic_ms() + (ms > 0 ? ms : 0);
     const struct timespec until = {.tv_sec = deadline / 1000,
                                    .tv_nsec = (long)(deadline % 1000) * 1000000};
 

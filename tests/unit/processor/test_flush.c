@@ -1073,6 +1073,25 @@ static void test_the_runner(void **state)
     assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1 AND due_at = 1"), 1);
 }
 
+/* A timer that is long due and another's is no reason to sleep for ever. */
+static void test_the_runner_beside_a_claim(void **state)
+{
+    struct fixture *f = *state;
+    struct pg *holder;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    look(add_group(&f->now, "{}", INCIDENT));
+    SQL_OK(f, pg_open(&db.settings, "holder", &holder, &f->e));
+    SQL_OK(f, pg_connect(holder, &f->e));
+    SQL_OK(f, pg_exec(holder, "BEGIN; SELECT FROM timers FOR UPDATE", &f->e));
+    SQL_OK(f, timers_start(f->timers, &f->e));
+    wait_for("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tocsin-processor "
+             "timers' AND state = 'idle' AND query LIKE '%FROM outbox)%'");
+    pg_close(holder);
+    timers_kick(f->timers);
+    wait_for("SELECT count(*) = 2 FROM notifications");
+}
+
 /* Postgres ends its connection under it. */
 static void test_the_runner_survives_postgres(void **state)
 {
@@ -1123,6 +1142,7 @@ int main(void)
         TEST(test_alerts_that_may_have_ended),
         TEST(test_housekeeping),
         TEST(test_the_runner),
+        TEST(test_the_runner_beside_a_claim),
         TEST(test_the_runner_survives_postgres),
     };
 
