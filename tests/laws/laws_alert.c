@@ -450,6 +450,49 @@ static void test_silence_is_an_input(void **state)
     law_hold(&law);
 }
 
+/* ---- forgetting ---- */
+
+/* All is over. Two windows later it fires, and says so four times a window without a start. What
+ * remains is the first of that, what was said in the last window, and of the past the starts of its
+ * last occurrence, each with one end at most. */
+static const char *little_is_kept(const struct history *h, struct arena *a)
+{
+    struct subject *s = arena_new_of(a, struct subject);
+    const int64_t last = h->v[h->n - 1].report.order.at;
+    const char *why = NULL;
+    struct facts f;
+    struct err e = {0};
+
+    for (uint32_t i = 0; i < ALERTS && !why; i++) {
+        struct report r = {.kind = REPORT_RESOLVED, .order.at = last + 1};
+        why = hear(h, i, false, s, NULL, a);
+        if (!why)
+            why = feed(s, &r, 1, &h->limits, a);
+        r.kind = REPORT_FIRING;
+        r.order.at += 2 * WINDOW;
+        for (uint32_t j = 0; j < 20 && !why; j++, r.order.at += WINDOW / 4)
+            why = feed(s, &r, 1, &h->limits, a);
+        if (!why && facts_unpack(s->packed, &f, &e) < 0)
+            why = "packed facts do not come back";
+        if (!why && (f.end_n > f.start_n || f.mark_n > 7))
+            why = arena_printf(a, "alert %u: %u ends of %u starts and %u marks are remembered", i,
+                               f.end_n, f.start_n, f.mark_n);
+    }
+    return why;
+}
+
+static void test_what_is_long_over_is_forgotten(void **state)
+{
+    static const struct law law = {
+        "what is long over is forgotten, and so are repeats",
+        {.span = 4 * WINDOW, .arrival = IN_ORDER, .alerts = 2, .motifs = 7, .limits = ROOMY},
+        1000,
+        little_is_kept};
+
+    (void)state;
+    law_hold(&law);
+}
+
 /* ---- stored form ---- */
 
 static const char *stored(const struct history *h, struct arena *a)
@@ -502,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_lag_neither_hides_nor_invents),
         cmocka_unit_test(test_no_order_hides_a_firing),
         cmocka_unit_test(test_silence_is_an_input),
+        cmocka_unit_test(test_what_is_long_over_is_forgotten),
         cmocka_unit_test(test_stored_facts_are_facts),
         cmocka_unit_test(test_every_awkward_case_came),
     };
