@@ -100,7 +100,7 @@ static void find_name(struct run *r, struct slice name, int64_t at, struct names
 
 /* `lost` is no occurrence of its own any more; when this report named one, that is the same under
  * another name. It may be in the table even when this run named it: some come back after they were
- * forgotten. */
+ * forgotten; then the run may have named it more than once, and only the last name is moved. */
 static void rename_or_drop(struct run *r, struct slice lost, struct names *names)
 {
     for (size_t i = 0; i < names->n; i++) {
@@ -111,9 +111,11 @@ static void rename_or_drop(struct run *r, struct slice lost, struct names *names
         }
     }
     const struct slice into = names->n > 0 ? names->v[--names->n] : (struct slice){NULL, 0};
-    struct slice *own = named_before(r, lost);
-    if (own)
-        *own = into;
+    struct slice *own = named_before(r, lost), *other = own;
+    while (other) {
+        *other = other == own ? into : (struct slice){NULL, 0};
+        other = named_before(r, lost);
+    }
     add_gone(r, (struct gone){lost, own ? (struct slice){NULL, 0} : into});
 }
 

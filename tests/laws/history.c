@@ -50,7 +50,7 @@ struct maker {
     struct history *h;
     int64_t from, to; /* receive times */
     uint32_t alert, requests;
-    bool earlier, again;
+    bool earlier;
 };
 
 static int64_t clamp(const struct maker *m, int64_t at)
@@ -302,10 +302,10 @@ static void scene_unknown(struct maker *m)
 }
 
 typedef void (*scene)(struct maker *m);
-static const scene of_starts[] = {scene_episode,      scene_episode,     scene_pair,
-                                  scene_refire,       scene_edge,        scene_future,
-                                  scene_end_at_start, scene_equal_times, scene_one_body,
-                                  scene_promise,      scene_note,        scene_unknown};
+static const scene of_starts[] = {
+    scene_episode, scene_episode,      scene_pair,        scene_refire,   scene_edge,
+    scene_future,  scene_end_at_start, scene_equal_times, scene_one_body, scene_promise,
+    scene_note,    scene_unknown,      scene_again};
 static const scene of_marks[] = {scene_trigger, scene_trigger, scene_unknown};
 static const scene of_events[] = {scene_events, scene_events, scene_note, scene_unknown};
 #define ANY_OF(m, v) ((v)[below((m)->d, sizeof(v) / sizeof((v)[0]))])
@@ -319,8 +319,6 @@ static void any_scene(struct maker *m, const uint32_t nature[ALERTS], bool storm
         n = below(m->d, 8);
     if (n < 5 && storms && one_in(m->d, 8))
         scene_swarm(m);
-    else if (n < 5 && m->again && one_in(m->d, 6))
-        scene_again(m);
     else if (n < 5)
         ANY_OF(m, of_starts)(m);
     else if (n == 5 && storms && one_in(m->d, 4))
@@ -497,7 +495,7 @@ static void make_prelude(struct maker *m, const struct profile *p, const uint32_
 
 void history_make(struct dice *d, const struct profile *p, struct history *ret)
 {
-    struct maker m = {.d = d, .h = ret, .again = p->again};
+    struct maker m = {.d = d, .h = ret};
     uint32_t nature[ALERTS];
 
     memset(ret, 0, sizeof(*ret));

@@ -63,7 +63,6 @@ struct profile {
     enum arrival arrival;
     uint32_t alerts, motifs; /* at most */
     bool prelude, copies, silences, by_hand, storms;
-    bool again; /* alerts fire again about a window after they were over */
     struct merge_limits limits;
     int64_t open_limit; /* at most; 0: none */
 };

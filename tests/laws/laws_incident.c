@@ -198,7 +198,6 @@ static void test_copies_change_nothing(void **state)
                                     .alerts = ALERTS,
                                     .motifs = 9,
                                     .copies = true,
-                                    .again = true,
                                     .limits = ROOMY},
                                    3000,
                                    copies_are_nothing};
@@ -236,7 +235,6 @@ static void test_no_order_makes_rows_disagree(void **state)
          .copies = true,
          .storms = true,
          .silences = true,
-         .again = true,
          .limits = TIGHT},
         3000,
         rows_agree};
@@ -255,7 +253,6 @@ static void test_a_manual_resolve_holds(void **state)
          .motifs = 9,
          .copies = true,
          .by_hand = true,
-         .again = true,
          .limits = ROOMY},
         3000,
         rows_agree};
@@ -274,7 +271,6 @@ static void test_no_room_loses_nothing(void **state)
          .motifs = 12,
          .copies = true,
          .open_limit = 2,
-         .again = true,
          .limits = ROOMY},
         3000,
         rows_agree};

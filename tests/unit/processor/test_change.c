@@ -40,22 +40,21 @@ static bool take(struct table *t, struct slice name)
     return true;
 }
 
-/* As the worker does it: all inserts, then all deletes. */
+/* As the worker does it: all deletes, then all inserts, new names first. */
 static void apply(struct table *t, struct change_list *l)
 {
-    bool renamed[4 * REPORTS] = {false};
+    bool was_there[4 * REPORTS];
 
     assert_in_range(l->gone_n, 0, 4 * REPORTS - 1);
     for (size_t i = 0; i < l->gone_n; i++)
-        if (l->gone[i].into.p)
-            renamed[i] = insert(t, l->gone[i].into);
+        was_there[i] = take(t, l->gone[i].identity);
+    for (size_t i = 0; i < l->gone_n; i++) {
+        const bool renamed = was_there[i] && l->gone[i].into.p && insert(t, l->gone[i].into);
+        t->counted -= was_there[i] && !renamed;
+    }
     for (size_t i = 0; i < l->n; i++) {
         l->v[i].counted = l->v[i].occurrence.p && insert(t, l->v[i].occurrence);
         t->counted += l->v[i].counted;
-    }
-    for (size_t i = 0; i < l->gone_n; i++) {
-        const bool was_there = take(t, l->gone[i].identity);
-        t->counted += (renamed[i] && !was_there) - (!renamed[i] && was_there);
     }
     assert_int_equal(t->counted, t->n);
 }
@@ -264,6 +263,22 @@ static void test_a_name_changed_within_one_run(void **state)
     assert_int_equal(f->alert.table.counted, 1);
 }
 
+/* Forgotten at the cap, brought back, and then part of an older one: named twice by one run. */
+static void test_a_name_that_comes_back_is_moved_whole(void **state)
+{
+    static const struct merge_limits tight = {.window_ms = WINDOW, .starts = 8, .marks = 8};
+    struct fixture *f = *state;
+    const struct report v[] = {
+        FIRING(875.001, 875),    FIRING(1050.001, 1050), FIRING(1075.001, 1075),
+        FIRING(1100.001, 1100),  ENDED_AT(1125, 1025),   FIRING(1125.001, 1125),
+        FIRING(1150.001, 1150),  FIRING(1175.001, 1175), FIRING(1200.001, 1200),
+        FIRING(1325.000, 875.0), FIRING(1425.002, 625)};
+
+    feed(&f->alert, v, sizeof(v) / sizeof(*v), &tight, f->a);
+    assert_int_equal(f->alert.table.n, 1);
+    assert_string_equal(f->alert.table.names[0], "s:1767323425000");
+}
+
 static void test_two_that_turn_out_to_be_one(void **state)
 {
     struct fixture *f = *state;
@@ -383,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_twice_is_once),
         ONE(test_a_new_name_is_not_a_new_occurrence),
         ONE(test_a_name_changed_within_one_run),
+        ONE(test_a_name_that_comes_back_is_moved_whole),
         ONE(test_two_that_turn_out_to_be_one),
         ONE(test_late_end_makes_two_of_one),
         ONE(test_begun_and_over_before_it_was_known),
