@@ -115,10 +115,12 @@ int alert_list_copy(const struct alert_list *list, struct arena *a, struct alert
     for (size_t i = 0; i < list->n && !failed; i++) {
         struct alert_event *to = &v[i];
         *to = list->v[i];
-        struct slice *const texts[] = {&to->event_id, &to->title, &to->description,
-                                       &to->link,     &to->note,  &to->actor};
-        for (size_t j = 0; j < sizeof(texts) / sizeof(*texts); j++)
-            *texts[j] = copied(*texts[j], a, &failed);
+        to->event_id = copied(to->event_id, a, &failed);
+        to->title = copied(to->title, a, &failed);
+        to->description = copied(to->description, a, &failed);
+        to->link = copied(to->link, a, &failed);
+        to->note = copied(to->note, a, &failed);
+        to->actor = copied(to->actor, a, &failed);
         to->labels = labels_copied(to->labels, a, &failed);
         to->annotations = labels_copied(to->annotations, a, &failed);
     }

@@ -43,7 +43,7 @@ static bool take(struct table *t, struct slice name)
 /* As the worker does it: all deletes, then all inserts, new names first. */
 static void apply(struct table *t, struct change_list *l)
 {
-    bool was_there[4 * REPORTS];
+    bool was_there[4 * REPORTS] = {false};
 
     assert_in_range(l->gone_n, 0, 4 * REPORTS - 1);
     for (size_t i = 0; i < l->gone_n; i++)
