@@ -1,10 +1,12 @@
 /*
  * The one lock order of everybody who writes: offsets, anomalies, incidents, alerts, groups,
  * notifications, destinations, and within a kind by key. `SELECT ... ORDER BY key FOR NO KEY
- * UPDATE`, because UPDATE ... FROM promises no order. Decide only on rows read here.
+ * UPDATE`, because UPDATE ... FROM promises no order. Decide only on rows read here; what is
+ * decided on others is written by compare-and-set (offsets, alerts that repeat themselves).
  *
  * Inside a transaction. Kinds with n 0 are not touched, *ret stays NULL there. Rows that do not
- * exist are not locked and not returned: insert them before (ON CONFLICT DO NOTHING). Keys need not
+ * exist are not locked and not returned: insert them before (ON CONFLICT DO NOTHING), or see by the
+ * count of a later insert whether somebody else was first. Keys need not
  * be sorted; repeats are harmless.
  */
 #pragma once
