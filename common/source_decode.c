@@ -280,18 +280,40 @@ void decode_alert(struct decoder *d, const json_t *alert, struct slice group_sta
     *ret = ev;
 }
 
-json_t *decode_body(const struct record *r, const struct limits_settings *lim, struct arena *a,
-                    struct decoder *ret, struct err *e)
+json_t *decode_body(const void *cfg, const struct record *r, const struct limits_settings *lim,
+                    struct arena *a, struct decoder *ret, struct err *e)
 {
     /* A record may have come from elsewhere than our door: look again before building a tree. */
     const struct json_limits limits = {.max_depth = JSON_DEPTH_MAX};
     if (json_scan(r->body, &limits, e) < 0)
         return NULL;
-    *ret = (struct decoder){.lim = lim, .a = a, .received_at = r->received_at};
+    *ret =
+        (struct decoder){.common = cfg, .r = r, .lim = lim, .a = a, .received_at = r->received_at};
     return json_tree(r->body, a, e);
 }
 
-int decode_end(const struct decoder *d, struct err *e)
+int decode_each(struct decoder *d, const json_t *body, const json_t *alerts, decode_one_fn *one,
+                struct alert_list *ret, struct err *e)
 {
-    return d->failed ? err_set(e, -ENOMEM, "the record needs more memory than one may") : 0;
+    const size_t n = json_array_size(alerts);
+    struct alert_event *v = arena_array(d->a, n + 1, struct alert_event);
+    if (!v)
+        return err_set(e, -ENOMEM, "%s: %zu alerts are too many", d->common->type, n);
+    for (size_t i = 0; i < n; i++) {
+        one(d, body, json_array_get(alerts, i), &v[i]);
+        if (v[i].labels.n == 0)
+            return err_set(e, -EBADMSG, "%s: alerts[%zu] has no labels", d->common->type, i);
+    }
+    *ret = (struct alert_list){.v = v, .n = n};
+    return 0;
+}
+
+int decode_end(const struct decoder *d, int rc, const struct alert_list *list,
+               struct alert_list *ret, struct err *e)
+{
+    if (d->failed)
+        return err_set(e, -ENOMEM, "the record needs more memory than one may");
+    if (rc == 0)
+        *ret = *list;
+    return rc;
 }

@@ -10,6 +10,8 @@
 /* One decode at work. `failed` is set by whatever did not fit into the arena and is looked at once,
  * at the end. */
 struct decoder {
+    const struct source_common *common; /* of the entry, and so the type's own settings */
+    const struct record *r;
     const struct limits_settings *lim;
     struct arena *a;
     int64_t received_at;
@@ -75,8 +77,20 @@ void decode_alert(struct decoder *d, const json_t *alert, struct slice group_sta
 /* How accept() files a body of that form, without a tree: `key` and what `alerts` holds. */
 struct filing file_alerts(struct slice body, struct slice key);
 
-/* The tree of a record's body. NULL with a reason. */
-json_t *decode_body(const struct record *r, const struct limits_settings *lim, struct arena *a,
-                    struct decoder *ret, struct err *e) MUST_CHECK;
-/* 0, or -ENOMEM with a reason when something did not fit. */
-int decode_end(const struct decoder *d, struct err *e) MUST_CHECK;
+/* How a decode() begins: the tree of a record's body. NULL with a reason. */
+json_t *decode_body(const void *cfg, const struct record *r, const struct limits_settings *lim,
+                    struct arena *a, struct decoder *ret, struct err *e) MUST_CHECK;
+
+/*
+ * An array of alerts, each by `one`; one that has no labels then makes the whole record dead. There
+ * is room for one more in ret->v. -EBADMSG, -ENOMEM, each for decode_end().
+ */
+typedef void decode_one_fn(struct decoder *d, const json_t *body, const json_t *alert,
+                           struct alert_event *ret);
+int decode_each(struct decoder *d, const json_t *body, const json_t *alerts, decode_one_fn *one,
+                struct alert_list *ret, struct err *e) MUST_CHECK;
+
+/* How it ends: `rc` of what made `list`, which becomes *ret when it is whole. Else -ENOMEM where
+ * something did not fit, since what seemed to be missing may be just that. */
+int decode_end(const struct decoder *d, int rc, const struct alert_list *list,
+               struct alert_list *ret, struct err *e) MUST_CHECK;

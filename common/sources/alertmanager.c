@@ -50,32 +50,21 @@ static void note_truncated(struct decoder *d, int64_t missing, const struct aler
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct decoder d;
-    json_t *body = decode_body(r, lim, a, &d, e);
+    json_t *body = decode_body(cfg, r, lim, a, &d, e);
     if (!body)
         return e->code;
     const json_t *alerts = json_object_get(body, "alerts");
     if (!json_is_array(alerts))
         return err_set(e, -EBADMSG, "alertmanager: no array `alerts`; a templated payload?");
-    size_t n = json_array_size(alerts);
     int64_t missing = decode_count(body, "truncatedAlerts");
-    struct alert_event *v = arena_array(a, n + 1, struct alert_event);
-    if (!v)
-        return err_set(e, -ENOMEM, "alertmanager: %zu alerts are too many", n);
-    for (size_t i = 0; i < n; i++) {
-        decode_one(&d, body, json_array_get(alerts, i), &v[i]);
-        if (v[i].labels.n == 0 && !d.failed)
-            return err_set(e, -EBADMSG, "alertmanager: alerts[%zu] has no labels", i);
+    struct alert_list list = {0};
+    int rc = decode_each(&d, body, alerts, decode_one, &list, e);
+    if (missing > 0 && list.n > 0) {
+        note_truncated(&d, missing, &list.v[0], &list.v[list.n]);
+        list.n++;
     }
-    if (missing > 0 && n > 0) {
-        note_truncated(&d, missing, &v[0], &v[n]);
-        n++;
-    }
-    int rc = decode_end(&d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = v, .n = n};
-    return rc;
+    return decode_end(&d, rc, &list, ret, e);
 }
 
 const struct source source_alertmanager = {

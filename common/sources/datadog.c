@@ -276,22 +276,16 @@ static int decode_report(struct report_of *w, struct alert_event *v, size_t *ret
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct report_of w = {.r = r};
-    w.body = decode_body(r, lim, a, &w.d, e);
+    w.body = decode_body(cfg, r, lim, a, &w.d, e);
     if (!w.body)
         return e->code;
     struct alert_event *v = arena_array(a, 2, struct alert_event);
     if (!v)
         return err_set(e, -ENOMEM, "datadog: out of memory");
-    size_t n = 0;
-    int rc = decode_report(&w, v, &n, e);
-    if (rc < 0) /* what is missing may only not have fitted */
-        return w.d.failed ? decode_end(&w.d, e) : rc;
-    rc = decode_end(&w.d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = v, .n = n};
-    return rc;
+    struct alert_list list = {.v = v};
+    int rc = decode_report(&w, v, &list.n, e);
+    return decode_end(&w.d, rc, &list, ret, e);
 }
 
 const struct source source_datadog = {

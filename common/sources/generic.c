@@ -180,7 +180,6 @@ static void decode_one(struct decoder *d, const json_t *post, struct alert_event
     *ret = ev;
 }
 
-/* Both the answer and the core call this, so that they agree on every fingerprint. */
 static int decode_posts(struct decoder *d, const json_t *body, struct alert_list *ret,
                         struct err *e)
 {
@@ -192,23 +191,25 @@ static int decode_posts(struct decoder *d, const json_t *body, struct alert_list
     for (size_t i = 0; i < n; i++) {
         const json_t *post = many ? json_array_get(body, i) : body;
         int rc = check_post(d, post, i, e);
-        if (rc < 0) /* what is missing may only not have fitted */
-            return d->failed ? decode_end(d, e) : rc;
+        if (rc < 0)
+            return rc;
         decode_one(d, post, &v[i]);
     }
-    int rc = decode_end(d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = v, .n = n};
-    return rc;
+    *ret = (struct alert_list){.v = v, .n = n};
+    return 0;
 }
 
+/* Both the answer and the core call this, so that they agree on every fingerprint. */
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct decoder d;
-    json_t *body = decode_body(r, lim, a, &d, e);
-    return body ? decode_posts(&d, body, ret, e) : e->code;
+    json_t *body = decode_body(cfg, r, lim, a, &d, e);
+    if (!body)
+        return e->code;
+    struct alert_list list = {0};
+    int rc = decode_posts(&d, body, &list, e);
+    return decode_end(&d, rc, &list, ret, e);
 }
 
 /* ---- the answer ---- */

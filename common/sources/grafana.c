@@ -112,27 +112,16 @@ static void decode_one(struct decoder *d, const json_t *body, const json_t *aler
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct decoder d;
-    json_t *body = decode_body(r, lim, a, &d, e);
+    json_t *body = decode_body(cfg, r, lim, a, &d, e);
     if (!body)
         return e->code;
     const json_t *alerts = json_object_get(body, "alerts");
     if (!json_is_array(alerts))
         return err_set(e, -EBADMSG, "grafana: no array `alerts`; a custom payload?");
-    size_t n = json_array_size(alerts);
-    struct alert_event *v = arena_array(a, n + 1, struct alert_event);
-    if (!v)
-        return err_set(e, -ENOMEM, "grafana: %zu alerts are too many", n);
-    for (size_t i = 0; i < n; i++) {
-        decode_one(&d, body, json_array_get(alerts, i), &v[i]);
-        if (v[i].labels.n == 0 && !d.failed)
-            return err_set(e, -EBADMSG, "grafana: alerts[%zu] has no labels", i);
-    }
-    int rc = decode_end(&d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = v, .n = n};
-    return rc;
+    struct alert_list list = {0};
+    int rc = decode_each(&d, body, alerts, decode_one, &list, e);
+    return decode_end(&d, rc, &list, ret, e);
 }
 
 const struct source source_grafana = {

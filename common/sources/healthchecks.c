@@ -140,31 +140,34 @@ static void describe(struct decoder *d, const struct healthchecks_cfg *c, const 
         ev->ends_at = r->received_at + TEST_LASTS;
 }
 
-static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
-                  struct arena *a, struct alert_list *ret, struct err *e)
+static int decode_report(struct decoder *d, const json_t *body, struct alert_event *ev,
+                         struct err *e)
 {
-    struct decoder d;
-    json_t *body = decode_body(r, lim, a, &d, e);
-    if (!body)
-        return e->code;
-    struct alert_event *ev = arena_new_of(a, struct alert_event);
-    if (!ev)
-        return err_set(e, -ENOMEM, "healthchecks: out of memory");
-    struct slice status = say(&d, body, "status"), code = code_of(&d, body);
-    if (d.failed)
-        return decode_end(&d, e);
+    struct slice status = say(d, body, "status"), code = code_of(d, body);
     if (code.len == 0)
         return err_set(e, -EBADMSG,
                        "healthchecks: no `code`: is the body that of docs/sources.md?");
     if (!is_up(status) && !slice_is(status, "down"))
         return err_set(e, -EBADMSG, "healthchecks: status is up or down, and not \"%.*s\"",
                        (int)(status.len < 40 ? status.len : 40), status.p);
-    describe(&d, cfg, r, body, code, is_up(status), ev);
-    ev->truncated = d.truncated;
-    int rc = decode_end(&d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = ev, .n = 1};
-    return rc;
+    describe(d, (const void *)d->common, d->r, body, code, is_up(status), ev);
+    ev->truncated = d->truncated;
+    return 0;
+}
+
+static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
+                  struct arena *a, struct alert_list *ret, struct err *e)
+{
+    struct decoder d;
+    json_t *body = decode_body(cfg, r, lim, a, &d, e);
+    if (!body)
+        return e->code;
+    struct alert_event *ev = arena_new_of(a, struct alert_event);
+    if (!ev)
+        return err_set(e, -ENOMEM, "healthchecks: out of memory");
+    int rc = decode_report(&d, body, ev, e);
+    const struct alert_list list = {.v = ev, .n = 1};
+    return decode_end(&d, rc, &list, ret, e);
 }
 
 const struct source source_healthchecks = {

@@ -245,9 +245,11 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
 
 /* endsAt in the future is a promise to say more before; none is a promise of resolve_timeout; past:
  * resolved. */
-static void decode_one(const struct prometheus_cfg *c, struct decoder *d, const json_t *alert,
+static void decode_one(struct decoder *d, const json_t *body, const json_t *alert,
                        struct alert_event *ret)
 {
+    (void)body;
+    const struct prometheus_cfg *c = (const void *)d->common;
     decode_alert(d, alert, (struct slice){0}, ret);
     bool over = ret->ends_at > 0 && ret->ends_at <= d->received_at;
     ret->kind = over ? REPORT_RESOLVED : REPORT_FIRING;
@@ -259,24 +261,14 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
     struct decoder d;
-    json_t *body = decode_body(r, lim, a, &d, e);
+    json_t *body = decode_body(cfg, r, lim, a, &d, e);
     if (!body)
         return e->code;
     if (!json_is_array(body))
         return err_set(e, -EBADMSG, "prometheus: expected an array");
-    size_t n = json_array_size(body);
-    struct alert_event *v = arena_array(a, n + 1, struct alert_event);
-    if (!v)
-        return err_set(e, -ENOMEM, "prometheus: %zu alerts are too many", n);
-    for (size_t i = 0; i < n; i++) {
-        decode_one(cfg, &d, json_array_get(body, i), &v[i]);
-        if (v[i].labels.n == 0 && !d.failed)
-            return err_set(e, -EBADMSG, "prometheus: alert %zu has no labels", i);
-    }
-    int rc = decode_end(&d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = v, .n = n};
-    return rc;
+    struct alert_list list = {0};
+    int rc = decode_each(&d, body, body, decode_one, &list, e);
+    return decode_end(&d, rc, &list, ret, e);
 }
 
 const struct source source_prometheus = {

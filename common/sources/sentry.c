@@ -421,9 +421,8 @@ static struct slice delivery_id(struct delivery *w)
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct delivery w = {.r = r};
-    w.body = decode_body(r, lim, a, &w.d, e);
+    w.body = decode_body(cfg, r, lim, a, &w.d, e);
     if (!w.body)
         return e->code;
     if (!json_is_object(w.body))
@@ -440,14 +439,9 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
         return err_set(e, -ENOMEM, "sentry: out of memory");
     size_t n = 0;
     int rc = decode_resource(&w, ev, &n, e);
-    if (rc < 0) /* what is missing may only not have fitted */
-        return w.d.failed ? decode_end(&w.d, e) : rc;
     ev->truncated = w.d.truncated;
-    struct slice id = delivery_id(&w);
-    rc = decode_end(&w.d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = ev, .n = n, .delivery_id = id};
-    return rc;
+    const struct alert_list list = {.v = ev, .n = n, .delivery_id = delivery_id(&w)};
+    return decode_end(&w.d, rc, &list, ret, e);
 }
 
 const struct source source_sentry = {

@@ -81,13 +81,13 @@ static struct labels lasting(struct decoder *d, struct labels l)
 
 /* Without a rule: all labels, as of any alert. With one: all but its name, which people change, and
  * the SigNoz that they are of. */
-static uint64_t fingerprint_of(struct decoder *d, const struct record *r, struct labels l)
+static uint64_t fingerprint_of(struct decoder *d, struct labels l)
 {
     if (labels_get(l, "ruleId").len == 0)
         return labels_fingerprint(l);
     struct labels own;
     if (labels_with(d->a, l, SLICE_LIT("alertname"), (struct slice){0}, &own) < 0 ||
-        labels_with(d->a, own, SLICE_LIT("source"), r->source, &own) < 0) {
+        labels_with(d->a, own, SLICE_LIT("source"), d->r->source, &own) < 0) {
         d->failed = true;
         return 0;
     }
@@ -124,13 +124,13 @@ static void word(struct alert_event *ev, struct labels given)
     ev->title = name;
 }
 
-static void decode_one(struct decoder *d, const struct record *r, const json_t *body,
-                       const json_t *alert, struct alert_event *ret)
+static void decode_one(struct decoder *d, const json_t *body, const json_t *alert,
+                       struct alert_event *ret)
 {
     decode_alert(d, alert, decode_str(d, body, "status"), ret);
     const struct labels given = ret->labels;
     ret->labels = lasting(d, given);
-    ret->fingerprint = fingerprint_of(d, r, ret->labels);
+    ret->fingerprint = fingerprint_of(d, ret->labels);
     ret->annotations = for_people(d, ret->annotations, labels_get(given, "lastSeen"));
     ret->severity = severity_parse(labels_get(given, "threshold.name"), SEVERITY_WARNING);
     ret->severity = severity_parse(labels_get(given, "severity"), ret->severity);
@@ -143,33 +143,22 @@ static void decode_one(struct decoder *d, const struct record *r, const json_t *
     bool test = slice_is(labels_get(given, "testalert"), "true");
     ret->ends_announced = !test;
     if (ret->kind == REPORT_FIRING)
-        ret->ends_at = test ? r->received_at + TEST_LASTS : 0;
+        ret->ends_at = test ? d->received_at + TEST_LASTS : 0;
 }
 
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct decoder d;
-    json_t *body = decode_body(r, lim, a, &d, e);
+    json_t *body = decode_body(cfg, r, lim, a, &d, e);
     if (!body)
         return e->code;
     const json_t *alerts = json_object_get(body, "alerts");
     if (!json_is_array(alerts))
         return err_set(e, -EBADMSG, "signoz: no array `alerts`; is this a webhook of SigNoz?");
-    size_t n = json_array_size(alerts);
-    struct alert_event *v = arena_array(a, n + 1, struct alert_event);
-    if (!v)
-        return err_set(e, -ENOMEM, "signoz: %zu alerts are too many", n);
-    for (size_t i = 0; i < n; i++) {
-        decode_one(&d, r, body, json_array_get(alerts, i), &v[i]);
-        if (v[i].labels.n == 0 && !d.failed)
-            return err_set(e, -EBADMSG, "signoz: alerts[%zu] has no labels", i);
-    }
-    int rc = decode_end(&d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = v, .n = n};
-    return rc;
+    struct alert_list list = {0};
+    int rc = decode_each(&d, body, alerts, decode_one, &list, e);
+    return decode_end(&d, rc, &list, ret, e);
 }
 
 const struct source source_signoz = {

@@ -225,7 +225,7 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
     struct message m = {.cfg = cfg, .r = r};
-    const json_t *body = decode_body(r, lim, a, &m.d, e);
+    const json_t *body = decode_body(cfg, r, lim, a, &m.d, e);
     if (!body)
         return e->code;
     const json_t *data = json_object_get(body, "data"); /* of a form */
@@ -233,13 +233,9 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
     if (!ev)
         return err_set(e, -ENOMEM, "uptimekuma: out of memory");
     int rc = decode_message(&m, json_is_object(data) ? data : body, ev, e);
-    if (rc < 0) /* what is missing may only not have fitted */
-        return m.d.failed ? decode_end(&m.d, e) : rc;
     ev->truncated = m.d.truncated;
-    rc = decode_end(&m.d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = ev, .n = 1};
-    return rc;
+    const struct alert_list list = {.v = ev, .n = 1};
+    return decode_end(&m.d, rc, &list, ret, e);
 }
 
 const struct source source_uptimekuma = {
