@@ -153,6 +153,56 @@ size_t base64_encode(const void *p, size_t len, char *out)
     return at;
 }
 
+size_t base64url_encode(const void *p, size_t len, char *out)
+{
+    const unsigned char *s = p;
+    size_t at = 0;
+    for (size_t i = 0; i < len; i += 3) {
+        const size_t n = len - i < 3 ? len - i : 3;
+        unsigned char group[3] = {0};
+        char four[4];
+        memcpy(group, s + i, n);
+        base64_group(group, n, four);
+        for (size_t k = 0; k < n + 1; k++)
+            out[at++] = four[k] == '+' ? '-' : four[k] == '/' ? '_' : four[k];
+    }
+    out[at] = '\0';
+    return at;
+}
+
+static int base64url_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+size_t base64url_decode(struct slice s, void *out, size_t max)
+{
+    unsigned char *to = out;
+    uint32_t bits = 0;
+    unsigned have = 0;
+    size_t n = 0;
+    if (s.len % 4 == 1 || s.len / 4 * 3 + (s.len % 4 ? s.len % 4 - 1 : 0) > max)
+        return 0;
+    for (size_t i = 0; i < s.len; i++) {
+        const int v = base64url_value(s.p[i]);
+        if (v < 0)
+            return 0;
+        bits = (bits << 6 | (uint32_t)v) & 0xffffff;
+        have += 6;
+        if (have < 8)
+            continue;
+        have -= 8;
+        to[n++] = (unsigned char)(bits >> have);
+    }
+    return bits & ((1U << have) - 1) ? 0 : n; /* bits left over would be a second form */
+}
+
 /* Byte `i` of "user:password". */
 static unsigned char credential_byte(struct slice user, struct slice password, size_t i)
 {

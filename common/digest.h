@@ -33,3 +33,9 @@ bool secret_eq(struct slice given, struct slice secret);
 bool basic_auth_eq(struct slice authorization, struct slice user, struct slice password);
 /* Standard base64 with padding; out needs 4*((len+2)/3)+1 bytes. Returns the length. */
 size_t base64_encode(const void *p, size_t len, char *out);
+
+/* Without padding, "-" and "_" instead of "+" and "/"; out needs BASE64URL_STR(len) bytes. */
+#define BASE64URL_STR(len) (((len)*4 + 2) / 3 + 1)
+size_t base64url_encode(const void *p, size_t len, char *out);
+/* The length; 0 when `s` is not in the one form that encoding gives, or longer than `max`. */
+size_t base64url_decode(struct slice s, void *out, size_t max);

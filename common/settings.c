@@ -12,6 +12,7 @@
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
 #define SECRET CONF_SECRET
+#define LINK_SECRET_MIN 16
 
 #define T struct settings
 static const struct conf_key root_keys[] = {
@@ -144,6 +145,13 @@ static const struct conf_key console_keys[] = {
     CONF(T, page_max, CONF_U32, "500", 0, "largest page of a list"),
     CONF(T, request_deadline, CONF_DURATION, "15s", 0, "from a request's first byte to its last"),
     CONF(T, drain_timeout, CONF_DURATION, "20s", 0, "then the process ends all the same"),
+    CONF(T, link_secret, CONF_STR, "", SECRET,
+         "signs the links by which one acts from a message; empty: messages have none"),
+    CONF(T, link_secret_before, CONF_STR, "", SECRET, "the one before: its links still work"),
+    CONF(T, link_ttl, CONF_DURATION, "7d", 0, "such a link works so long"),
+    CONF(T, silence_for, CONF_DURATION, "1h", 0, "of a silence by link or button"),
+    CONF(T, slack_signing_secret, CONF_STR, "", SECRET, "of Slack's buttons; empty: none work"),
+    CONF(T, twilio_auth_token, CONF_STR, "", SECRET, "of Twilio's callbacks; empty: none work"),
     CONF_END,
 };
 #undef T
@@ -277,6 +285,8 @@ static int check_positive(const struct conf *c, const struct settings *s, struct
         {"console.connections", s->console.connections},
         {"console.page_max", s->console.page_max},
         {"console.request_deadline", (uint64_t)s->console.request_deadline},
+        {"console.link_ttl", (uint64_t)s->console.link_ttl},
+        {"console.silence_for", (uint64_t)s->console.silence_for},
         {"frequency.repeat", s->frequency.repeat},
         {"limits.labels", s->limits.labels},
         {"limits.label_name", s->limits.label_name},
@@ -357,6 +367,20 @@ static int check_frequency(const struct conf *c, const struct settings *s, struc
     return 0;
 }
 
+/* A secret that can be guessed signs for everybody. */
+static int check_links(const struct conf *c, const struct settings *s, struct err *e)
+{
+    const size_t now = strlen(s->console.link_secret),
+                 before = strlen(s->console.link_secret_before);
+
+    if (now > 0 && now < LINK_SECRET_MIN)
+        return conf_key_err(c, "console.link_secret", e, "at least %d characters", LINK_SECRET_MIN);
+    if (before > 0 && before < LINK_SECRET_MIN)
+        return conf_key_err(c, "console.link_secret_before", e, "at least %d characters",
+                            LINK_SECRET_MIN);
+    return 0;
+}
+
 static bool is_cidr(const char *text)
 {
     const char *slash = strchr(text, '/');
@@ -423,8 +447,8 @@ static int check_rest(const struct conf *c, const struct settings *s, struct err
 int settings_load(struct conf *c, struct settings *ret, struct err *e)
 {
     static int (*const checks[])(const struct conf *, const struct settings *, struct err *) = {
-        check_listens,  check_positive,  check_kafka, check_postgres,
-        check_notifier, check_frequency, check_zone,  check_rest,
+        check_listens,   check_positive, check_kafka, check_postgres, check_notifier,
+        check_frequency, check_zone,     check_links, check_rest,
     };
     struct settings s = {.conf = c};
 

@@ -71,6 +71,9 @@ struct console_settings {
     const char *web_dir;
     uint32_t threads, connections, page_max;
     int64_t request_deadline, drain_timeout;
+    const char *link_secret, *link_secret_before; /* secret; empty: no links that act */
+    int64_t link_ttl, silence_for;
+    const char *slack_signing_secret, *twilio_auth_token; /* secret; empty: no such callbacks */
 };
 
 struct frequency_settings {

@@ -57,6 +57,9 @@ static int render(struct job *j, const struct settings *s, struct err *e)
         .now_ms = j->now_ms,
         .send_resolved = o->send_resolved,
         .max_alerts = j->merge || j->digest ? s->notifier.digest_items : s->limits.message_alerts,
+        .secrets = {slice_of(s->console.link_secret), slice_of(s->console.link_secret_before)},
+        .link_ttl_ms = s->console.link_ttl,
+        .silence_ms = s->console.silence_for,
     };
     struct layout layout = {
         .channel = o->channel,

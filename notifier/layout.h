@@ -6,6 +6,12 @@
  */
 #pragma once
 
+/* Before the details: one line of links by which one acts. LINK is one of them. */
+#define LAYOUT_ACTS(LINK, EOL)                                                                     \
+    "{{#has_acts}}\n"                                                                              \
+    "{{#acts}}{{sep}}" LINK "{{/acts}}" EOL "\n"                                                   \
+    "{{/has_acts}}\n"
+
 /* What stands below the headline. */
 #define LAYOUT_BODY(B, E, EOL, NOTE, NOTE_E, LINK)                                                 \
     "{{#origin}}\n" B "{{name}}" E "{{word.colon}}{{value}}" EOL "\n"                              \

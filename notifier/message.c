@@ -19,8 +19,9 @@ struct messages {
     struct built_in v[]; /* by the registry's order */
 };
 
-static const char plain[] =
-    LAYOUT("", "", "", "※ ", "", "{{word.details}}{{word.colon}}{{{link}}}");
+static const char plain[] = LAYOUT("", "", "", "※ ", "",
+                                   "{{#acts}}\n{{name}}{{word.colon}}{{{url}}}\n{{/"
+                                   "acts}}\n{{word.details}}{{word.colon}}{{{link}}}");
 
 void messages_free(struct messages *m)
 {

@@ -405,6 +405,7 @@ static void build(struct model *m)
                      m->incident ? get_str(m->incident, "title") : title_of_alerts(m));
         put_origin(m, severity);
         put_details(m);
+        model_acts(m);
     }
     model_notes(m);
 }

@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 
+#include "common/act.h"
 #include "common/arena.h"
 #include "common/zone.h"
 #include "notifier/words.h"
@@ -25,6 +26,8 @@ struct style {
     int64_t now_ms;
     bool send_resolved; /* false: resolved alerts are left out, as in Alertmanager */
     uint32_t max_alerts;
+    struct act_secrets secrets; /* empty: no links that act */
+    int64_t link_ttl_ms, silence_ms;
 };
 
 /* Owned by the arena. NULL past its cap. */

@@ -21,6 +21,10 @@
     X(details)                                                                                     \
     X(group)                                                                                       \
     X(owner)                                                                                       \
+    X(act_acknowledge)                                                                             \
+    X(act_claim)                                                                                   \
+    X(act_silence)                                                                                 \
+    X(act_resolve)                                                                                 \
     X(application_error)                                                                           \
     X(monitoring)                                                                                  \
     X(alert)                                                                                       \

@@ -14,7 +14,7 @@
 
 /* A line ends with two blanks, or Markdown joins it to the next. */
 #define EOL "  "
-#define DETAILS "[{{word.details}}]({{{link}}})"
+#define DETAILS LAYOUT_ACTS("[{{name}}]({{{url}}})", EOL) "[{{word.details}}]({{{link}}})"
 
 struct dingtalk_cfg {
     const char *url, *access_token, *secret;

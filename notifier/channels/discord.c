@@ -14,7 +14,7 @@
 #define UNKNOWN_WEBHOOK 10015
 #define WAIT_MAX 86400.0
 #define ID_MAX 32
-#define DETAILS "[{{word.details}}](<{{{link}}}>)"
+#define DETAILS LAYOUT_ACTS("[{{name}}](<{{{url}}}>)", "") "[{{word.details}}](<{{{link}}}>)"
 
 struct discord_cfg {
     const char *webhook_url, *username, *avatar_url;

@@ -10,7 +10,7 @@
 
 #define PATH "/open-apis/bot/v2/hook/"
 #define LIMIT_WAIT MS_MINUTE
-#define DETAILS "[{{word.details}}]({{{link}}})"
+#define DETAILS LAYOUT_ACTS("[{{name}}]({{{url}}})", "") "[{{word.details}}]({{{link}}})"
 
 enum site { SITE_FEISHU, SITE_LARK };
 static const char *const sites[] = {"feishu", "lark", NULL};

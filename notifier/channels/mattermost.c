@@ -5,7 +5,7 @@
 #include "notifier/channel.h"
 #include "notifier/layout.h"
 
-#define DETAILS "[{{word.details}}]({{{link}}})"
+#define DETAILS LAYOUT_ACTS("[{{name}}]({{{url}}})", "") "[{{word.details}}]({{{link}}})"
 
 struct mattermost_cfg {
     const char *webhook_url, *channel, *username, *icon_url, *icon_emoji;

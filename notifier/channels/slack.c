@@ -120,7 +120,9 @@ const struct channel channel_slack = {
     .keys = keys,
     .foreign = foreign,
     .escape = ESCAPE_ANGLE,
-    .layout = LAYOUT("*", "*", "", "_", "_", "*{{word.details}}*{{word.colon}}<{{link}}>"),
+    .layout =
+        LAYOUT("*", "*", "", "_", "_",
+               LAYOUT_ACTS("<{{url}}|{{name}}>", "") "*{{word.details}}*{{word.colon}}<{{link}}>"),
     .max_text = 12000, /* 40,000 characters are taken, but nobody reads them */
     .max_per_minute = 60,
     .burst = 5,

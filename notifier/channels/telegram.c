@@ -13,7 +13,9 @@
 
 #define TEXT_MAX 4096
 #define CHAT_MAX 64
-#define DETAILS "<a href=\"{{link}}\">{{word.details}}</a>"
+#define DETAILS                                                                                    \
+    LAYOUT_ACTS("<a href=\"{{url}}\">{{name}}</a>", "")                                            \
+    "<a href=\"{{link}}\">{{word.details}}</a>"
 
 struct telegram_cfg {
     const char *api_url, *bot_token, *chat_id;

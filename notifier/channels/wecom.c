@@ -5,9 +5,11 @@
 
 #include "common/clock.h"
 #include "notifier/channel.h"
+#include "notifier/layout.h"
 
 #define SEND_URL "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key="
 #define LIMIT_WAIT MS_MINUTE
+#define DETAILS LAYOUT_ACTS("[{{name}}]({{{url}}})", "") "[{{word.details}}]({{{link}}})"
 
 static const char layout[] = "**{{headline}}**\n"
                              "{{rule}}\n"
@@ -27,8 +29,7 @@ static const char layout[] = "**{{headline}}**\n"
                              "{{#notes}}\n"
                              "> {{.}}\n"
                              "{{/notes}}\n"
-                             "{{#link}}\n"
-                             "[{{word.details}}]({{{link}}})\n"
+                             "{{#link}}\n" DETAILS "\n"
                              "{{/link}}\n";
 
 struct wecom_cfg {

@@ -1,6 +1,6 @@
 /*
  * One case of a channel: {"config": the entry under <channel>_configs, "receiver": {locale,
- * time_zone}, "global": {...}, "external_url", "now", "facts": what Postgres said
+ * time_zone}, "global": {...}, "external_url", "link_secret", "now", "facts": what Postgres said
  * (notifier/model.h)}. Shared by the golden and the contract tests.
  */
 #pragma once
@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "common/clock.h"
 #include "notifier/model.h"
 #include "notifier/outlets.h"
 
@@ -78,6 +79,9 @@ __attribute__((unused)) static int channel_case_render(const struct channel_case
         .now_ms = json_integer_value(json_object_get(c->doc, "now")),
         .send_resolved = o->send_resolved,
         .max_alerts = 20,
+        .secrets = {.now = slice_of(json_string_value(json_object_get(c->doc, "link_secret")))},
+        .link_ttl_ms = 7 * MS_DAY,
+        .silence_ms = MS_HOUR,
     };
     struct layout layout = {o->channel, o->channel->max_text ? o->channel->max_text : 65536, o->own,
                             o->words};
