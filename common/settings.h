@@ -98,7 +98,7 @@ struct limits_settings {
     uint32_t annotations, annotation_value;
     uint32_t open_incidents;                  /* per tenant; past it the overflow incident */
     uint32_t starts, marks;                   /* facts kept per alert */
-    struct conf_strs allow_private_addresses; /* CIDRs the notifier may reach */
+    struct conf_strs allow_private_addresses; /* CIDRs that we may reach */
     uint32_t message_alerts;                  /* alerts listed in one message */
     size_t payload;                           /* bytes of one rendered message */
 };

@@ -5,9 +5,9 @@
  */
 #pragma once
 
+#include "common/guard.h"
 #include "common/settings.h"
 #include "notifier/channel.h"
-#include "notifier/guard.h"
 
 struct wire;
 

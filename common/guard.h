@@ -1,7 +1,8 @@
 /*
- * Which addresses the notifier may connect to. Decided on the resolved address, just before
- * connect(): a look at the URL misses 2130706433, ::ffff:127.0.0.1 and names that change their
- * mind. Private and special ranges are closed unless the operator opens them. Pure.
+ * Which addresses we may connect to where a peer or a user names them. Decided on the resolved
+ * address, just before connect(): a look at the URL misses 2130706433, ::ffff:127.0.0.1 and names
+ * that change their mind. Private and special ranges are closed unless the operator opens them.
+ * Pure.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-#include "notifier/guard.h"
+#include "common/guard.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
