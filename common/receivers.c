@@ -121,7 +121,8 @@ static int check_members(const struct yaml *node, size_t *ret_n, struct err *e)
         const char *key = yaml_key(node, i);
         const struct yaml *value = yaml_at(node, i);
 
-        if (strcmp(key, "name") == 0 || strcmp(key, "locale") == 0 || strcmp(key, "time_zone") == 0)
+        if (strcmp(key, "name") == 0 || strcmp(key, "locale") == 0 ||
+            strcmp(key, "time_zone") == 0 || strcmp(key, "fallback") == 0)
             continue;
         if (!ends_with(key, SUFFIX))
             return yaml_err(value, e, "unknown key %s of a receiver", key);
@@ -164,6 +165,9 @@ static int add_integrations(struct conf *c, const struct yaml *node, size_t inde
         return r;
     if (n == 0)
         return 0; /* as it was cleared: nothing is sent */
+    if (n > INTEGRATIONS_MAX)
+        return yaml_err(node, e, "receiver %s has %zu integrations, more than %d", ret->name, n,
+                        INTEGRATIONS_MAX);
     if (!(v = conf_alloc(c, n, sizeof(*v))))
         return out_of_memory(e);
     for (size_t i = 0; i < yaml_count(node); i++) {
@@ -216,7 +220,38 @@ static int load_one(struct conf *c, const struct yaml *node, size_t index, struc
         return r;
     if (!*ret->name)
         return yaml_err(node, e, "a receiver needs a name");
+    if (strlen(ret->name) > RECEIVER_NAME_MAX)
+        return yaml_err(yaml_get(node, "name"), e, "a receiver's name has at most %d bytes",
+                        RECEIVER_NAME_MAX);
     return add_integrations(c, node, index, ret, e);
+}
+
+/* Who is told what a receiver did not take. No way may lead back, or a message went round for ever.
+ */
+static int set_fallbacks(const struct yaml *list, struct receiver *v, const struct receivers *all,
+                         struct err *e)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct yaml *node = yaml_get(yaml_at(list, i), "fallback");
+        const char *name = node ? yaml_scalar(node) : NULL;
+
+        if (node && (!name || !*name))
+            return yaml_err(node, e, "fallback: the name of a receiver is expected");
+        v[i].fallback = name ? receiver_find(all, slice_of(name)) : NULL;
+        if (name && !v[i].fallback)
+            return yaml_err(node, e, "fallback: there is no receiver %s", name);
+        if (name && v[i].fallback->n == 0)
+            return yaml_err(node, e, "fallback: receiver %s has no channel", name);
+    }
+    for (size_t i = 0; i < all->n; i++) {
+        const struct receiver *r = v[i].fallback;
+        for (size_t steps = 0; r && r != &v[i] && steps < all->n; steps++)
+            r = r->fallback;
+        if (r == &v[i])
+            return yaml_err(yaml_get(yaml_at(list, i), "fallback"), e,
+                            "fallback: the way from %s leads back to it", v[i].name);
+    }
+    return 0;
 }
 
 int receivers_load(struct settings *s, struct receivers *ret, struct err *e)
@@ -240,6 +275,8 @@ int receivers_load(struct settings *s, struct receivers *ret, struct err *e)
             if (strcmp(v[i].name, v[j].name) == 0)
                 return yaml_err(yaml_at(list, i), e, "there are two receivers named %s", v[i].name);
     }
+    if ((r = set_fallbacks(list, v, &all, e)) < 0)
+        return r;
     *ret = all;
     return 0;
 }

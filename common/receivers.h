@@ -7,12 +7,16 @@
  *
  *   receivers:
  *     - name: team
- *       locale: zh-CN            # own keys: locale, time_zone
+ *       locale: zh-CN            # own keys: locale, time_zone, fallback (another receiver)
  *       slack_configs: [{api_url_file: ...}]
  */
 #pragma once
 
 #include "common/settings.h"
+
+/* A name stands in keys of indexes and of Kafka; each integration has a row per message. */
+#define RECEIVER_NAME_MAX 200 /* bytes */
+#define INTEGRATIONS_MAX 64   /* of one receiver */
 
 struct integration {
     const char *channel;     /* "slack" */
@@ -23,11 +27,12 @@ struct integration {
 struct receiver {
     const char *name;
     const char *locale, *time_zone; /* "" unless given: the channel's or the global default holds */
+    const struct receiver *fallback; /* is told what this one did not take; NULL: nobody */
     /* By order of the file: of the `<channel>_configs` keys, then of each list. The index is the
      * `integration` of a notification row and of what a group was told, so it must not depend on
      * which channels this version has: only an edit of the receiver changes it. */
     const struct integration *v;
-    size_t n; /* 0: a receiver that sends nothing, as in Alertmanager */
+    size_t n; /* 0: a receiver that sends nothing, as in Alertmanager; at most INTEGRATIONS_MAX */
 };
 
 /* `global:` as far as it means something here; Alertmanager's names, meanings and defaults. */
@@ -47,7 +52,8 @@ struct receivers {
     size_t n;
 };
 
-/* `global` and `receivers`. Owned by the configuration. Duplicate and empty names are errors. */
+/* `global` and `receivers`. Owned by the configuration. Duplicate and empty names are errors, and
+ * so are fallbacks that do not exist or that lead back to where they began. */
 int receivers_load(struct settings *s, struct receivers *ret, struct err *e) MUST_CHECK;
 const struct receiver *receiver_find(const struct receivers *all, struct slice name);
 /* Registry of channel names. */

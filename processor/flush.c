@@ -34,12 +34,15 @@ static struct note *note_new(struct notes *t, struct arena *a)
 
 /* ---- what was told, and what is ---- */
 
-/* A receiver that left the configuration has no integrations; what it would have been told is
- * remembered apart, so that it is told the rest should it come back. */
+/* A receiver that left the configuration has no integrations, nor has one without a channel; what
+ * it would have been told is remembered apart, so that it is told should it come back, or get one.
+ */
 static const char *told_key(const struct target *t, size_t integration, char out[KEY_MAX])
 {
     if (!t->receiver)
         return "gone";
+    if (target_mute(t))
+        return "none";
     (void)snprintf(out, KEY_MAX, "%zu", integration);
     return out;
 }
@@ -145,7 +148,9 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
         rc = split_members(f, t, &last, &is, e);
     if (rc < 0)
         return rc;
-    const size_t n = group_due(t->route, &is, &last, f->now_ms, offset, due, &again);
+    size_t n = group_due(t->route, &is, &last, f->now_ms, offset, due, &again);
+    if (n > 0 && target_mute(t) && due[n - 1].kind == DUE_REPEAT)
+        n--; /* the ledger says it once */
     t->missed_wait |= n == 0 && is.missed_n > 0;
     for (size_t i = 0; i < n; i++) {
         struct note *note = note_new(notes, f->a);
@@ -166,12 +171,12 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
 /* An incident that was purged has nothing to say. */
 static bool speechless(const struct target *t)
 {
-    return (t->kind == GROUP_INCIDENT && !t->found) || (t->receiver && t->receiver->n == 0);
+    return t->kind == GROUP_INCIDENT && !t->found;
 }
 
 static int decide(struct flush *f, struct target *t, struct notes *notes, struct err *e)
 {
-    const size_t n = t->receiver ? t->receiver->n : 1;
+    const size_t n = target_mute(t) ? 1 : t->receiver->n;
     int32_t offset;
     int rc = load_told(f, t, e);
 
@@ -179,6 +184,8 @@ static int decide(struct flush *f, struct target *t, struct notes *notes, struct
         return rc;
     if (t->receiver)
         (void)json_object_del(t->told_tree, "gone");
+    if (!target_mute(t))
+        (void)json_object_del(t->told_tree, "none");
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = decide_one(f, t, i, offset, notes, e);
     if (!t->receiver)

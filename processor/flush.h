@@ -6,8 +6,8 @@
  * timer, and so another flush sees it. Nothing is rendered here; a row says what it is about.
  *
  * A group whose route has left the configuration says what is left to say (an end, the rest of a
- * digest). One whose receiver has left cannot: it gets rows that ended as suppressed, with that
- * reason.
+ * digest). One whose receiver has left, or has no channel, cannot: it gets rows that ended as
+ * suppressed, with that reason.
  */
 #pragma once
 

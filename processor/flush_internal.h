@@ -33,6 +33,12 @@ struct target {
     int64_t look_again;
 };
 
+/* Nobody can be told: its rows end as they are written. */
+static inline bool target_mute(const struct target *t)
+{
+    return !t->receiver || t->receiver->n == 0;
+}
+
 struct flush {
     const struct flush_settings *s;
     struct pg *pg;

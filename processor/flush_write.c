@@ -104,7 +104,7 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     c->kind[i] = slice_of(due_name(n->due.kind));
     c->severity[i] = (int32_t)t->severity;
     c->about[i] = arena_slice(f->a, (struct slice){b.p, b.len});
-    if (t->receiver) {
+    if (!target_mute(t)) {
         c->channel[i] = slice_of(t->receiver->v[n->integration].channel);
         c->state[i] = SLICE_LIT("pending");
         c->reason[i] = SLICE_LIT("");
@@ -112,8 +112,11 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     }
     c->channel[i] = SLICE_LIT("");
     c->state[i] = SLICE_LIT("suppressed");
-    c->reason[i] = slice_of(arena_printf(f->a, "receiver %.*s is no longer in the configuration",
-                                         SLICE_FMT(t->receiver_name)));
+    c->reason[i] =
+        slice_of(arena_printf(f->a,
+                              t->receiver ? "receiver %.*s has no channel"
+                                          : "receiver %.*s is no longer in the configuration",
+                              SLICE_FMT(t->receiver_name)));
     return c->about[i].p && c->reason[i].p;
 }
 
@@ -181,7 +184,7 @@ static int note_wakeups(struct flush *f, const struct notes *notes, const struct
         unsigned char hash[SHA256_LEN];
         char text[512];
 
-        if (!r)
+        if (!r || r->n == 0)
             continue;
         struct wakeup *w = &ret->wakeups[ret->wakeup_n++];
         const int len = snprintf(text, sizeof(text), "%zu %s", notes->v[i].integration, r->name);

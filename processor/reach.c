@@ -79,8 +79,6 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
     const size_t matched = route_match(w->routes, labels, routes, ROUTES_PER_ALERT);
     for (size_t i = 0; i < matched; i++) {
         struct group_identity id;
-        if (routes[i]->receiver->n == 0)
-            continue;
         if (group_of(w->a, routes[i], n->alert->tenant, labels, &n->incident->id, &id) < 0)
             return no_memory(e);
         if (n->kind == NEWS_RESOLVED && id.kind != GROUP_DIGEST)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/buf.h"
 #include "common/receivers.h"
 
 struct loaded {
@@ -97,6 +98,56 @@ static void mistakes_are_told_with_their_place(void **state)
     refused("receivers: {}\n", "t.yml:1:", "a list is expected");
 }
 
+#define TO(name, fallback)                                                                         \
+    "- name: " name "\n  webhook_configs: [{url: 'http://x/'}]\n  fallback: " fallback "\n"
+
+static void a_fallback_is_another_receiver_and_leads_to_an_end(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, "receivers:\n" TO("a", "b") TO("b", "c") "- name: c\n  webhook_configs: [{url: x}]\n");
+    assert_int_equal(l.rc, 0);
+    assert_ptr_equal(l.all.v[0].fallback, &l.all.v[1]);
+    assert_ptr_equal(l.all.v[1].fallback, &l.all.v[2]);
+    assert_null(l.all.v[2].fallback);
+    conf_free(l.conf);
+    refused("receivers:\n" TO("a", "x"), "t.yml:4:13: ", "there is no receiver x");
+    refused("receivers:\n" TO("a", "''"), "t.yml:4:13: ", "the name of a receiver is expected");
+    refused("receivers:\n" TO("a", "[b]"), "t.yml:4:13: ", "the name of a receiver is expected");
+    refused("receivers:\n" TO("a", "a"), "t.yml:4:13: ", "from a leads back");
+    refused("receivers:\n" TO("a", "b") TO("b", "c") TO("c", "b"),
+            "t.yml:7:13: ", "from b leads back");
+    refused("receivers:\n" TO("a", "b") "- name: b\n", "t.yml:4:13: ", "b has no channel");
+}
+
+static void names_and_integrations_are_bounded(void **state)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT(8192);
+    struct loaded l;
+
+    (void)state;
+    buf_printf(&text, "receivers:\n- name: %0*d\n", RECEIVER_NAME_MAX, 0);
+    load(&l, buf_str(&text));
+    assert_int_equal(l.rc, 0);
+    conf_free(l.conf);
+    text.len = 0;
+    buf_printf(&text, "receivers:\n- name: %0*d\n", RECEIVER_NAME_MAX + 1, 0);
+    refused(buf_str(&text), "t.yml:2:9: ", "at most 200 bytes");
+    text.len = 0;
+    buf_puts(&text, "receivers:\n- name: a\n  slack_configs: [{}");
+    for (int i = 1; i < INTEGRATIONS_MAX; i++)
+        buf_puts(&text, ",{}");
+    size_t fits = text.len;
+    buf_puts(&text, "]\n");
+    load(&l, buf_str(&text));
+    assert_int_equal(l.rc, 0);
+    conf_free(l.conf);
+    text.len = fits;
+    buf_puts(&text, ",{}]\n");
+    refused(buf_str(&text), "t.yml:2:", "a has 65 integrations, more than 64");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +155,8 @@ int main(void)
         cmocka_unit_test(global_has_alertmanagers_defaults),
         cmocka_unit_test(a_foreign_global_key_is_named_and_loads),
         cmocka_unit_test(mistakes_are_told_with_their_place),
+        cmocka_unit_test(a_fallback_is_another_receiver_and_leads_to_an_end),
+        cmocka_unit_test(names_and_integrations_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ receivers:\n\
     webhook_configs: [{url: 'http://c'}]\n\
   - name: list\n\
     webhook_configs: [{url: 'http://d'}]\n\
+  - name: page\n\
 route:\n\
   receiver: team\n\
   group_by: [incident]\n\
@@ -37,6 +38,7 @@ route:\n\
     - {match: {severity: critical}, receiver: boss}\n\
     - {match: {to: alerts}, receiver: list, group_by: [job]}\n\
     - {match: {to: hourly}, receiver: list, digest: 1h}\n\
+    - {match: {to: nobody}, receiver: page, repeat_interval: 1s}\n\
     - {match: {to: daily}, receiver: list, digest: '09:00'}\n";
 
 /* Without the receivers `list` and `boss`, and another way to `team`. */
@@ -598,6 +600,31 @@ static void test_a_receiver_that_left(void **state)
     assert_int_equal(INT("SELECT count(*) FROM groups WHERE told ? 'gone'"), 0);
 }
 
+static void test_a_receiver_without_a_channel(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"nobody\"}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT("SELECT concat_ws('|', kind, state, channel, receiver, reason, "
+                             "ended_at IS NOT NULL) FROM notifications"),
+                        "opened|suppressed||page|receiver page has no channel|t");
+    /* what it would be told again is no news for the ledger; its end is */
+    schema_do(&db, "UPDATE groups SET flushed_at = flushed_at - 10000, told = jsonb_set(told, "
+                   "'{none,last,at}', '1')");
+    look(g);
+    pass(f, f->timers);
+    assert_int_equal(INT("SELECT count(*) FROM notifications"), 1);
+    schema_do(&db, "UPDATE incidents SET status = 4");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT("SELECT string_agg(kind || ' ' || state, ' ' ORDER BY seq) FROM "
+                             "notifications"),
+                        "opened suppressed resolved suppressed");
+}
+
 /* It knew of the beginning: what it would have been told is the end. */
 static void test_a_told_receiver_that_left(void **state)
 {
@@ -1126,6 +1153,7 @@ int main(void)
         TEST(test_a_digest),
         TEST(test_a_digest_waits_for_its_time),
         TEST(test_a_receiver_that_left),
+        TEST(test_a_receiver_without_a_channel),
         TEST(test_a_told_receiver_that_left),
         TEST(test_a_digest_whose_receiver_left),
         TEST(test_a_route_that_left),
