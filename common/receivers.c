@@ -12,6 +12,18 @@ static const char *const channel_names[] = {
 #undef CHANNEL
 };
 #define CHANNELS (sizeof(channel_names) / sizeof(*channel_names))
+
+static const struct {
+    const char *name, *channel;
+} aliases[] = {
+#undef ALIAS
+#define CHANNEL(name)
+#define ALIAS(name, channel) {#name, #channel},
+#include "common/channels.def"
+#undef CHANNEL
+};
+#define ALIASES (sizeof(aliases) / sizeof(*aliases))
+
 #define SUFFIX "_configs"
 #define PATH_MAX_LEN 128
 
@@ -71,6 +83,17 @@ const char *channel_name_at(size_t i)
     return i < CHANNELS ? channel_names[i] : NULL;
 }
 
+const char *channel_name_find(struct slice name)
+{
+    for (size_t i = 0; i < CHANNELS; i++)
+        if (slice_is(name, channel_names[i]))
+            return channel_names[i];
+    for (size_t i = 0; i < ALIASES; i++)
+        if (slice_is(name, aliases[i].name))
+            return channel_name_find(slice_of(aliases[i].channel));
+    return NULL;
+}
+
 static int out_of_memory(struct err *e)
 {
     return err_set(e, -ENOMEM, "receivers: the configuration is too large");
@@ -89,22 +112,19 @@ static int global_load(struct conf *c, struct global_settings *ret, struct err *
     return r < 0 ? r : 0;
 }
 
-/* The channel of a `<channel>_configs` key, or NULL. */
-static const char *channel_of_key(const char *key)
-{
-    for (size_t i = 0; i < CHANNELS; i++) {
-        size_t len = strlen(channel_names[i]);
-        if (strncmp(key, channel_names[i], len) == 0 && strcmp(key + len, SUFFIX) == 0)
-            return channel_names[i];
-    }
-    return NULL;
-}
-
 static bool ends_with(const char *s, const char *end)
 {
     size_t a = strlen(s), b = strlen(end);
 
     return a >= b && strcmp(s + a - b, end) == 0;
+}
+
+/* The channel of a `<channel>_configs` key, or NULL. */
+static const char *channel_of_key(const char *key)
+{
+    return ends_with(key, SUFFIX)
+               ? channel_name_find((struct slice){key, strlen(key) - strlen(SUFFIX)})
+               : NULL;
 }
 
 static bool is_list(const struct yaml *n)
@@ -137,17 +157,18 @@ static int check_members(const struct yaml *node, size_t *ret_n, struct err *e)
     return 0;
 }
 
-static int add_channel(struct conf *c, const struct yaml *list, const char *channel,
-                       size_t receiver, struct integration *v, struct err *e)
+/* `key` as it stands in the file: what a person reads in errors, an alias perhaps. */
+static int add_channel(struct conf *c, const struct yaml *list, const char *key, size_t receiver,
+                       struct integration *v, struct err *e)
 {
     for (size_t i = 0; i < yaml_count(list); i++) {
         char path[PATH_MAX_LEN];
         const struct yaml *node = yaml_at(list, i);
 
         if (yaml_kind(node) == YAML_SCALAR || yaml_kind(node) == YAML_SEQ)
-            return yaml_err(node, e, "%s" SUFFIX ": a list of maps is expected", channel);
-        (void)snprintf(path, sizeof(path), "receivers.%zu.%s" SUFFIX ".%zu", receiver, channel, i);
-        v[i] = (struct integration){channel, node, conf_strdup(c, path)};
+            return yaml_err(node, e, "%s: a list of maps is expected", key);
+        (void)snprintf(path, sizeof(path), "receivers.%zu.%s.%zu", receiver, key, i);
+        v[i] = (struct integration){channel_of_key(key), node, conf_strdup(c, path)};
         if (!v[i].path)
             return out_of_memory(e);
     }
@@ -171,12 +192,12 @@ static int add_integrations(struct conf *c, const struct yaml *node, size_t inde
     if (!(v = conf_alloc(c, n, sizeof(*v))))
         return out_of_memory(e);
     for (size_t i = 0; i < yaml_count(node); i++) {
-        const char *channel = channel_of_key(yaml_key(node, i));
+        const char *key = yaml_key(node, i);
         const struct yaml *list = yaml_at(node, i);
 
-        if (!channel)
+        if (!channel_of_key(key))
             continue;
-        if ((r = add_channel(c, list, channel, index, v + used, e)) < 0)
+        if ((r = add_channel(c, list, key, index, v + used, e)) < 0)
             return r;
         used += yaml_count(list);
     }

@@ -58,3 +58,5 @@ int receivers_load(struct settings *s, struct receivers *ret, struct err *e) MUS
 const struct receiver *receiver_find(const struct receivers *all, struct slice name);
 /* Registry of channel names. */
 const char *channel_name_at(size_t i); /* NULL past the end */
+/* The channel of that name, which may be an alias of it (`weixin`); NULL when there is none. */
+const char *channel_name_find(struct slice name);

@@ -30,7 +30,8 @@ static int choose_channels(const struct settings *s, struct own *own, struct err
     for (size_t i = 0; asked->n == 0 && channel_at(i) && i < CHANNELS_MAX; i++)
         own->channels[own->channel_n++] = channel_at(i);
     for (size_t i = 0; i < asked->n && i < CHANNELS_MAX; i++) {
-        const struct channel *ch = channel_find(asked->v[i]);
+        const char *name = channel_name_find(slice_of(asked->v[i]));
+        const struct channel *ch = name ? channel_find(name) : NULL;
         if (!ch)
             return err_set(e, -EINVAL, "notifier.channels: there is no channel %s", asked->v[i]);
         own->channels[own->channel_n++] = ch;

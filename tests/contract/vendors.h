@@ -178,6 +178,25 @@ static const struct answer answers[] = {
     {"mattermost", 429, "limit exceeded", VERDICT_RETRY, true, 0, false},
     {"mattermost", 500, "", VERDICT_RETRY, false, 0, false},
     {"mattermost", 0, "", VERDICT_RETRY, false, 0, false},
+    {"teams", 202, "", VERDICT_DELIVERED, false, 0, false},
+    {"teams", 200, "1", VERDICT_DELIVERED, false, 0, false},
+    {"teams", 200, "<html>login</html>", VERDICT_RETRY, false, 0, false},
+    {"teams", 200,
+     "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429",
+     VERDICT_RETRY, true, 10000, false},
+    {"teams", 200,
+     "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 502",
+     VERDICT_RETRY, false, 0, false},
+    {"teams", 400, "{\"error\":{\"code\":\"TriggerInputSchemaMismatch\",\"message\":\"no\"}}",
+     VERDICT_REJECT, false, 0, false},
+    {"teams", 401, "{\"error\":{\"code\":\"DirectApiAuthorizationRequired\",\"message\":\"no\"}}",
+     VERDICT_REJECT, false, 0, false},
+    {"teams", 404, "{\"error\":{\"code\":\"WorkflowNotFound\",\"message\":\"no\"}}", VERDICT_REJECT,
+     false, 0, false},
+    {"teams", 429, "{\"error\":{\"code\":\"TooManyRequests\",\"message\":\"slow\"}}", VERDICT_RETRY,
+     true, 0, false},
+    {"teams", 502, "", VERDICT_RETRY, false, 0, false},
+    {"teams", 0, "", VERDICT_RETRY, false, 0, false},
 };
 
 /* Known answers; and a signature that ages is made for each attempt. */
@@ -315,6 +334,8 @@ static const struct {
     {"mattermost", "{webhook_url: 'https://chat.example.com/hooks/s3cret'}", "chat.example.com"},
     {"mattermost", "{webhook_url: 'https://chat.example.com/hooks/s3cret', channel: ops}",
      "ops at chat.example.com"},
+    {"teams", "{webhook_url: 'https://prod-1.westus.logic.azure.com/workflows/s3cret?sig=s3cret'}",
+     "prod-1.westus.logic.azure.com"},
     {"email",
      "{to: 'ops@example.com, boss@example.com', from: t@example.com, smarthost: 'mx:25', "
      "auth_username: ann, auth_password: s3cret}",
@@ -337,4 +358,7 @@ static const struct {
     {"telegram", "{bot_token: 't/../x', chat_id: 1}", "no bot_token"},
     {"discord", "{username: u}", "webhook_url"},
     {"mattermost", "{channel: c}", "webhook_url is missing"},
+    {"teams", "{title: t}", "webhook_url"},
+    {"teams", "{webhook_url: 'ftp://h'}", "an http or https URL"},
+    {"msteamsv2", "{webhook_url: 'ftp://h'}", "an http or https URL"},
 };

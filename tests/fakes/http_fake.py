@@ -30,6 +30,7 @@ from journal import Journal
 from mattermost import Mattermost
 from reply import JSON, PLAIN, Reply, Request
 from slack import Slack
+from teams import Teams
 from telegram import Telegram
 from webhook import Webhook
 from wecom import Wecom
@@ -38,7 +39,17 @@ MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
-FAKES = (Dingtalk, Discord, Feishu, Mattermost, Slack, Telegram, Wecom, Webhook)
+FAKES = (
+    Dingtalk,
+    Discord,
+    Feishu,
+    Mattermost,
+    Slack,
+    Teams,
+    Telegram,
+    Wecom,
+    Webhook,  # takes every path, so last
+)
 
 
 class Endpoints:

@@ -7,6 +7,7 @@ import urllib.parse
 import dingtalk
 import feishu
 import pytest
+import teams
 from reply import Request
 from test_fakes import JSON, last, order, post, send
 
@@ -280,3 +281,60 @@ def test_mattermost_refuses_on_demand(fake):
     status, headers, _ = send(fake, HOOKS, {"text": "x"})
     assert (status, headers["X-Ratelimit-Reset"]) == (429, "3")
     assert post(fake, HOOKS, {"text": "x"})[0] == 404
+
+
+# Teams
+
+FLOW = "/workflows/K/triggers/manual/paths/invoke?api-version=2016-06-01&sp=x&sv=1.0&sig=s"
+
+
+def adaptive(*texts, **more):
+    body = [{"type": "TextBlock", "text": text, "wrap": True} for text in texts]
+    content = {"type": "AdaptiveCard", "version": "1.2", "body": body, **more}
+    kind = "application/vnd.microsoft.card.adaptive"
+    return {"type": "message", "attachments": [{"contentType": kind, "contentUrl": None, "content": content}]}
+
+
+def test_teams_takes_a_card_and_shows_it(fake):
+    link = {"type": "Action.OpenUrl", "title": "Details", "url": "http://c/1"}
+    assert post(fake, FLOW, adaptive("🚨 \\[x\\]", "**Service**: db", actions=[link])) == (202, "")
+    assert last(fake)["text"] == "🚨 [x]\nService: db\nDetails <http://c/1>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        {"text": "x"},
+        adaptive(),
+        adaptive(""),
+        adaptive("x", version="1.0"),
+        adaptive("x", actions=[{"type": "Action.OpenUrl", "title": "t", "url": "javascript:"}]),
+        adaptive("x" * (28 << 10)),
+    ],
+)
+def test_teams_refuses(fake, body):
+    status, text = post(fake, FLOW, body)
+    assert status == 400 and json.loads(text)["error"]["code"] and not last(fake)["accepted"]
+
+
+def test_teams_wants_its_own_address(fake):
+    assert post(fake, FLOW.replace("&sig=s", ""), adaptive("x"))[0] == 401
+    assert post(fake, "/workflows/K", adaptive("x"))[0] == 404
+    assert post(fake, FLOW, adaptive("x"), kind="text/plain")[0] == 400
+
+
+def test_teams_takes_four_a_second():
+    now = [0.0]
+    flow = teams.Teams(clock=lambda: now[0])
+    path, query = FLOW.split("?")
+    asked = Request("POST", path, urllib.parse.parse_qs(query), {"Content-Type": JSON}, json.dumps(adaptive("x")).encode())
+    assert [flow.decide(asked).status for _ in range(5)] == [202] * 4 + [429]
+    now[0] = 1.0
+    assert flow.decide(asked).status == 202
+
+
+def test_teams_connectors_told_errors_under_200(fake):
+    assert order(fake, "teams", "K", "200body:connector", "404") == 200
+    assert "HTTP error 429" in post(fake, FLOW, adaptive("x"))[1]
+    assert post(fake, FLOW, adaptive("x"))[0] == 404

@@ -17,6 +17,7 @@ KEYS = {
     "telegram": "plain",
     "discord": "plain",
     "mattermost": "plain",
+    "teams": "plain",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -32,6 +33,7 @@ EDITS = {
     "telegram": "/editMessageText",
     "discord": "/messages/",
     "mattermost": None,
+    "teams": None,
 }
 
 
@@ -121,6 +123,7 @@ def test_tries_again(stack, name, channel, answers):
         ("telegram", "403", "bot was blocked"),
         ("discord", "400", "50035"),
         ("mattermost", "404", "Invalid webhook"),
+        ("teams", "404", "WorkflowNotFound"),
         ("email", "550", "550"),
     ],
 )
@@ -142,6 +145,7 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
         ("telegram", "200body:maybe"),
         ("discord", "200body:maybe"),
         ("mattermost", "200body:maybe"),
+        ("teams", "200body:connector"),
     ],
 )
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):

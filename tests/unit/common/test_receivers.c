@@ -56,6 +56,27 @@ static void integrations_go_by_the_file_alone(void **state)
     conf_free(l.conf);
 }
 
+static void an_alias_is_its_channel(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, "receivers:\n- name: a\n  msteamsv2_configs: [{}, {}]\n  teams_configs: [{}]\n  "
+             "weixin_configs: [{}]\n");
+    assert_int_equal(l.rc, 0);
+    assert_int_equal(l.all.v[0].n, 4);
+    assert_string_equal(l.all.v[0].v[1].channel, "teams");
+    assert_string_equal(l.all.v[0].v[1].path, "receivers.0.msteamsv2_configs.1");
+    assert_string_equal(l.all.v[0].v[2].path, "receivers.0.teams_configs.0");
+    assert_string_equal(l.all.v[0].v[3].channel, "wecom");
+    conf_free(l.conf);
+    assert_string_equal(channel_name_find(SLICE_LIT("weixin")), "wecom");
+    assert_string_equal(channel_name_find(SLICE_LIT("wecom")), "wecom");
+    assert_null(channel_name_find(SLICE_LIT("wei")));
+    for (size_t i = 0; channel_name_at(i); i++)
+        assert_string_not_equal(channel_name_at(i), "weixin");
+}
+
 static void global_has_alertmanagers_defaults(void **state)
 {
     struct loaded l;
@@ -92,6 +113,8 @@ static void mistakes_are_told_with_their_place(void **state)
     refused("receivers:\n- name: a\n  pagerduty_configs: [{}]\n", "t.yml:3:", "no such channel");
     refused("receivers:\n- name: a\n  slak: 1\n", "t.yml:3:", "slak");
     refused("receivers:\n- name: a\n  slack_configs: {}\n", "t.yml:3:", "a list is expected");
+    refused("receivers:\n- name: a\n  msteams_configs: [x]\n",
+            "t.yml:3:", "msteams_configs: a list of");
     refused("receivers:\n- name: a\n  slack_configs: [x]\n", "t.yml:3:", "list of maps");
     refused("receivers:\n- name: a\n  time_zone: Asia/Shangai\n",
             "t.yml:3:14: ", "time zone Asia/Shangai: ");
@@ -152,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integrations_go_by_the_file_alone),
+        cmocka_unit_test(an_alias_is_its_channel),
         cmocka_unit_test(global_has_alertmanagers_defaults),
         cmocka_unit_test(a_foreign_global_key_is_named_and_loads),
         cmocka_unit_test(mistakes_are_told_with_their_place),
