@@ -203,9 +203,11 @@ static void send_off(struct desk *d, struct job *list)
         struct err e = {0};
 
         list = j->next;
-        if (judge_render(j, d->o.settings, &split) < 0) {
+        int r = judge_render(j, d->o.settings, &split);
+        if (r < 0)
             log_error(EV("notification_unrendered"), KV("id", (const char *)j->id_text),
                       KV("reason", j->reason));
+        if (r != 0) {
             end(d, j);
             continue;
         }

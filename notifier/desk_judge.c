@@ -117,27 +117,6 @@ static struct step_input input_of(const struct job *j)
     };
 }
 
-int judge_render(struct job *j, const struct settings *s, bool *ret_split)
-{
-    struct err e = {0};
-
-    *ret_split = false;
-    job_missed(j);
-    int r = render(j, s, &e);
-    if (r == 0 && j->merge && keep_shown(j)) {
-        *ret_split = true;
-        r = render(j, s, &e);
-    }
-    struct step_input in = input_of(j);
-    if (r == 0)
-        r = channel_step(j->outlet->channel, &in, j->a, &j->step, &e);
-    if (r == 0 && j->step.done)
-        r = err_set(&e, -EINVAL, "the channel had nothing to send");
-    if (r < 0)
-        end_as(j, LIFE_GIVE_UP, arena_printf(j->a, "cannot be rendered: %s", e.msg));
-    return r;
-}
-
 static void judge_retry(struct job *j, const struct settings *s, uint64_t random)
 {
     const struct notifier_settings *n = &s->notifier;
@@ -177,6 +156,30 @@ static void judge_outcome(struct job *j, const struct settings *s, uint64_t rand
         j->gone = o->gone;
         break;
     }
+}
+
+int judge_render(struct job *j, const struct settings *s, bool *ret_split)
+{
+    struct err e = {0};
+
+    *ret_split = false;
+    job_missed(j);
+    int r = render(j, s, &e);
+    if (r == 0 && j->merge && keep_shown(j)) {
+        *ret_split = true;
+        r = render(j, s, &e);
+    }
+    struct step_input in = input_of(j);
+    if (r == 0)
+        r = channel_step(j->outlet->channel, &in, j->a, &j->step, &e);
+    if (r < 0)
+        end_as(j, LIFE_GIVE_UP, arena_printf(j->a, "cannot be rendered: %s", e.msg));
+    if (r < 0 || !j->step.done)
+        return r;
+    j->attempted = true;
+    j->ended_at = j->now_ms;
+    judge_outcome(j, s, 0);
+    return 1;
 }
 
 bool judge_answer(struct job *j, const struct settings *s, int64_t now_ms, uint64_t random)

@@ -33,7 +33,10 @@ static int check(void *cfg, const struct check_input *in, struct err *e)
     if (!s->api_url || !*s->api_url)
         s->api_url = in->global->slack_api_url;
     if (!s->api_url || !*s->api_url)
-        return err_set(e, -EINVAL, "slack: api_url is missing, and global.slack_api_url too");
+        return err_set(e, -EINVAL,
+                       yaml_get(in->node, "app_token")
+                           ? "slack: app_token: a bot stands under slack_bot_configs, as bot_token"
+                           : "slack: api_url is missing, and global.slack_api_url too");
     return check_http_url("slack: api_url", s->api_url, e);
 }
 

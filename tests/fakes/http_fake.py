@@ -29,7 +29,7 @@ from feishu import Feishu
 from journal import Journal
 from mattermost import Mattermost
 from reply import JSON, PLAIN, Reply, Request
-from slack import Slack
+from slack import Slack, SlackApi
 from teams import Teams
 from telegram import Telegram
 from webhook import Webhook
@@ -45,6 +45,7 @@ FAKES = (
     Feishu,
     Mattermost,
     Slack,
+    SlackApi,
     Teams,
     Telegram,
     Wecom,

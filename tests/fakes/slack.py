@@ -1,15 +1,18 @@
-"""Slack incoming webhook: plain text answers, the error is one word."""
+"""Slack. Incoming webhook: plain text answers, the error is one word. Web API: the error is a word under HTTP 200, and
+messages are kept, so that they can be edited and answered."""
 
 import html
 import json
 import re
+import threading
 
-from reply import PLAIN, Reply, media_type
+from reply import JSON, PLAIN, Reply, media_type
 
 PATH = re.compile(r"/services/T[^/]*/B[^/]*/([^/]+)")
 MAX_BLOCKS, MAX_TOTAL = 50, 13_000
 MAX_HEADER, MAX_SECTION, MAX_FIELD = 150, 3_000, 2_000
 MAX_PARTS = 10  # fields of a section, elements of a context
+MAX_BUTTONS, MAX_BUTTON, MAX_VALUE = 25, 75, 2_000
 SHOWN_CHARS = 40_000
 
 STATUS = {
@@ -57,19 +60,101 @@ class Slack:
             raise Refused("no_service")
         if request.method != "POST" or media_type(request) != "application/json":
             raise Refused("invalid_payload")
+        return _read_message(_decode(request.body))
+
+
+class SlackApi:
+    """chat.postMessage and chat.update of a bot that is in every channel but `#elsewhere`."""
+
+    channel = "slack_bot"
+    prefix = "/api/chat."
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._sent = {}  # (token, channel's id): {ts: the thread's ts}
+
+    def key(self, request):
+        """The bot's token."""
+        return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    def decide(self, request):
+        try:
+            message = self._check(request)
+            text = _read_message(message)
+            where, ts = self._take(self.key(request), request.path.rsplit(".", 1)[-1], message)
+        except Refused as refused:
+            return self.fault(str(refused))
+        body = {"ok": True, "channel": where, "ts": ts, "message": {}}
+        return Reply(True, 200, JSON, json.dumps(body).encode(), "ok", text)
+
+    def fault(self, word):
+        body = {"ok": False, "error": word}
+        if word == "missing_scope":
+            body["needed"] = "chat:write"
+        return Reply(False, 200, JSON, json.dumps(body).encode(), word, "")
+
+    def refuse(self, status, word):
+        """`429:SECONDS`, or the status alone."""
+        reply = self.fault("ratelimited" if status == 429 else "internal_error")
+        headers = {**JSON, "Retry-After": word or "2"} if status == 429 else JSON
+        return reply._replace(status=status, headers=headers, answer=str(status))
+
+    def reset(self):
+        """What was sent stays."""
+
+    def _check(self, request):
+        if request.path not in ("/api/chat.postMessage", "/api/chat.update"):
+            raise Refused("unknown_method")
+        if not self.key(request):
+            raise Refused("not_authed")
+        if not re.fullmatch(r"xoxb-[\w-]+", self.key(request)):
+            raise Refused("invalid_auth")
+        if request.method != "POST" or media_type(request) != "application/json":
+            raise Refused("invalid_post_type")
         message = _decode(request.body)
-        blocks = message.get("blocks") or []
-        _check_blocks(blocks)
-        shown = [_read_block(b) for b in blocks]
-        shown += [_read_attachment(a) for a in message.get("attachments") or []]
-        text = message.get("text")
-        if text is not None and not isinstance(text, str):
-            raise Refused("invalid_payload")
-        # With blocks the text is only the notification's preview.
-        lines = [s for s in shown if s] or ([read_mrkdwn(text)[:SHOWN_CHARS]] if text else [])
-        if not lines:
-            raise Refused("no_text")
-        return "\n".join(lines)
+        for name in ("channel", "ts", "thread_ts", "text"):
+            if not isinstance(message.get(name, ""), str):
+                raise Refused("invalid_arguments")
+        for name in ("username", "icon_emoji", "icon_url"):
+            if name in message and request.path.endswith("update"):
+                raise Refused("invalid_arguments")
+        return message
+
+    def _take(self, token, method, message):
+        name = message.get("channel", "")
+        if not name or name == "#elsewhere":
+            raise Refused("channel_not_found")
+        where = "C0" + name[1:].upper() if name.startswith("#") else name
+        with self._lock:
+            sent = self._sent.setdefault((token, where), {})
+            if method == "update":
+                # An id alone names what was posted; a name does not.
+                if name.startswith("#"):
+                    raise Refused("channel_not_found")
+                if message.get("ts") not in sent:
+                    raise Refused("message_not_found")
+                return where, message["ts"]
+            thread = message.get("thread_ts")
+            if thread is not None and thread not in sent:
+                raise Refused("thread_not_found")
+            ts = f"1700000000.{len(sent) + 1:06}"
+            sent[ts] = thread
+            return where, ts
+
+
+def _read_message(message):
+    blocks = message.get("blocks") or []
+    _check_blocks(blocks)
+    shown = [_read_block(b) for b in blocks]
+    shown += [_read_attachment(a) for a in message.get("attachments") or []]
+    text = message.get("text")
+    if text is not None and not isinstance(text, str):
+        raise Refused("invalid_payload")
+    # With blocks the text is only the notification's preview.
+    lines = [s for s in shown if s] or ([read_mrkdwn(text)[:SHOWN_CHARS]] if text else [])
+    if not lines:
+        raise Refused("no_text")
+    return "\n".join(lines)
 
 
 def _decode(body):
@@ -131,7 +216,15 @@ def _check_parts(parts):
 
 
 def _check_actions(block):
-    if not isinstance(block.get("elements"), list) or not block["elements"]:
+    elements = block.get("elements")
+    if not isinstance(elements, list) or not 0 < len(elements) <= MAX_BUTTONS:
+        raise Refused("invalid_blocks")
+    for element in elements:
+        _check_text(element.get("text"), MAX_BUTTON, ("plain_text",))
+        if len(element.get("value", "")) > MAX_VALUE:
+            raise Refused("invalid_blocks")
+    ids = [e.get("action_id") for e in elements]
+    if len(set(ids)) != len(ids):
         raise Refused("invalid_blocks")
 
 

@@ -160,6 +160,67 @@ def test_feishu_takes_five_a_second_and_a_hundred_a_minute():
     assert code() == 11232
 
 
+# Slack's Web API
+
+POST, UPDATE = "/api/chat.postMessage", "/api/chat.update"
+BEARER = {"Authorization": "Bearer xoxb-1"}
+
+
+def slack(fake, path, body, headers=BEARER, **more):
+    status, _, text = send(fake, path, body, headers=headers, **more)
+    assert status == 200
+    return json.loads(text)
+
+
+def section(text, **more):
+    return {"channel": "#ops", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}}], **more}
+
+
+def press(name="Resolve", value="v", **more):
+    text = {"type": "plain_text", "text": name}
+    return {"type": "actions", "elements": [{"type": "button", "action_id": "a", "text": text, "value": value}], **more}
+
+
+def test_slack_bot_sends_edits_and_answers(fake):
+    first = slack(fake, POST, {**section("*disk* &lt;1&gt;"), "text": "disk"})
+    assert first["ok"] and first["channel"] == "C0OPS" and last(fake)["text"] == "disk <1>"
+    again = {"channel": first["channel"], "ts": first["ts"]}
+    assert slack(fake, UPDATE, {**again, "text": "over", "blocks": []})["ok"] and last(fake)["text"] == "over"
+    reply = slack(fake, POST, {"channel": "C0OPS", "thread_ts": first["ts"], "text": "news"})
+    assert reply["ok"] and reply["ts"] != first["ts"]
+    assert slack(fake, UPDATE, {**again, "ts": "9.9", "text": "x"})["error"] == "message_not_found"
+    assert slack(fake, UPDATE, {**again, "channel": "#ops", "text": "x"})["error"] == "channel_not_found"
+    assert slack(fake, POST, {"channel": "C0OPS", "thread_ts": "9.9", "text": "x"})["error"] == "thread_not_found"
+
+
+@pytest.mark.parametrize(
+    "path, body, headers, word",
+    [
+        ("/api/chat.delete", section("x"), BEARER, "unknown_method"),
+        (POST, section("x"), {}, "not_authed"),
+        (POST, section("x"), {"Authorization": "Bearer nonsense"}, "invalid_auth"),
+        (POST, b"{", BEARER, "invalid_payload"),
+        (POST, {"text": "x"}, BEARER, "channel_not_found"),
+        (POST, {"channel": "#elsewhere", "text": "x"}, BEARER, "channel_not_found"),
+        (POST, {"channel": "#ops"}, BEARER, "no_text"),
+        (POST, section("x" * 3001), BEARER, "invalid_blocks"),
+        (POST, {"channel": "#ops", "blocks": [press("x" * 76)]}, BEARER, "invalid_blocks"),
+        (POST, {"channel": "#ops", "blocks": [press(value="x" * 2001)]}, BEARER, "invalid_blocks"),
+        (UPDATE, section("x", username="t"), BEARER, "invalid_arguments"),
+    ],
+)
+def test_slack_bot_refuses_under_http_200(fake, path, body, headers, word):
+    assert slack(fake, path, body, headers) == {"ok": False, "error": word} and not last(fake)["accepted"]
+
+
+def test_slack_bot_refuses_on_demand(fake):
+    assert order(fake, "slack_bot", "xoxb-1", "429:7", "500", "200body:missing_scope") == 200
+    status, headers, answer = send(fake, POST, section("x"), headers=BEARER)
+    assert (status, headers["Retry-After"], json.loads(answer)["error"]) == (429, "7", "ratelimited")
+    assert send(fake, POST, section("x"), headers=BEARER)[0] == 500
+    assert slack(fake, POST, section("x"))["needed"] == "chat:write"
+
+
 # Telegram
 
 SEND, EDIT = "/botK/sendMessage", "/botK/editMessageText"

@@ -23,11 +23,11 @@ from smtp_fake import SmtpFake, read_message
 JSON = "application/json"
 
 
-def send(fake, path, body, kind=JSON, method="POST"):
+def send(fake, path, body, kind=JSON, method="POST", headers=()):
     """(status, headers, body as text)"""
     raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
     url = f"http://127.0.0.1:{fake.port}{path}"
-    request = urllib.request.Request(url, raw, {"Content-Type": kind}, method=method)
+    request = urllib.request.Request(url, raw, {"Content-Type": kind, **dict(headers)}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.headers, answer.read().decode()

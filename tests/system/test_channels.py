@@ -11,6 +11,7 @@ KEYS = {
     "webhook": "/hook/plain",
     "wecom": "plain",
     "slack": "plain",
+    "slack_bot": "xoxb-plain",
     "email": "plain@example.org",
     "dingtalk": "signed-plain",
     "feishu": "signed-plain",
@@ -90,6 +91,30 @@ def test_tells_an_incident_to_its_end(stack, name, channel):
         assert all(len(m["text"]) < len(first["text"]) for m in later)
 
 
+def test_the_slack_bot_edits_its_message_and_tells_the_thread(stack, name):
+    body = bodies.webhook(bodies.one_alert(name, to="to-slack_bot"))
+    stack.send("/webhook/alertmanager", body)
+    ended(stack, name, "delivered")
+    stack.put(f"/api/v1/incidents/{stack.incident(name)['id']}/status", {"status": "acknowledged"})
+    wait("the acknowledgement to be told", lambda: states(stack.incident(name)).get("status") == "delivered")
+    stack.send("/webhook/alertmanager", bodies.resolved(body))
+    wait("the end to be told", lambda: states(stack.incident(name)).get("resolved") == "delivered")
+    messages = stack.messages(name, "slack_bot")
+    methods = [m["endpoint"].rsplit(".", 1)[-1] for m in messages]
+    assert methods == ["postMessage", "update", "postMessage", "update", "postMessage"]
+    first, *later = (bodies.json.loads(m["raw"]) for m in messages)
+    assert first["channel"] == "#ops" and {m["channel"] for m in later} == {"C0OPS"}
+    assert len({m.get("ts") or m.get("thread_ts") for m in later}) == 1
+
+
+def test_the_dashboard_is_told_by_the_row_alone(stack, name):
+    before = len(stack.journal.since(0))
+    fire(stack, name, "to-dashboard")
+    row = ended(stack, name, "delivered")
+    assert row["channel"] == "dashboard" and row["destination"] == "the page"
+    assert not [r for r in stack.journal.since(before) if name in r["raw"]]
+
+
 def test_email_is_for_its_recipient(stack, name):
     fire(stack, name, "to-email")
     ended(stack, name, "delivered")
@@ -116,6 +141,8 @@ def test_tries_again(stack, name, channel, answers):
     [
         ("webhook", "400", "400"),
         ("slack", "404", "404"),
+        ("slack_bot", "200body:not_in_channel", "not_in_channel"),
+        ("slack_bot", "200body:missing_scope", "chat:write is needed"),
         ("wecom", "200body:93000", "93000"),
         ("wecom", "200body:40058", "40058"),
         ("dingtalk", "200body:310000", "310000"),
@@ -141,6 +168,7 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
     [
         ("wecom", "200body:-1"),
         ("slack", "200body:maybe"),
+        ("slack_bot", "200body:internal_error"),
         ("dingtalk", "200body:-1"),
         ("telegram", "200body:maybe"),
         ("discord", "200body:maybe"),

@@ -22,7 +22,7 @@ struct world {
     struct arena *arena;
 };
 
-enum { EMAIL, SLACK, WEBHOOK, WECOM, DISCORD, TELEGRAM, MATTERMOST };
+enum { EMAIL, SLACK, WEBHOOK, WECOM, DISCORD, TELEGRAM, MATTERMOST, DASHBOARD };
 
 static char *text_of(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 static char *text_of(struct world *w, const char *format, ...)
@@ -60,7 +60,8 @@ static void world_open(struct world *w, const char *name, const char *more)
                 "  discord_configs: [{webhook_url: 'http://127.0.0.1:%d/api/webhooks/1/%s'}]\n"
                 "  telegram_configs: [{api_url: 'http://127.0.0.1:%d', bot_token: '%s', chat_id: "
                 "-7}]\n"
-                "  mattermost_configs: [{webhook_url: 'http://127.0.0.1:%d/hooks/%s'}]\n",
+                "  mattermost_configs: [{webhook_url: 'http://127.0.0.1:%d/hooks/%s'}]\n"
+                "  dashboard_configs: [{}]\n",
                 db.settings.url, fakes.smtp_port, name, name, fakes.port, name, fakes.port, name,
                 fakes.port, name, more, fakes.port, name, fakes.port, name, fakes.port, name);
     if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
@@ -220,6 +221,31 @@ static void delivers_on_every_channel_and_writes_it_down(void **state)
                "SELECT count(*) FROM notifications WHERE receiver = '%s' AND possible_duplicate",
                w.name),
         0);
+    world_close(&w);
+}
+
+static void what_is_for_the_page_alone_is_delivered_by_its_row(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w, "page", "");
+    add_incident(&w, "i", "page");
+    add_group(&w, "g", "{\"7\":{\"last\":{\"seq\":1}}}");
+    add_row(&w,
+            &(struct row){"n", "g", "i", "opened", "firing", .integration = DASHBOARD, .seq = 1});
+    start(&w, 0);
+    until(&w, "delivered", state_of(&w, "n"));
+    assert_string_equal(
+        TEXT(&w,
+             "SELECT concat_ws('|', n.destination, d.outcome, d.attempt, d.answer) FROM "
+             "deliveries d JOIN notifications n ON n.id = d.notification_id WHERE n.id = " ID,
+             w.name, "n"),
+        "the page|delivered|1|it is on the page");
+    assert_int_equal(
+        NUMBER(&w, "SELECT (told #> '{7,delivered,seq}')::bigint FROM groups WHERE id = " ID,
+               w.name, "g"),
+        1);
     world_close(&w);
 }
 
@@ -834,6 +860,7 @@ int main(int argc, char **argv)
 
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delivers_on_every_channel_and_writes_it_down),
+        cmocka_unit_test(what_is_for_the_page_alone_is_delivered_by_its_row),
         cmocka_unit_test(an_error_in_the_body_is_a_failure_and_arms_the_group_again),
         cmocka_unit_test(tries_again_and_counts_each_attempt),
         cmocka_unit_test(an_answer_that_never_came_marks_a_possible_duplicate),
