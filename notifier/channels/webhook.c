@@ -4,84 +4,39 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/digest.h"
 #include "notifier/channel.h"
+#include "notifier/http_auth.h"
 
 struct webhook_cfg {
     const char *url;
     uint32_t max_alerts;
-    const char *username, *password;     /* http_config.basic_auth */
-    const char *auth_type, *credentials; /* http_config.authorization */
+    struct http_auth auth;
 };
 
 #define T struct webhook_cfg
-#define KEY(name_, field, def_, flags_, help_)                                                     \
-    {                                                                                              \
-        .name = (name_), .type = CONF_STR, .offset = offsetof(T, field), .def = (def_),            \
-        .flags = (enum conf_flags)(flags_), .help = (help_)                                        \
-    }
 static const struct conf_key keys[] = {
     CONF(T, url, CONF_STR, NULL, CONF_SECRET, "where to post"),
     CONF(T, max_alerts, CONF_U32, "0", 0, "alerts in one message; 0: limits.message_alerts alone"),
-    CONF_END,
-};
-static const struct conf_key basic_keys[] = {
-    KEY("username", username, NULL, 0, "of HTTP basic authentication"),
-    KEY("password", password, NULL, CONF_SECRET, "of HTTP basic authentication"),
-    CONF_END,
-};
-static const struct conf_key authorization_keys[] = {
-    KEY("type", auth_type, "Bearer", 0, "scheme of the Authorization header"),
-    KEY("credentials", credentials, NULL, CONF_SECRET, "of the Authorization header"),
     CONF_END,
 };
 #undef T
 
 static const char *const trees[] = {"http_config", NULL};
 static const char *const foreign[] = {"timeout", "payload", NULL};
-static const char *const http_foreign[] = {
-    "enable_http2", "follow_redirects",     "http_headers",           "no_proxy",
-    "oauth2",       "proxy_connect_header", "proxy_from_environment", "proxy_url",
-    "tls_config",   "bearer_token",         "bearer_token_file",      NULL,
-};
-static const char *const http_known[] = {
-    "authorization",          "basic_auth", "enable_http2", "follow_redirects",
-    "http_headers",           "no_proxy",   "oauth2",       "proxy_connect_header",
-    "proxy_from_environment", "proxy_url",  "tls_config",   "bearer_token",
-    "bearer_token_file",      NULL,
-};
-
 static bool given(const char *s)
 {
     return s && *s;
 }
 
-static int part(struct webhook_cfg *w, const struct check_input *in, const char *name,
-                const struct conf_key *table, struct err *e)
-{
-    const struct yaml *http = yaml_get(in->node, "http_config");
-    CLEANUP(buf_release) struct buf path = BUF_INIT(512);
-
-    buf_printf(&path, "%s.http_config.%s", in->path, name);
-    return conf_node(in->conf, yaml_get(http, name), buf_str(&path), table, NULL, w, e);
-}
-
 static int check(void *cfg, const struct check_input *in, struct err *e)
 {
     struct webhook_cfg *w = cfg;
-    const struct yaml *http = yaml_get(in->node, "http_config");
-    int r;
+    int r = http_auth_load(&w->auth, in, e);
 
-    if (http && (r = yaml_only(http, http_known, e)) < 0)
-        return r;
-    if ((r = part(w, in, "basic_auth", basic_keys, e)) < 0 ||
-        (r = part(w, in, "authorization", authorization_keys, e)) < 0 ||
-        (r = warn_foreign(in->conf, http, "http_config", http_foreign)) < 0)
+    if (r < 0)
         return r;
     if (!given(w->url))
         return err_set(e, -EINVAL, "webhook: url is missing");
-    if (given(w->username) && given(w->credentials))
-        return err_set(e, -EINVAL, "webhook: basic_auth and authorization exclude each other");
     return check_http_url("webhook: url", w->url, e);
 }
 
@@ -90,8 +45,7 @@ static void destination(const void *cfg, struct buf *out)
     const struct webhook_cfg *w = cfg;
 
     canonical_url(w->url, out);
-    buf_printf(out, " %s %s", given(w->username) ? w->username : "",
-               given(w->credentials) ? w->credentials : "");
+    http_auth_identity(&w->auth, out);
 }
 
 static void place(const void *cfg, struct buf *out)
@@ -99,19 +53,6 @@ static void place(const void *cfg, struct buf *out)
     const struct webhook_cfg *w = cfg;
 
     host_of_url(w->url, out);
-}
-
-static const char *authorization(const struct webhook_cfg *w, struct arena *a)
-{
-    if (given(w->credentials))
-        return arena_printf(a, "%s %s", w->auth_type, w->credentials);
-    const char *pair = arena_printf(a, "%s:%s", w->username, given(w->password) ? w->password : "");
-    size_t len = pair ? strlen(pair) : 0;
-    char *encoded = pair ? arena_alloc(a, 1, 4 * ((len + 2) / 3) + 1) : NULL;
-    if (!encoded)
-        return NULL;
-    (void)base64_encode(pair, len, encoded);
-    return arena_printf(a, "Basic %s", encoded);
 }
 
 static void set(json_t *doc, const char *key, const json_t *from, const char *name)
@@ -226,9 +167,9 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
                   struct request *ret, struct err *e)
 {
     const struct webhook_cfg *w = cfg;
-    bool auth = given(w->username) || given(w->credentials);
+    bool auth = http_auth_given(&w->auth);
     struct header *headers = arena_array(a, 3, struct header);
-    const char *value = auth ? authorization(w, a) : "";
+    const char *value = auth ? http_auth_value(&w->auth, a) : "";
 
     *ret = (struct request){
         .url = w->url, .method = "POST", .headers = headers, .header_n = auth ? 3 : 2};
