@@ -43,6 +43,7 @@ static const struct conf_key global_keys[] = {
     GLOBAL(telegram_api_url, CONF_STR, NULL, 0, "Bot API server of Telegram"),
     GLOBAL(telegram_bot_token, CONF_STR, NULL, CONF_SECRET, "token of the Telegram bot"),
     GLOBAL(mattermost_webhook_url, CONF_STR, NULL, CONF_SECRET, "incoming webhook of Mattermost"),
+    GLOBAL(pagerduty_url, CONF_STR, NULL, 0, "Events API v2 of PagerDuty"),
     CONF_END,
 };
 
@@ -54,7 +55,6 @@ static const char *const global_foreign[] = {
     "opsgenie_api_key",
     "opsgenie_api_key_file",
     "opsgenie_api_url",
-    "pagerduty_url",
     "rocketchat_api_url",
     "rocketchat_token",
     "rocketchat_token_file",

@@ -228,8 +228,12 @@ static bool setup_http(struct call *c)
     ok = ok && add(&c->headers, "Expect:"); /* no 100-continue: it only costs a round trip */
     SET(CURLOPT_HTTPHEADER, c->headers);
     SET(CURLOPT_CUSTOMREQUEST, r->method);
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
-    SET(CURLOPT_POSTFIELDS, r->body.p ? r->body.p : "");
+    if (strcmp(r->method, "GET") == 0) {
+        SET(CURLOPT_HTTPGET, 1L);
+    } else {
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+        SET(CURLOPT_POSTFIELDS, r->body.p ? r->body.p : "");
+    }
     SET(CURLOPT_HEADERFUNCTION, take_header);
     SET(CURLOPT_HEADERDATA, c);
     return ok;

@@ -105,6 +105,28 @@ static const struct answer answers[] = {
     {"webhook", 429, "", VERDICT_RETRY, true, 0, false},
     {"webhook", 503, "", VERDICT_RETRY, false, 0, false},
     {"webhook", 0, "", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 202,
+     "{\"status\":\"success\",\"message\":\"Event processed\",\"dedup_key\":\"k\"}",
+     VERDICT_DELIVERED, false, 0, false},
+    {"pagerduty", 200, "{\"status\":\"success\"}", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 200, "<html>login</html>", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 204, "", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 400,
+     "{\"status\":\"invalid event\",\"message\":\"Event object is invalid\",\"errors\":[\"Length "
+     "of "
+     "'routing_key' is incorrect (should be 32 characters)\"]}",
+     VERDICT_REJECT, false, 0, false},
+    {"pagerduty", 403, "", VERDICT_REJECT, false, 0, false},
+    {"pagerduty", 404, "", VERDICT_REJECT, false, 0, false},
+    {"pagerduty", 408, "", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 413, "", VERDICT_REJECT, false, 0, false},
+    {"pagerduty", 429,
+     "{\"status\":\"throttle exceeded\",\"message\":\"Requests for this service are arriving too "
+     "quickly.  Please retry later.\",\"errors\":[\"Enhance Your Calm.\"]}",
+     VERDICT_RETRY, true, 60000, false},
+    {"pagerduty", 500, "", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 502, "", VERDICT_RETRY, false, 0, false},
+    {"pagerduty", 0, "", VERDICT_RETRY, false, 0, false},
     {"dingtalk", 200, "{\"errcode\":0,\"errmsg\":\"ok\"}", VERDICT_DELIVERED, false, 0, false},
     {"dingtalk", 200, "{\"errcode\":310000,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
     {"dingtalk", 200, "{\"errcode\":300001,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
@@ -259,6 +281,8 @@ static const struct {
     {"feishu", 7200000, "", "\"timestamp\":\"1599367673\""},
 };
 
+#define TURNS_MAX 8
+
 /* What is asked, in the method and address or in the body, what is answered to each, and how it
  * ends. */
 static const struct {
@@ -267,10 +291,38 @@ static const struct {
         const char *asks, *with;
         int status;
         const char *body;
-    } turns[4];
+    } turns[TURNS_MAX];
     enum verdict verdict;
     const char *keeps; /* the message; NULL: nothing */
 } talks[] = {
+    {"pagerduty",
+     "missed",
+     {{"POST", "\"event_action\":\"trigger\"", 202, "{}"},
+      {"POST", "\"event_action\":\"resolve\"", 429, "{}"}},
+     VERDICT_RETRY,
+     NULL},
+    {"pagerduty",
+     "acknowledged_first",
+     {{"POST", "\"event_action\":\"trigger\"", 400, "{}"}},
+     VERDICT_REJECT,
+     NULL},
+    {"pagerduty",
+     "acknowledged",
+     {{"POST", "\"event_action\":\"acknowledge\"", 202, "{}"}},
+     VERDICT_DELIVERED,
+     NULL},
+    {"pagerduty",
+     "resolved",
+     {{"POST", "\"event_action\":\"resolve\"", 202, "{}"}},
+     VERDICT_DELIVERED,
+     NULL},
+    {"pagerduty", "v1", {{"POST", "", 403, "Rate limited"}}, VERDICT_RETRY, NULL},
+    {"pagerduty", "v1", {{"POST", "", 400, "{}"}}, VERDICT_REJECT, NULL},
+    {"pagerduty",
+     "v1",
+     {{"POST", "\"event_type\":\"trigger\"", 200, "{}"}},
+     VERDICT_DELIVERED,
+     NULL},
     {"telegram",
      "crossing",
      {{"editMessageText", "\"message_id\":77", 400,
@@ -393,6 +445,8 @@ static const struct {
 static const struct {
     const char *channel, *config, *place;
 } places[] = {
+    {"pagerduty", "{routing_key: s3crets3crets3crets3crets3crets3}", "events.pagerduty.com"},
+    {"pagerduty", "{service_key: s3cret, url: 'http://ann:s3cret@[::1]:99/s3cret'}", "[::1]:99"},
     {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret'}",
      "hooks.slack.com/services/T02/B03/…"},
     {"slack", "{api_url: 'https://hooks.slack.com/services/T02/B03/s3cret', channel: '#ops'}",
@@ -438,6 +492,12 @@ static const struct {
 static const struct {
     const char *channel, *config, *words;
 } mistakes[] = {
+    {"pagerduty", "{severity: error}", "either routing_key or service_key"},
+    {"pagerduty", "{routing_key: r, service_key: s}", "either routing_key or service_key"},
+    {"pagerduty", "{routing_key: short}", "32 characters"},
+    {"pagerduty", "{service_key: s, severity: fatal}", "severity fatal"},
+    {"pagerduty", "{service_key: s, details: x}", "a map or a list"},
+    {"pagerduty", "{service_key: s, url: 'ftp://h'}", "an http or https URL"},
     {"dingtalk", "{secret: SECx}", "either url or access_token is needed"},
     {"dingtalk", "{url: 'ftp://h'}", "an http or https URL"},
     {"feishu", "{url: 'http://h', token: t}", "either url or token is needed"},

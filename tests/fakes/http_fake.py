@@ -28,6 +28,7 @@ from faults import Faults
 from feishu import Feishu
 from journal import Journal
 from mattermost import Mattermost
+from pagerduty import Pagerduty
 from reply import JSON, PLAIN, Reply, Request
 from slack import Slack, SlackApi
 from teams import Teams
@@ -44,6 +45,7 @@ FAKES = (
     Discord,
     Feishu,
     Mattermost,
+    Pagerduty,
     Slack,
     SlackApi,
     Teams,

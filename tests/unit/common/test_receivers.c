@@ -96,10 +96,10 @@ static void a_foreign_global_key_is_named_and_loads(void **state)
     struct loaded l;
 
     (void)state;
-    load(&l, "global: {pagerduty_url: 'https://x', resolve_timeout: 1m}");
+    load(&l, "global: {victorops_api_url: 'https://x', resolve_timeout: 1m}");
     assert_int_equal(l.rc, 0);
     assert_int_equal(l.all.global.resolve_timeout, 60000);
-    assert_non_null(strstr(conf_warning(l.conf, 0), "global.pagerduty_url"));
+    assert_non_null(strstr(conf_warning(l.conf, 0), "global.victorops_api_url"));
     assert_null(conf_warning(l.conf, 1));
     conf_free(l.conf);
 }
@@ -110,7 +110,8 @@ static void mistakes_are_told_with_their_place(void **state)
     refused("global: {resolve_timeuot: 1m}", "t.yml:1:", "resolve_timeuot");
     refused("receivers:\n- name: a\n- name: a\n", "t.yml:3:", "two receivers named a");
     refused("receivers:\n- slack_configs: []\n", "t.yml:2:", "needs a name");
-    refused("receivers:\n- name: a\n  pagerduty_configs: [{}]\n", "t.yml:3:", "no such channel");
+    refused("receivers:\n- name: a\n  carrier_pigeon_configs: [{}]\n",
+            "t.yml:3:", "no such channel");
     refused("receivers:\n- name: a\n  slak: 1\n", "t.yml:3:", "slak");
     refused("receivers:\n- name: a\n  slack_configs: {}\n", "t.yml:3:", "a list is expected");
     refused("receivers:\n- name: a\n  msteams_configs: [x]\n",

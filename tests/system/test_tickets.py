@@ -1,0 +1,78 @@
+"""Programs that keep an alert or a ticket for each incident: told from its start to its end, and never given a second one."""
+
+import bodies
+import pytest
+from stack import states, wait
+
+PAGERDUTY = "system-tests-of-pagerduty-000000"
+
+
+def fire(stack, name, to):
+    body = bodies.webhook(bodies.one_alert(name, to=to))
+    stack.send("/webhook/alertmanager", body)
+    return body
+
+
+def told(stack, name, kind, state="delivered", deadline=90):
+    """The notification of that kind, once it has ended so."""
+
+    def probe():
+        assert states(stack.incident(name)).get(kind) == state, stack.incident(name)["notifications"]
+        return next(n for n in stack.incident(name)["notifications"] if n["kind"] == kind)
+
+    return wait(f"{kind} of {name} to be {state}", probe, deadline)
+
+
+def acknowledge(stack, name):
+    stack.put(f"/api/v1/incidents/{stack.incident(name)['id']}/status", {"status": "acknowledged"})
+    told(stack, name, "status")
+
+
+def end(stack, name, body):
+    stack.send("/webhook/alertmanager", bodies.resolved(body))
+    return told(stack, name, "resolved")
+
+
+def pagerduty(stack, name):
+    """The alerts there whose summary names it."""
+    kept = stack.web.endpoints.of("/v2/enqueue").alerts
+    return [a for (to, _), a in kept.items() if to == PAGERDUTY and name in a["summary"]]
+
+
+def test_pagerduty_has_one_alert_from_start_to_end(stack, name):
+    body = fire(stack, name, "to-pagerduty")
+    told(stack, name, "opened")
+    (alert,) = pagerduty(stack, name)
+    assert (alert["state"], alert["triggers"]) == ("triggered", 1)
+    acknowledge(stack, name)
+    assert alert["state"] == "acknowledged"
+    end(stack, name, body)
+    assert alert["state"] == "resolved" and pagerduty(stack, name) == [alert] and alert["alerts"] == 1
+    fire(stack, name, "to-pagerduty")
+    told(stack, name, "reopened")
+    assert alert["state"] == "triggered" and alert["alerts"] == 2
+
+
+def test_pagerduty_has_one_alert_though_an_answer_was_lost(stack, name):
+    stack.faults.push("pagerduty", PAGERDUTY, ["lost"])
+    fire(stack, name, "to-pagerduty")
+    row = told(stack, name, "opened")
+    assert row["possible_duplicate"] and [d["outcome"] for d in row["deliveries"]] == ["retry", "delivered"]
+    (alert,) = pagerduty(stack, name)
+    assert (alert["triggers"], alert["alerts"]) == (2, 1)
+
+
+@pytest.mark.parametrize("channel, key, answers", [("pagerduty", PAGERDUTY, ["500", "429:1", "200body:maybe", "reset"])])
+def test_tries_again(stack, name, channel, key, answers):
+    stack.faults.push(channel, key, answers)
+    fire(stack, name, f"to-{channel}")
+    row = told(stack, name, "opened")
+    assert [d["outcome"] for d in row["deliveries"]] == ["retry"] * len(answers) + ["delivered"]
+
+
+@pytest.mark.parametrize("channel, key, answer, words", [("pagerduty", PAGERDUTY, "400", "invalid event")])
+def test_gives_up_and_says_what_the_channel_said(stack, name, channel, key, answer, words):
+    stack.faults.push(channel, key, [answer])
+    fire(stack, name, f"to-{channel}")
+    (delivery,) = told(stack, name, "opened", "failed")["deliveries"]
+    assert delivery["outcome"] == "rejected" and words in f"{delivery['http_status']} {delivery['answer']}"
