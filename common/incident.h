@@ -38,6 +38,9 @@ struct person_act {
     enum incident_status to;
     struct slice actor, note; /* may be empty */
     int64_t at_ms;
+    int64_t silence_ms; /* of incident_silence(): how long */
+    bool least;         /* what is further along, but not over, is so, too */
+    bool take;          /* it is the actor's from now on, whoever had it */
 };
 
 /*
@@ -47,3 +50,19 @@ struct person_act {
  */
 int incident_set_status(struct pg *pg, struct slice tenant, const struct uuid *id,
                         const struct person_act *act, struct err *e) MUST_CHECK;
+/* The same; *ret_changed: it was not so before. */
+int incident_act(struct pg *pg, struct slice tenant, const struct uuid *id,
+                 const struct person_act *act, bool *ret_changed, struct err *e) MUST_CHECK;
+
+struct incident_silenced {
+    bool changed; /* it was not so before */
+    int64_t ends_ms;
+};
+/*
+ * A person wants to hear nothing of this anomaly for a while: a silence by the labels that make it
+ * (common/silence.h), and an entry of the timeline. `to` and `take` do not matter. When one by
+ * the same labels is in force, nothing changes. -EINVAL: no alert is part of it.
+ */
+int incident_silence(struct pg *pg, struct slice tenant, const struct uuid *id,
+                     const struct person_act *act, struct incident_silenced *ret,
+                     struct err *e) MUST_CHECK;

@@ -27,6 +27,7 @@ struct visit {
     struct slice tenant;
     int64_t now_ms;
     struct buf out;
+    unsigned status; /* 200 unless the answer says otherwise */
 };
 
 /*
@@ -36,3 +37,13 @@ struct visit {
  */
 void console_answer(const struct console *c, struct http_request *r,
                     int (*answer)(struct visit *v, void *arg, struct err *e), void *arg);
+
+/* An answer that is not JSON. */
+struct console_form {
+    const char *type; /* Content-Type of what `answer` writes */
+    int (*answer)(struct visit *v, void *arg, struct err *e);
+    /* The same of a failure, which has its status already; the connection may be lost. */
+    void (*refuse)(struct visit *v, void *arg, int rc);
+};
+void console_answer_as(const struct console *c, struct http_request *r,
+                       const struct console_form *form, void *arg);

@@ -6,12 +6,14 @@
 #include "common/kafka.h"
 #include "common/pg.h"
 #include "common/redis.h"
+#include "console/act_page.h"
 #include "console/acts.h"
 #include "console/alerts.h"
 #include "console/assets.h"
 #include "console/console.h"
 #include "console/incidents.h"
 #include "console/ledger.h"
+#include "console/silences.h"
 
 #define PING_MS 2000
 #define BODY_MAX ((size_t)64 << 10)
@@ -19,6 +21,11 @@
 const struct http_route console_routes[] = {
     {.method = "GET", .pattern = "/", .handle = get_page},
     {.method = "GET", .pattern = "/assets/*", .handle = get_asset},
+    {.method = "GET", .pattern = "/act/{token}", .handle = get_act},
+    {.method = "POST", .pattern = "/act/{token}", .handle = post_act},
+    {.method = "PUT", .pattern = "/act/{token}", .handle = other_act},
+    {.method = "PATCH", .pattern = "/act/{token}", .handle = other_act},
+    {.method = "DELETE", .pattern = "/act/{token}", .handle = other_act},
     {.method = "GET", .pattern = "/api/v1/incidents", .handle = get_incidents},
     {.method = "GET", .pattern = "/api/v1/incidents/{id}", .handle = get_incident},
     {.method = "PUT", .pattern = "/api/v1/incidents/{id}/status", .handle = put_incident_status},
@@ -30,6 +37,10 @@ const struct http_route console_routes[] = {
     {.method = "GET", .pattern = "/api/v1/alerts", .handle = get_alerts},
     {.method = "GET", .pattern = "/api/v1/alerts/{id}", .handle = get_alert},
     {.method = "PUT", .pattern = "/api/v1/alerts/{id}/status", .handle = put_alert_status},
+    {.method = "GET", .pattern = "/api/v1/silences", .handle = get_silences},
+    {.method = "POST", .pattern = "/api/v1/silences", .handle = post_silence},
+    {.method = "GET", .pattern = "/api/v1/silences/{id}", .handle = get_silence},
+    {.method = "DELETE", .pattern = "/api/v1/silences/{id}", .handle = delete_silence},
     {.method = NULL},
 };
 

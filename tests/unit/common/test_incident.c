@@ -70,7 +70,8 @@ static int fill(void **state)
 static int act(const char *id, enum incident_status to, const char *actor, const char *note)
 {
     struct uuid u = id_of(id);
-    const struct person_act a = {to, slice_of(actor), slice_of(note), NOW};
+    const struct person_act a = {
+        .to = to, .actor = slice_of(actor), .note = slice_of(note), .at_ms = NOW};
     return incident_set_status(db.pg, TENANT, &u, &a, &db.e);
 }
 
@@ -189,10 +190,12 @@ static void refusals_change_nothing(void **state)
     (void)state;
     assert_int_equal(act("018f0000-0000-7000-8000-00000000ffff", INCIDENT_RESOLVED, "a", ""),
                      -ENOENT);
-    assert_int_equal(incident_set_status(db.pg, SLICE_LIT("stranger"), &id,
-                                         &(struct person_act){INCIDENT_RESOLVED, NONE, NONE, NOW},
-                                         &db.e),
-                     -ENOENT);
+    assert_int_equal(
+        incident_set_status(db.pg, SLICE_LIT("stranger"), &id,
+                            &(struct person_act){
+                                .to = INCIDENT_RESOLVED, .actor = NONE, .note = NONE, .at_ms = NOW},
+                            &db.e),
+        -ENOENT);
     assert_int_equal(act(INCIDENT, INCIDENT_OPEN, "a", ""), -EINVAL);
     SQL_OK(&db, act(INCIDENT, INCIDENT_RESOLVED, "a", ""));
     assert_int_equal(act(INCIDENT, INCIDENT_ACKNOWLEDGED, "b", "n"), -EINVAL);
@@ -232,7 +235,8 @@ static void the_longest_names_fit_every_index(void **state)
 
 static void *resolve(void *arg)
 {
-    const struct person_act a = {INCIDENT_RESOLVED, SLICE_LIT("bob"), NONE, NOW + 1};
+    const struct person_act a = {
+        .to = INCIDENT_RESOLVED, .actor = SLICE_LIT("bob"), .note = NONE, .at_ms = NOW + 1};
     struct pg *pg = arg;
     struct uuid id = id_of(INCIDENT);
     struct err e;

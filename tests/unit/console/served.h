@@ -17,6 +17,10 @@
 #include "schema.h"
 #include "testing.h"
 
+#define LINK_SECRET "the secret of the tests"
+#define SLACK_SECRET "8f742231b10e8888abcd99yyyzzz85a5"
+#define TWILIO_TOKEN "12345"
+
 static struct schema db;
 static struct console console;
 static struct settings settings;
@@ -33,7 +37,9 @@ struct answer {
 };
 static struct answer answer;
 
-__attribute__((unused)) static void ask(const char *method, const char *path, const char *body)
+/* `headers`: whole lines, each with its end. */
+__attribute__((unused)) static void ask_with(const char *method, const char *path,
+                                             const char *headers, const char *body)
 {
     static char text[1 << 20];
     struct sockaddr_in to = {.sin_family = AF_INET,
@@ -41,9 +47,9 @@ __attribute__((unused)) static void ask(const char *method, const char *path, co
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int n = snprintf(text, sizeof text,
-                     "%s %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: "
+                     "%s %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\n%sContent-Length: "
                      "%zu\r\n\r\n%s",
-                     method, path, body ? strlen(body) : 0, body ? body : "");
+                     method, path, headers, body ? strlen(body) : 0, body ? body : "");
     size_t len = 0;
     ssize_t got;
 
@@ -60,6 +66,11 @@ __attribute__((unused)) static void ask(const char *method, const char *path, co
     snprintf(answer.head, sizeof answer.head, "%.4000s\r\n", text);
     answer.len = len - (size_t)(end + 4 - text);
     memcpy(answer.body, end + 4, answer.len + 1);
+}
+
+__attribute__((unused)) static void ask(const char *method, const char *path, const char *body)
+{
+    ask_with(method, path, "", body);
 }
 
 /* The value at a path ("incidents.0.id") of the answer, as JSON text. */
@@ -135,7 +146,12 @@ __attribute__((unused)) static int start(void **state)
     schema_open(&db);
     assert_non_null(mkdtemp(web));
     snprintf(set, sizeof set, "console.web_dir=%s", web);
-    const char *sets[] = {set, "console.page_max=3", NULL};
+    const char *sets[] = {set,
+                          "console.page_max=3",
+                          "console.link_secret=" LINK_SECRET,
+                          "console.slack_signing_secret=" SLACK_SECRET,
+                          "console.twilio_auth_token=" TWILIO_TOKEN,
+                          NULL};
     if (conf_parse("t", "tenant: default\n", sets, &conf, &db.e) ||
         settings_load(conf, &settings, &db.e))
         fail_msg("%s", db.e.msg);
