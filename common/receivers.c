@@ -44,6 +44,9 @@ static const struct conf_key global_keys[] = {
     GLOBAL(telegram_bot_token, CONF_STR, NULL, CONF_SECRET, "token of the Telegram bot"),
     GLOBAL(mattermost_webhook_url, CONF_STR, NULL, CONF_SECRET, "incoming webhook of Mattermost"),
     GLOBAL(pagerduty_url, CONF_STR, NULL, 0, "Events API v2 of PagerDuty"),
+    GLOBAL(wechat_api_url, CONF_STR, NULL, 0, "API of WeCom"),
+    GLOBAL(wechat_api_corp_id, CONF_STR, NULL, 0, "company at WeCom"),
+    GLOBAL(wechat_api_secret, CONF_STR, NULL, CONF_SECRET, "secret of the WeCom app"),
     CONF_END,
 };
 
@@ -71,10 +74,6 @@ static const char *const global_foreign[] = {
     "victorops_api_key_file",
     "victorops_api_url",
     "webex_api_url",
-    "wechat_api_corp_id",
-    "wechat_api_secret",
-    "wechat_api_secret_file",
-    "wechat_api_url",
     NULL,
 };
 

@@ -45,6 +45,7 @@ struct global_settings {
     const char *telegram_api_url, *telegram_bot_token;
     const char *mattermost_webhook_url; /* secret, as the token is */
     const char *pagerduty_url;
+    const char *wechat_api_url, *wechat_api_corp_id, *wechat_api_secret;
 };
 
 struct receivers {

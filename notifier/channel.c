@@ -182,6 +182,17 @@ int warn_foreign(struct conf *c, const struct yaml *node, const char *path,
     return r < 0 ? r : 0;
 }
 
+void url_encode(struct buf *out, struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        const unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x80 && (isalnum(c) || (c && strchr("-._~", c))))
+            buf_putc(out, (char)c);
+        else
+            buf_printf(out, "%%%02X", (unsigned)c);
+    }
+}
+
 const char *joined_url(struct conf *c, const char *base, const char *rest)
 {
     CLEANUP(buf_release) struct buf url = BUF_INIT((size_t)64 << 10);

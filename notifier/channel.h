@@ -90,16 +90,24 @@ struct exchange {
     struct response response;
 };
 
+/* What a vendor gives for a secret, and takes instead of it for some time. */
+struct token {
+    const char *text;    /* NULL: none was learned; "": the one at hand is good for nobody */
+    int64_t good_for_ms; /* 0: for this conversation alone */
+};
+
 struct step_input {
     const void *cfg;
     const struct notification *notification;
     const json_t *reference; /* what an earlier outcome kept; NULL: nothing */
+    const char *token;       /* that anybody learned for this credential; NULL: none */
     const struct exchange *past;
     size_t past_n;
 };
 
 struct step {
-    bool done; /* outcome holds; else request */
+    bool done;          /* outcome holds; else request */
+    struct token token; /* learned in this conversation, for others to use too */
     struct request request;
     struct outcome outcome;
 };
@@ -140,6 +148,9 @@ struct channel {
     /* What makes two configurations the same destination: canonical URL and credential, appended.
      * Hashed, never stored. */
     void (*destination)(const void *cfg, struct buf *out);
+    /* For channels with tokens: what a token is given for, its secret included, appended. What is
+     * kept of the token is sealed with this; it is never stored. NULL: no tokens. */
+    void (*credential)(const void *cfg, struct buf *out);
     /* Where that is, in words for the ledger, appended: what a person recognises, never a secret
      * nor a part of one. */
     void (*place)(const void *cfg, struct buf *out);
@@ -184,6 +195,8 @@ const json_t *json_owned(json_t *doc, struct arena *a);
 /* A POST of `doc` as JSON, taking the reference; -ENOMEM past the arena's cap. */
 int post_json(const char *channel, const char *url, json_t *doc, struct arena *a,
               struct request *ret, struct err *e) MUST_CHECK;
+/* What may stand in a query or form as it is, and %XX for the rest (RFC 3986). */
+void url_encode(struct buf *out, struct slice s);
 /* Both texts as one, owned by the configuration; NULL when out of memory. */
 const char *joined_url(struct conf *c, const char *base, const char *rest);
 /* "http(s)://host..." with a host and nothing a header could break. */

@@ -12,6 +12,7 @@
 #include "notifier/counts.h"
 #include "notifier/desk_judge.h"
 #include "notifier/plan.h"
+#include "notifier/tokens.h"
 
 #define WAKES_MAX 4096
 #define TROUBLE_WAIT 500
@@ -30,6 +31,7 @@ struct desk {
     struct guard guard;
     struct wire *wire;
     struct counts *counts;
+    struct tokens *tokens;
     char name[64];
     pthread_t thread;
 
@@ -122,7 +124,10 @@ static void take_answers(struct desk *d, struct job *list)
         struct destination *to = j->outlet->destination;
         list = j->next;
         to->silent = j->transfer.response.status ? 0 : to->silent + 1;
-        if (judge_answer(j, d->o.settings, clock_monotonic_ms(), random_u64())) {
+        bool more = judge_answer(j, d->o.settings, clock_monotonic_ms(), random_u64());
+        tokens_learn(d->tokens, j->outlet->credential, &j->step.token, j->token,
+                     clock_monotonic_ms());
+        if (more) {
             if (d->wire) {
                 transmit(d, j);
                 continue;
@@ -203,6 +208,7 @@ static void send_off(struct desk *d, struct job *list)
         struct err e = {0};
 
         list = j->next;
+        j->token = tokens_get(d->tokens, j->outlet->credential, clock_monotonic_ms(), j->a);
         int r = judge_render(j, d->o.settings, &split);
         if (r < 0)
             log_error(EV("notification_unrendered"), KV("id", (const char *)j->id_text),
@@ -493,6 +499,7 @@ static void dispose(struct desk *d)
     pg_close(d->store.pg);
     guard_release(&d->guard);
     counts_free(d->counts);
+    tokens_free(d->tokens);
     (void)pthread_mutex_destroy(&d->lock);
     (void)pthread_cond_destroy(&d->changed);
     free(d);
@@ -533,6 +540,8 @@ static int prepare(struct desk *d, struct err *e)
     (void)pthread_condattr_destroy(&attr);
     d->counts = counts_new(d->o.channels, d->o.channel_n);
     int r = guard_init(&d->guard, &s->limits.allow_private_addresses, e);
+    if (r == 0)
+        r = tokens_new(&s->redis, &d->tokens, e);
     return r < 0 ? r : pg_open(&s->postgres, "tocsin-notifier", &d->store.pg, e);
 }
 

@@ -112,6 +112,7 @@ static struct step_input input_of(const struct job *j)
         .cfg = j->outlet->cfg,
         .notification = &j->message,
         .reference = json_object_get(j->facts, "reference"),
+        .token = j->token,
         .past = j->past,
         .past_n = j->past_n,
     };

@@ -23,6 +23,7 @@ struct job {
     json_t *facts;       /* notifier/model.h, and what the decisions need beside */
     const json_t *state; /* about.state */
     struct notification message;
+    const char *token; /* at hand when the conversation began; NULL: none */
     struct exchange past[EXCHANGES_MAX];
     size_t past_n;
     struct step step;

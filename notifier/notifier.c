@@ -5,6 +5,7 @@
 
 #include "common/kafka.h"
 #include "common/pg.h"
+#include "common/redis.h"
 #include "notifier/desk.h"
 #include "notifier/wakeups.h"
 
@@ -118,8 +119,17 @@ static int check_kafka(void *self, struct err *e)
     return kafka_ping(&n->s->kafka, PING_TIMEOUT, e);
 }
 
+/* Tokens only: without it each process asks for its own. */
+static int check_redis(void *self, struct err *e)
+{
+    const struct notifier *n = self;
+
+    return redis_ping(&n->s->redis, e);
+}
+
 static const struct health_check health[] = {
     {"db", check_db, true},
+    {"redis", check_redis, false},
     {"kafka", check_kafka, false}, /* wake-ups only: without them messages are a little later */
     {NULL, NULL, false},
 };

@@ -192,6 +192,30 @@ static int set_destination(struct outlets *all, const struct common_cfg *c, stru
     return 0;
 }
 
+static int set_credential(struct outlets *all, struct outlet *o, struct err *e)
+{
+    CLEANUP(buf_release) struct buf what = BUF_INIT((size_t)64 << 10);
+    struct credential new = {.token = ""};
+
+    if (!o->channel->credential)
+        return 0;
+    buf_printf(&what, "%s ", o->channel->name);
+    o->channel->credential(o->cfg, &what);
+    if (what.failed)
+        return err_set(e, -ENOMEM, "receivers: a secret is too long");
+    const struct slice all_of_it = {what.p, what.len};
+    hmac_sha256(all_of_it, SLICE_LIT("name of the token"), new.id);
+    hmac_sha256(all_of_it, SLICE_LIT("seal of the token"), new.key);
+    for (size_t i = 0; i < all->credential_n && !o->credential; i++)
+        if (memcmp(all->credentials[i].id, new.id, sizeof(new.id)) == 0)
+            o->credential = &all->credentials[i];
+    if (!o->credential) {
+        o->credential = &all->credentials[all->credential_n++];
+        *o->credential = new;
+    }
+    return 0;
+}
+
 static int set_place(struct conf *c, struct outlet *o, struct err *e)
 {
     CLEANUP(buf_release) struct buf place = BUF_INIT((size_t)64 << 10);
@@ -220,7 +244,8 @@ static int load_outlet(struct settings *s, struct outlets *all, const struct rec
         (rc = load_channel(s, &all->receivers.global, &r->v[i], o, e)) < 0 ||
         (rc = set_style(s, all, &r->v[i], o, e)) < 0 ||
         (rc = set_template(all, &r->v[i], common.template, o, e)) < 0 ||
-        (rc = set_destination(all, &common, o, e)) < 0 || (rc = set_place(s->conf, o, e)) < 0)
+        (rc = set_destination(all, &common, o, e)) < 0 || (rc = set_credential(all, o, e)) < 0 ||
+        (rc = set_place(s->conf, o, e)) < 0)
         return rc;
     o->send_resolved = common.send_resolved;
     all->n++;
@@ -235,9 +260,10 @@ static int allocate(struct outlets *all, struct err *e)
         n += all->receivers.v[i].n;
     all->v = calloc(n, sizeof(*all->v));
     all->destinations = calloc(n, sizeof(*all->destinations));
+    all->credentials = calloc(n, sizeof(*all->credentials));
     all->zones = calloc(n, sizeof(struct zone *));
     all->templates = calloc(n, sizeof(struct template *));
-    if (!all->v || !all->destinations || !all->zones || !all->templates)
+    if (!all->v || !all->destinations || !all->credentials || !all->zones || !all->templates)
         return err_set(e, -ENOMEM, "out of memory");
     return 0;
 }
@@ -271,6 +297,7 @@ void outlets_free(struct outlets *o)
     messages_free(o->messages);
     free(o->v);
     free(o->destinations);
+    free(o->credentials);
     free(o->zones);
     free(o->templates);
     free(o);

@@ -25,6 +25,16 @@ struct destination {
     char gone[GONE_MAX];          /* what it said when it was no more; "": it is there */
 };
 
+#define TOKEN_MAX 512
+
+/* What tokens are given for: shared by all integrations with the same secret. The desk's. */
+struct credential {
+    unsigned char id[SHA256_LEN];  /* hash of it: names the token to others */
+    unsigned char key[SHA256_LEN]; /* derived from it: seals the token for others */
+    char token[TOKEN_MAX + 1];     /* "": none */
+    int64_t good_until;            /* monotonic */
+};
+
 struct outlet {
     const struct receiver *receiver;
     int32_t integration;
@@ -36,7 +46,8 @@ struct outlet {
     const struct messages *messages; /* the built-in layouts */
     const struct template *own;      /* NULL: those alone */
     struct destination *destination;
-    const char *place; /* the destination in words, no longer than PLACE_MAX bytes */
+    struct credential *credential; /* NULL: the channel has no tokens */
+    const char *place;             /* the destination in words, no longer than PLACE_MAX bytes */
     int64_t seen; /* the desk's: created_at up to which its sweeps of this round have claimed */
 };
 
@@ -45,6 +56,8 @@ struct outlets {
     size_t n;
     struct destination *destinations;
     size_t destination_n;
+    struct credential *credentials;
+    size_t credential_n;
     struct receivers receivers;
     struct messages *messages;
     /* Owned: */

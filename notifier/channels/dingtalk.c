@@ -75,11 +75,7 @@ static const char *signed_url(const struct dingtalk_cfg *d, int64_t now, struct 
     (void)base64_encode(mac, sizeof(mac), sign);
     buf_printf(&out, "%s%ctimestamp=%lld&sign=", d->url, strchr(d->url, '?') ? '&' : '?',
                (long long)now);
-    for (const char *p = sign; *p; p++)
-        if (*p == '+' || *p == '/' || *p == '=')
-            buf_printf(&out, "%%%02X", (unsigned)*p);
-        else
-            buf_putc(&out, *p);
+    url_encode(&out, slice_of(sign));
     return out.failed ? NULL : arena_strndup(a, buf_str(&out), out.len);
 }
 

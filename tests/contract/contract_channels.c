@@ -161,7 +161,7 @@ static void judges_as_the_vendors_say(void **state)
                                              .body = slice_of(w->body),
                                              .retry_after_ms = -1}};
         struct step_input in = {
-            .cfg = c.outlet->cfg, .notification = &n, .past = &past, .past_n = 1};
+            .cfg = c.outlet->cfg, .notification = &n, .token = "TOKEN", .past = &past, .past_n = 1};
         assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
         assert_true(step.done);
         if (step.outcome.verdict != w->verdict)
@@ -261,6 +261,7 @@ static void asks_on_until_it_is_told(void **state)
         struct step_input in = {.cfg = c.outlet->cfg,
                                 .notification = &n,
                                 .reference = json_object_get(c.doc, "reference"),
+                                .token = json_string_value(json_object_get(c.doc, "token")),
                                 .past = past};
         assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
         for (size_t k = 0; k < TURNS_MAX && talks[i].turns[k].asks; k++) {

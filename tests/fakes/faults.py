@@ -19,7 +19,7 @@ import threading
 ANSWER = re.compile(r"(ok|[45]\d\d(:[\w-]+)?|200body:\S+|hang|slow:\d+(\.\d+)?|reset|close|lost)(\*\d*)?")
 
 
-CODED = ("dingtalk", "feishu", "wecom")  # their error bodies carry a number
+CODED = ("dingtalk", "feishu", "wecom", "wecom_app")  # their error bodies carry a number
 
 
 class Faults:

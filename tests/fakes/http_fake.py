@@ -35,6 +35,7 @@ from teams import Teams
 from telegram import Telegram
 from webhook import Webhook
 from wecom import Wecom
+from wecom_app import WecomApp
 
 MAX_BODY = 8 << 20
 HANG_CAP_S = 600
@@ -50,6 +51,7 @@ FAKES = (
     SlackApi,
     Teams,
     Telegram,
+    WecomApp,
     Wecom,
     Webhook,  # takes every path, so last
 )

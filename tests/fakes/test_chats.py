@@ -8,6 +8,7 @@ import dingtalk
 import feishu
 import pytest
 import teams
+import wecom_app
 from reply import Request
 from test_fakes import JSON, last, order, post, send
 
@@ -399,3 +400,78 @@ def test_teams_connectors_told_errors_under_200(fake):
     assert order(fake, "teams", "K", "200body:connector", "404") == 200
     assert "HTTP error 429" in post(fake, FLOW, adaptive("x"))[1]
     assert post(fake, FLOW, adaptive("x"))[0] == 404
+
+
+# WeCom app
+
+APP_SEND = "/cgi-bin/message/send?access_token="
+
+
+def app_message(text="x", **more):
+    return {"touser": "ann|bob", "msgtype": "markdown", "agentid": 7, "markdown": {"content": text}, **more}
+
+
+def app_token(fake, corp="K", secret=None):
+    query = urllib.parse.urlencode({"corpid": corp, "corpsecret": secret or wecom_app.secret_of(corp)})
+    return json.loads(send(fake, f"/cgi-bin/gettoken?{query}", None, method="GET")[2])
+
+
+def app_answer(fake, token, body):
+    return json.loads(send(fake, APP_SEND + token, body)[2])
+
+
+def test_wecom_app_wants_a_token_for_the_secret(fake):
+    assert app_token(fake, secret="other")["errcode"] == 40001
+    given = app_token(fake)
+    assert given["errcode"] == 0 and 0 < given["expires_in"] <= 7200
+    assert app_token(fake)["access_token"] == given["access_token"]
+    assert app_answer(fake, given["access_token"], app_message("**a** [b](http://c)"))["errcode"] == 0
+    assert last(fake)["text"] == "a b <http://c>" and last(fake)["accepted"]
+    assert app_answer(fake, "K.999", app_message())["errcode"] == 40014
+
+
+def test_wecom_app_takes_tokens_back(fake):
+    old = app_token(fake)["access_token"]
+    order(fake, "wecom_app", "K", "200body:42001")
+    assert [app_answer(fake, old, app_message())["errcode"] for _ in range(2)] == [42001, 40014]
+    new = app_token(fake)["access_token"]
+    assert new != old and app_answer(fake, new, app_message())["errcode"] == 0
+
+
+def test_wecom_app_tells_who_is_no_member(fake):
+    token = app_token(fake)["access_token"]
+    answer = app_answer(fake, token, app_message(touser="ann|gone1|gone2"))
+    assert answer["errcode"] == 0 and answer["invaliduser"] == "gone1|gone2"
+    assert app_answer(fake, token, app_message(touser="gone1"))["errcode"] == 81013
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b"{", 47001),
+        (app_message(msgtype="poem"), 40008),
+        (app_message(agentid="7"), 40056),
+        (app_message(""), 44004),
+    ],
+)
+def test_wecom_app_refuses_under_http_200(fake, body, code):
+    assert app_answer(fake, app_token(fake)["access_token"], body)["errcode"] == code and not last(fake)["accepted"]
+
+
+def test_wecom_app_cuts_and_drops_without_a_word():
+    now = [0.0]
+    app = wecom_app.WecomApp(clock=lambda: now[0])
+
+    def ask(path, query, body=None):
+        query = {name: [value] for name, value in query.items()}
+        raw = json.dumps(body).encode() if body else b""
+        return app.decide(Request("POST" if body else "GET", path, query, {"Content-Type": JSON}, raw))
+
+    asked = {"corpid": "K", "corpsecret": wecom_app.secret_of("K")}
+    token = json.loads(ask("/cgi-bin/gettoken", asked).body)["access_token"]
+    answers = [ask("/cgi-bin/message/send", {"access_token": token}, app_message("磁" * 800)) for _ in range(31)]
+    assert all(json.loads(a.body)["errcode"] == 0 for a in answers)
+    assert [a.accepted for a in answers] == [True] * 30 + [False]
+    assert answers[0].text == "磁" * 682
+    now[0] = 7200.0
+    assert json.loads(ask("/cgi-bin/message/send", {"access_token": token}, app_message()).body)["errcode"] == 42001

@@ -35,7 +35,7 @@ class Refused(Exception):
 
 class Wecom:
     channel = "wecom"
-    prefix = "/cgi-bin/"
+    prefix = "/cgi-bin/"  # what is not the app's
 
     def __init__(self, clock=time.monotonic):
         self._clock = clock

@@ -1,5 +1,6 @@
 /* Every case under channels/<channel>/: facts and configuration in, the exact requests out. A case
- * may have a "reference" that an earlier message left, and "answers" [{status, body}]. */
+ * may have a "reference" that an earlier message left, a "token", and "answers" [{status, body}].
+ */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +54,9 @@ static void write_outcome(struct buf *out, const struct outcome *o)
 {
     char *keep = o->keep ? json_dumps(o->keep, JSON_SORT_KEYS) : NULL;
 
-    buf_printf(out, "--- %s: %s%s%s\n", verdicts[o->verdict], o->words, keep ? "; keeps " : "",
-               keep ? keep : "");
+    buf_printf(out, "--- %s: %s%s%s%s%s\n", verdicts[o->verdict], o->words,
+               o->refused ? "; refused for " : "", o->refused ? o->refused : "",
+               keep ? "; keeps " : "", keep ? keep : "");
     free(keep);
 }
 
@@ -79,6 +81,7 @@ static int converse(const struct channel_case *c, const struct notification *n, 
     struct step_input in = {.cfg = c->outlet->cfg,
                             .notification = n,
                             .reference = json_object_get(c->doc, "reference"),
+                            .token = json_string_value(json_object_get(c->doc, "token")),
                             .past = past};
     size_t answers = json_array_size(json_object_get(c->doc, "answers"));
     struct step step;

@@ -19,6 +19,7 @@ KEYS = {
     "discord": "plain",
     "mattermost": "plain",
     "teams": "plain",
+    "wecom_app": "plain",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -151,6 +152,7 @@ def test_tries_again(stack, name, channel, answers):
         ("discord", "400", "50035"),
         ("mattermost", "404", "Invalid webhook"),
         ("teams", "404", "WorkflowNotFound"),
+        ("wecom_app", "200body:60020", "60020"),
         ("email", "550", "550"),
     ],
 )
@@ -174,6 +176,7 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
         ("discord", "200body:maybe"),
         ("mattermost", "200body:maybe"),
         ("teams", "200body:connector"),
+        ("wecom_app", "200body:-1"),
     ],
 )
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):
@@ -204,6 +207,21 @@ def test_a_channel_that_hangs_is_left(stack, name, channel):
     fire(stack, name, to)
     row = ended(stack, name, "delivered")
     assert [d["outcome"] for d in row["deliveries"]] == ["retry", "delivered"]
+
+
+@pytest.mark.parametrize("code", ("40014", "42001"))
+def test_wecom_renews_a_token_that_was_taken_back(stack, name, code):
+    """In the same attempt, and tells who was not reached."""
+    fire(stack, name + "a", "to-wecom_app")
+    row = ended(stack, name + "a", "delivered")
+    assert "gone1" in row["reason"]
+    since = len(stack.journal.since(0))
+    stack.faults.push("wecom_app", "plain", ["200body:" + code])
+    fire(stack, name + "b", "to-wecom_app")
+    row = ended(stack, name + "b", "delivered")
+    assert [d["outcome"] for d in row["deliveries"]] == ["delivered"]
+    asked = [r["endpoint"].split("?")[0].rpartition("/")[2] for r in stack.journal.since(since) if r["channel"] == "wecom_app"]
+    assert asked == ["send", "gettoken", "send"]
 
 
 def test_a_channel_that_hangs_holds_up_no_other(stack, name):
