@@ -72,6 +72,11 @@ void http_set_max_body(struct http_request *r, size_t max)
     r->max_body = max;
 }
 
+const struct http_route *http_matched(const struct http_request *r)
+{
+    return r->route;
+}
+
 void http_set_data(struct http_request *r, void *data)
 {
     r->data = data;

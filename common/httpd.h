@@ -63,7 +63,8 @@ uint16_t httpd_port(const struct httpd *h); /* the real one when listen said por
 struct arena *
 http_arena(struct http_request *r); /* bounded; for the handler's use on its own thread */
 const char *http_method(const struct http_request *r);
-const char *http_path(const struct http_request *r); /* percent-decoded once */
+const struct http_route *http_matched(const struct http_request *r); /* the table's own */
+const char *http_path(const struct http_request *r);                 /* percent-decoded once */
 const char *http_param(const struct http_request *r,
                        const char *name); /* of the pattern; NULL when it has none */
 const char *http_query(const struct http_request *r,

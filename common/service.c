@@ -385,7 +385,9 @@ static int start(struct service *s, struct err *e)
     if ((r = s->type->start(&s->settings, s->own, &s->self, e)) < 0)
         return r;
     s->probes = probes_new(s->type->name, s->type->health, s->self);
-    r = s->probes ? httpd_start(&o, probe_routes, s->probes, s->type->routes, s->self, &s->httpd, e)
+    const struct http_route *own =
+        s->type->own_routes ? s->type->own_routes(s->self) : s->type->routes;
+    r = s->probes ? httpd_start(&o, probe_routes, s->probes, own, s->self, &s->httpd, e)
                   : err_set(e, -ENOMEM, "out of memory");
     if (r < 0) {
         s->type->stop(s->self);

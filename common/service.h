@@ -55,6 +55,7 @@ struct service_type {
     const struct health_check *health; /* ended by name NULL */
     const struct http_route
         *routes; /* the service's own, ended by method NULL; NULL: only the common ones */
+    const struct http_route *(*own_routes)(const void *self); /* or, where start() makes them */
     /* Where to listen and how, from the settings. */
     void (*listen)(const struct settings *s, struct httpd_options *ret, int64_t *ret_drain_timeout);
     /* A running service that cannot go on says why and the process ends with 1: see service_fail().

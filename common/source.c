@@ -188,10 +188,28 @@ static bool token_matches(const char *authorization, const char *token)
     return secret_eq(slice_of(given), slice_of(token));
 }
 
+bool source_common_guarded(const struct source_common *c)
+{
+    return is_set(c->bearer_token) || is_set(c->path_token) || is_set(c->username) ||
+           is_set(c->password);
+}
+
+bool source_entry_guarded(const struct source_entry *entry)
+{
+    if (source_common_guarded(entry->cfg))
+        return true;
+    for (const struct conf_key *k = entry->type->keys; k->name; k++) {
+        const char *const *at = (const void *)((const char *)entry->cfg + k->offset);
+        if ((k->flags & CONF_SECRET) && k->type == CONF_STR && is_set(*at))
+            return true;
+    }
+    return false;
+}
+
 enum auth source_verify_common(const struct source_common *c, const struct hook *h)
 {
     bool basic = is_set(c->username) || is_set(c->password);
-    if (!is_set(c->bearer_token) && !is_set(c->path_token) && !basic)
+    if (!source_common_guarded(c))
         return AUTH_OK;
     const char *authorization = h->header(h, "Authorization");
     bool ok = false;

@@ -9,6 +9,9 @@
  *   sources:                      # an entry per URL: POST /webhook/{entry}
  *     sentry: {client_secret: ...}          # type defaults to the entry's name
  *     payments: {type: alertmanager, bearer_token: ..., tenant: pay}
+ *
+ * A type that speaks its vendor's API as the server has addresses of its own beside that
+ * (`routes`); there the entry is the one whose secret the request bears.
  */
 #pragma once
 
@@ -18,8 +21,17 @@
 #include "common/record.h"
 #include "common/settings.h"
 
+/* An address of a vendor's API that we serve: as http_route's method and pattern. */
+struct source_route {
+    const char *method, *pattern; /* method NULL ends a table */
+    int id;                       /* the source's own word for it */
+};
+
 /* One HTTP request as the door sees it. */
 struct hook {
+    const struct source_route *route; /* of the type's own; NULL: /webhook/{entry} */
+    const char *(*param)(const struct hook *h, const char *name); /* of that route's pattern */
+    struct uuid id;         /* what its record will be known by; door_enter() says */
     const char *path_token; /* the {token} of the URL; NULL when there is none */
     const char *(*header)(const struct hook *h, const char *name); /* NULL when absent */
     const char *(*query)(const struct hook *h, const char *name);
@@ -99,6 +111,8 @@ struct source {
     bool takes_forms, takes_gets;
     const char *const *form_json;
 
+    const struct source_route *routes; /* of its own; may be NULL */
+
     /* Cross-field checks after load. May be NULL. */
     int (*check)(const void *cfg, struct err *e);
 
@@ -111,7 +125,7 @@ struct source {
                   int64_t now_ms, struct arena *a, struct filing *ret, struct err *e);
 
     /* The words of this sender's API for a refusal: `reply` and `content_type` for a status and a
-     * reason. NULL, or false: ours. */
+     * reason; ret->status is that status, and may be changed. NULL, or false: ours. */
     bool (*refuse)(unsigned status, const char *why, struct arena *a, struct filing *ret);
 
     /* Pure: same record, same events. Times relative to r->received_at. Never touches *ret on
@@ -132,6 +146,7 @@ int source_body(const struct source *type, const struct hook *h, struct arena *a
 /* Path token, bearer and basic as configured: every one that is configured is a way in; none
  * configured: OK. */
 enum auth source_verify_common(const struct source_common *c, const struct hook *h);
+bool source_common_guarded(const struct source_common *c); /* is any of them configured? */
 
 const struct source *source_find(const char *type);
 const struct source *source_at(size_t i); /* NULL past the end */
@@ -150,6 +165,8 @@ struct source_entries {
  * entry `NAME: {enabled: false}` removes it). */
 int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e) MUST_CHECK;
 const struct source_entry *source_entry_find(const struct source_entries *all, struct slice name);
+/* Has it a secret of any kind? */
+bool source_entry_guarded(const struct source_entry *entry);
 
 /*
  * Helpers every decoder uses. Caps: a value past the limit is cut (on a UTF-8 boundary, ending in

@@ -21,15 +21,39 @@ static void own_words(const struct source *type, struct arena *a, struct entranc
         in->own_words = in->filing.reply.p != NULL;
         return;
     }
+    in->filing.status = in->status;
     in->own_words = type->refuse(in->status, in->why.msg, a, &in->filing);
+    in->status = in->filing.status;
+}
+
+static enum auth verify(const struct source_entry *entry, const struct hook *h, int64_t now_ms)
+{
+    return entry->type->verify ? entry->type->verify(entry->cfg, h, now_ms)
+                               : source_verify_common(entry->cfg, h);
+}
+
+const struct source_entry *door_choose(const struct source_entries *all, const struct source *type,
+                                       const struct hook *h, int64_t now_ms)
+{
+    const struct source_entry *open = NULL, *refuses = NULL;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct source_entry *entry = &all->v[i];
+        if (entry->type != type)
+            continue;
+        if (!source_entry_guarded(entry))
+            open = open ? open : entry;
+        else if (verify(entry, h, now_ms) == AUTH_OK)
+            return entry;
+        else
+            refuses = refuses ? refuses : entry;
+    }
+    return open ? open : refuses;
 }
 
 static bool authentic(const struct source_entry *entry, const struct hook *h, int64_t now_ms,
                       struct entrance *in)
 {
-    const struct source *type = entry->type;
-    enum auth auth =
-        type->verify ? type->verify(entry->cfg, h, now_ms) : source_verify_common(entry->cfg, h);
+    const enum auth auth = verify(entry, h, now_ms);
     switch (auth) {
     case AUTH_OK:
         return true;
@@ -137,9 +161,11 @@ static int make_record(const struct source_entry *entry, const struct hook *h, i
 void door_enter(const struct source_entry *entry, const struct hook *h, const struct settings *s,
                 int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret)
 {
+    struct hook known = *h;
+    known.id = *id;
     *ret = (struct entrance){0};
     if (!authentic(entry, h, now_ms, ret) || !readable(h, ret) ||
-        !acceptable(entry, h, s, now_ms, a, ret)) {
+        !acceptable(entry, &known, s, now_ms, a, ret)) {
         own_words(entry->type, a, ret);
         return;
     }

@@ -18,6 +18,13 @@ struct entrance {
     bool own_words; /* filing.reply and content_type are the sender's API's form of it */
 };
 
+/*
+ * Whom a request at an address of a type's own is for: the entry whose secret it bears, else one
+ * that has none. Where neither is, an entry that will refuse it; NULL when the type has no entry.
+ */
+const struct source_entry *door_choose(const struct source_entries *all, const struct source *type,
+                                       const struct hook *h, int64_t now_ms);
+
 /* Everything in `ret` lives in the arena or in the hook. `id` becomes the record's request id. */
 void door_enter(const struct source_entry *entry, const struct hook *h, const struct settings *s,
                 int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret);

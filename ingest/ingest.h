@@ -15,7 +15,11 @@ struct ingest {
     struct tally *tally;
     struct publisher *publisher;
     struct beat *beat;
+    struct routes *routes;
     char id[UUID_STR]; /* of this process */
 };
 
-extern const struct http_route ingest_routes[];
+/* The addresses: ours, and those that the sources have of their own. NULL: out of memory. */
+struct routes *routes_new(void) MUST_CHECK;
+void routes_free(struct routes *t);
+const struct http_route *ingest_routes(const void *self);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdlib.h>
 
 #include "common/clock.h"
 #include "ingest/door.h"
@@ -55,6 +56,11 @@ static const char *hook_query(const struct hook *h, const char *name)
     return http_query(h->transport, name);
 }
 
+static const char *hook_param(const struct hook *h, const char *name)
+{
+    return http_param(h->transport, name);
+}
+
 static void publish_visit(struct visit *v, const struct spool_record *record)
 {
     struct publisher *p = v->self->publisher;
@@ -76,20 +82,26 @@ static void reply_refusal(struct ingest *self, struct http_request *r,
     http_reply(r, in->status, content_type_of(&words), in->filing.reply.p, in->filing.reply.len);
 }
 
-static void take(struct ingest *self, struct http_request *r, const struct source_entry *entry)
+static struct hook hook_of(struct http_request *r)
+{
+    return (struct hook){.param = hook_param,
+                         .path_token = http_param(r, "token"),
+                         .header = hook_header,
+                         .query = hook_query,
+                         .body = http_body(r),
+                         .is_get = strcmp(http_method(r), "GET") == 0,
+                         .query_string = http_query_string(r),
+                         .transport = r};
+}
+
+static void take(struct ingest *self, struct http_request *r, const struct source_entry *entry,
+                 const struct hook *h)
 {
     struct arena *a = http_arena(r);
-    const struct hook h = {.path_token = http_param(r, "token"),
-                           .header = hook_header,
-                           .query = hook_query,
-                           .body = http_body(r),
-                           .is_get = strcmp(http_method(r), "GET") == 0,
-                           .query_string = http_query_string(r),
-                           .transport = r};
     int64_t now = clock_now_ms();
     const struct uuid id = uuid7_new(now);
     struct entrance in;
-    door_enter(entry, &h, self->settings, now, &id, a, &in);
+    door_enter(entry, h, self->settings, now, &id, a, &in);
     if (in.status != 0) {
         reply_refusal(self, r, entry, &in);
         return;
@@ -143,20 +155,10 @@ static void admit_get(void *ctx, struct http_request *r)
                      entry->name, http_method(r));
 }
 
-/* Addresses of APIs that are not ours to name: the built-in entry of the type that speaks them. */
-static void admit_generic(void *ctx, struct http_request *r)
-{
-    admit_as(ctx, r, "generic");
-}
-
-static void admit_prometheus(void *ctx, struct http_request *r)
-{
-    admit_as(ctx, r, "prometheus");
-}
-
 static void handle_webhook(void *ctx, struct http_request *r)
 {
-    take(ctx, r, http_data(r));
+    const struct hook h = hook_of(r);
+    take(ctx, r, http_data(r), &h);
 }
 
 static void refuse_repair(struct ingest *self, struct http_request *r, const struct err *why)
@@ -202,15 +204,97 @@ static void handle_repair(void *ctx, struct http_request *r)
     publish_visit(v, &record);
 }
 
-const struct http_route ingest_routes[] = {
+static const struct http_route ours[] = {
     {"POST", "/webhook/{source}", admit_webhook, handle_webhook},
     {"POST", "/webhook/{source}/{token}", admit_webhook, handle_webhook},
     {"PUT", "/webhook/{source}", admit_webhook, handle_webhook}, /* Grafana may be told to */
     {"PUT", "/webhook/{source}/{token}", admit_webhook, handle_webhook},
     {"GET", "/webhook/{source}", admit_get, handle_webhook}, /* and Uptime Kuma this */
     {"GET", "/webhook/{source}/{token}", admit_get, handle_webhook},
-    {"POST", "/api/v1/alerts", admit_generic, handle_webhook},
-    {"POST", "/api/v2/alerts", admit_prometheus, handle_webhook},
     {"POST", "/api/v1/repairs", NULL, handle_repair},
-    {0},
 };
+#define OURS (sizeof(ours) / sizeof(ours[0]))
+
+/* ---- the addresses that sources have of their own ---- */
+
+struct routes {
+    struct http_route *v; /* ours, theirs, and the end */
+    struct owner {
+        const struct source *type;
+        const struct source_route *route;
+    } * owners; /* of v[OURS] and on */
+};
+
+static const struct owner *owner_of(const struct ingest *self, const struct http_request *r)
+{
+    return &self->routes->owners[http_matched(r) - self->routes->v - (ptrdiff_t)OURS];
+}
+
+/* Before the body is read, which may say for which of its entries it is. */
+static void admit_owned(void *ctx, struct http_request *r)
+{
+    struct ingest *self = ctx;
+    const struct source *type = owner_of(self, r)->type;
+    for (size_t i = 0; i < self->entries->n; i++)
+        if (self->entries->v[i].type == type)
+            return;
+    no_source(self, r, type->name);
+}
+
+static void handle_owned(void *ctx, struct http_request *r)
+{
+    struct ingest *self = ctx;
+    const struct owner *owner = owner_of(self, r);
+    struct hook h = hook_of(r);
+    h.route = owner->route;
+    const struct source_entry *entry = door_choose(self->entries, owner->type, &h, clock_now_ms());
+    if (entry)
+        take(self, r, entry, &h);
+    else
+        no_source(self, r, owner->type->name);
+}
+
+/* How many there are; into `t` where it is given. */
+static size_t add_owned(struct routes *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; source_at(i); i++)
+        for (const struct source_route *own = source_at(i)->routes; own && own->method; own++, n++)
+            if (t) {
+                t->v[OURS + n] =
+                    (struct http_route){own->method, own->pattern, admit_owned, handle_owned};
+                t->owners[n] = (struct owner){source_at(i), own};
+            }
+    return n;
+}
+
+struct routes *routes_new(void)
+{
+    const size_t n = add_owned(NULL);
+    struct routes *t = calloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    t->v = calloc(OURS + n + 1, sizeof(*t->v));
+    t->owners = calloc(n + 1, sizeof(*t->owners));
+    if (!t->v || !t->owners) {
+        routes_free(t);
+        return NULL;
+    }
+    memcpy(t->v, ours, sizeof(ours));
+    (void)add_owned(t);
+    return t;
+}
+
+void routes_free(struct routes *t)
+{
+    if (!t)
+        return;
+    free(t->v);
+    free(t->owners);
+    free(t);
+}
+
+const struct http_route *ingest_routes(const void *self)
+{
+    return ((const struct ingest *)self)->routes->v;
+}

@@ -24,6 +24,7 @@ static void stop(void *arg)
     beat_stop(self->beat);
     publisher_free(self->publisher);
     tally_free(self->tally);
+    routes_free(self->routes);
     free(self);
 }
 
@@ -37,7 +38,8 @@ static int start(const struct settings *s, void *own, void **ret_self, struct er
     self->settings = s;
     self->entries = own;
     self->tally = tally_new(self->entries);
-    int rc = self->tally ? 0 : err_set(e, -ENOMEM, "out of memory");
+    self->routes = routes_new();
+    int rc = self->tally && self->routes ? 0 : err_set(e, -ENOMEM, "out of memory");
     if (rc == 0)
         rc = publisher_new(s, self->id, &self->publisher, e);
     if (rc == 0)
@@ -113,6 +115,6 @@ const struct service_type ingest_service = {
     .drain = drain,
     .stop = stop,
     .health = health,
-    .routes = ingest_routes,
+    .own_routes = ingest_routes,
     .listen = listen_on,
 };

@@ -19,6 +19,8 @@ struct generic_cfg {
 
 static const struct conf_key keys[] = {SOURCE_COMMON_KEYS, CONF_END};
 
+static const struct source_route routes[] = {{"POST", "/api/v1/alerts", 0}, {0}};
+
 static const char *const id_keys[] = {"id", "dedup_key", NULL};
 static const char *const link_keys[] = {"link", "url", NULL};
 /* Fields of the post, and of its metadata, that are labels of their own. */
@@ -279,6 +281,7 @@ const struct source source_generic = {
     .cfg_size = sizeof(struct generic_cfg),
     .keys = keys,
     .own_identity = true,
+    .routes = routes,
     .accept = accept,
     .decode = decode,
 };

@@ -21,6 +21,8 @@ static const struct conf_key keys[] = {
     CONF_END,
 };
 
+static const struct source_route routes[] = {{"POST", "/api/v2/alerts", 0}, {0}};
+
 /* go-openapi's codes of the two schema errors that this body can have. */
 enum { CODE_INVALID_TYPE = 601, CODE_REQUIRED = 602 };
 
@@ -278,6 +280,7 @@ const struct source source_prometheus = {
     .cfg_size = sizeof(struct prometheus_cfg),
     .keys = keys,
     .stateful = true,
+    .routes = routes,
     .accept = accept,
     .refuse = refuse,
     .decode = decode,

@@ -66,6 +66,20 @@ static void test_says_what_it_is(void **state)
     assert_null(source_find("nobody"));
 }
 
+/* Nobody takes an address from another, nor from us. */
+static void test_addresses_are_its_own(void **state)
+{
+    (void)state;
+    for (size_t i = 0; source_at(i); i++)
+        for (const struct source_route *r = source_at(i)->routes; r && r->method; r++) {
+            assert_true(r->pattern[0] == '/' && strncmp(r->pattern, "/webhook/", 9) != 0);
+            for (size_t k = 0; k <= i; k++)
+                for (const struct source_route *o = source_at(k)->routes; o && o->method; o++)
+                    assert_true(o == r || strcmp(o->method, r->method) != 0 ||
+                                strcmp(o->pattern, r->pattern) != 0);
+        }
+}
+
 /* Every value within its cap, every event whole. */
 static void check_event(const struct alert_event *ev)
 {
@@ -224,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_says_what_it_is),
+        cmocka_unit_test(test_addresses_are_its_own),
         cmocka_unit_test(test_every_golden_case_within_caps),
         cmocka_unit_test(test_every_arena_cap),
         cmocka_unit_test(test_garbage_and_torn_bodies),

@@ -1,5 +1,6 @@
-/* sources/NAME/CASE.json, CASE.form or CASE.query (of a GET), and CASE.headers ("Name: value"
- * lines), against CASE.expected.json. */
+/* sources/NAME/CASE.json, CASE.form or CASE.query (of a GET), with CASE.headers ("Name: value"
+ * lines) and CASE.route ("POST /v2/enqueue", an address of the source's own), against
+ * CASE.expected.json. */
 #include <errno.h>
 #include <glob.h>
 #include <jansson.h>
@@ -192,6 +193,10 @@ static void run_case(const struct source_entry *entry, const char *file)
     struct slice headers = case_read(path);
     if (headers.p)
         parse_headers((char *)(uintptr_t)headers.p, &c);
+    (void)snprintf(path, sizeof(path), "%s.route", base);
+    struct slice route = case_read(path);
+    if (route.p && !case_route(entry->type, route.p, &c))
+        fail_msg("%s: there is no such route", path);
     json_t *got = taken(entry, &c, a);
     assert_non_null(got);
     char *out = json_dumps(got, JSON_INDENT(2) | JSON_SORT_KEYS);
@@ -201,6 +206,7 @@ static void run_case(const struct source_entry *entry, const char *file)
     free(out);
     free((void *)(uintptr_t)c.body.p);
     free((void *)(uintptr_t)headers.p);
+    free((void *)(uintptr_t)route.p);
 }
 
 static bool is_input(const char *file)

@@ -19,6 +19,9 @@ struct source_case {
     struct case_header headers[16]; /* ended by a NULL name */
     const char *path_token;
     bool is_get; /* then `body` is the query string */
+
+    const struct source_route *route; /* of the type's own, by which it comes */
+    struct case_header params[8];     /* of the route, and of the query */
 };
 
 static void require(int rc, const struct err *e)
@@ -49,11 +52,67 @@ static const char *header(const struct hook *h, const char *name)
     return NULL;
 }
 
-static const char *query(const struct hook *h, const char *name)
+static const char *param(const struct hook *h, const char *name)
 {
-    (void)h;
-    (void)name;
+    const struct source_case *c = h->transport;
+    for (const struct case_header *at = c->params; at->name; at++)
+        if (strcmp(at->name, name) == 0)
+            return at->value;
     return NULL;
+}
+
+/* "a/b" to "a", and s behind it. */
+static const char *case_part(char **s, const char *ends)
+{
+    char *part = *s;
+    const size_t n = strcspn(part, ends);
+    *s = part + n + (part[n] != '\0');
+    part[n] = '\0';
+    return part;
+}
+
+static bool case_matches(const char *pattern, char *path, struct source_case *c)
+{
+    char *words = strdup(pattern); /* names point into it: a test's, never freed */
+    size_t n = 0;
+    while (*words && *path) {
+        char *word = (char *)(uintptr_t)case_part(&words, "/");
+        const char *given = case_part(&path, "/");
+        const size_t len = strlen(word);
+        if (len > 1 && word[0] == '{') {
+            word[len - 1] = '\0';
+            c->params[n++] = (struct case_header){word + 1, given};
+        } else if (strcmp(word, given) != 0) {
+            return false;
+        }
+    }
+    c->params[n] = (struct case_header){0};
+    return !*words && !*path;
+}
+
+/* "POST /v2/alerts/a/close?identifierType=alias": the route of `type` and what stands in it. False:
+ * it has none. */
+__attribute__((unused)) static bool case_route(const struct source *type, const char *line,
+                                               struct source_case *c)
+{
+    for (const struct source_route *r = type->routes; r && r->method; r++) {
+        char *rest = strdup(line);
+        const char *method = case_part(&rest, " "), *target = case_part(&rest, "\n");
+        char *values = (char *)(uintptr_t)target;
+        char *path = (char *)(uintptr_t)case_part(&values, "?");
+        if (strcmp(method, r->method) != 0 || !case_matches(r->pattern, path, c))
+            continue;
+        size_t n = 0;
+        while (c->params[n].name)
+            n++;
+        while (*values && n < 7) {
+            const char *name = case_part(&values, "=");
+            c->params[n++] = (struct case_header){name, case_part(&values, "&")};
+        }
+        c->route = r;
+        return true;
+    }
+    return false;
 }
 
 __attribute__((unused)) static struct hook case_hook(const struct source_case *c)
@@ -63,7 +122,9 @@ __attribute__((unused)) static struct hook case_hook(const struct source_case *c
         query_string.len--; /* of the file */
     return (struct hook){.path_token = c->path_token,
                          .header = header,
-                         .query = query,
+                         .query = param,
+                         .param = param,
+                         .route = c->route,
                          .body = c->is_get ? (struct slice){"", 0} : c->body,
                          .is_get = c->is_get,
                          .query_string = query_string,

@@ -53,6 +53,9 @@ struct request {
     size_t n;
     struct slice body;
     bool is_get; /* then `body` is the query */
+
+    const struct source_route *route; /* of the type's own, by which it comes */
+    const char *words;                /* what stands in it and in the query */
 };
 
 static const char *header(const struct hook *h, const char *name)
@@ -69,6 +72,12 @@ static const char *query(const struct hook *h, const char *name)
     (void)h;
     (void)name;
     return NULL;
+}
+
+static const char *param(const struct hook *h, const char *name)
+{
+    (void)name;
+    return ((const struct request *)h->transport)->words;
 }
 
 static bool is_line_of(struct slice s, const char *name)
@@ -98,9 +107,27 @@ static const char *header_value(struct slice s, struct arena *a)
     return value;
 }
 
+/* "@1alias", and the rest: the second of the type's routes, with that wherever it has a parameter.
+ */
+static void read_route(struct arena *a, struct request *ret)
+{
+    const struct slice s = ret->body;
+    const char *end = memchr(s.p, '\n', s.len);
+    size_t n = 0;
+    if (!end || end - s.p < 2)
+        return;
+    while (entry->type->routes[n].method)
+        n++;
+    ret->route = &entry->type->routes[(unsigned char)(s.p[1] - '0') % n];
+    ret->words = header_value((struct slice){s.p + 2, (size_t)(end - s.p - 2)}, a);
+    ret->body = (struct slice){end + 1, s.len - (size_t)(end + 1 - s.p)};
+}
+
 static void read_request(struct slice input, struct arena *a, struct request *ret)
 {
     *ret = (struct request){.body = input};
+    if (entry->type->routes && input.len > 0 && input.p[0] == '@')
+        read_route(a, ret);
     if (entry->type->takes_gets && input.len > 0 && input.p[0] == '?') {
         ret->is_get = true;
         ret->body = (struct slice){input.p + 1, input.len - 1};
@@ -196,6 +223,8 @@ static void enter(const struct request *r, struct slice body, struct arena *a, s
 {
     const struct hook h = {.header = header,
                            .query = query,
+                           .param = param,
+                           .route = r->route,
                            .body = r->is_get ? (struct slice){"", 0} : body,
                            .is_get = r->is_get,
                            .query_string = body,
@@ -218,8 +247,9 @@ static void check_refusal(const struct entrance *in)
         check_is_json(in->filing.reply);
 }
 
-static void check_accepted(const struct entrance *in, struct slice body, struct arena *a)
+static void check_accepted(const struct entrance *in, const struct request *r, struct arena *a)
 {
+    const struct slice body = r->body;
     const struct filing *f = &in->filing;
     struct slice reply = door_reply(f, &id, a);
     MUST(f->status == 200 || f->status == 202 || (f->status == 400 && f->invalid > 0));
@@ -235,7 +265,7 @@ static void check_accepted(const struct entrance *in, struct slice body, struct 
     }
     /* What is left of a mixed post is a good one. */
     struct entrance again;
-    const struct request none = {.body = f->body};
+    const struct request none = {.body = f->body, .route = r->route, .words = r->words};
     enter(&none, f->body, a, &again);
     MUST(again.status == 0 && again.filing.invalid == 0 && again.filing.alerts == f->alerts);
 }
@@ -287,7 +317,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (in.status != 0) {
         check_refusal(&in);
     } else {
-        check_accepted(&in, r.body, a);
+        check_accepted(&in, &r, a);
         rc = decode(&in.record, a, &list);
         if (rc == 0)
             check_decoded(&in, &list);
