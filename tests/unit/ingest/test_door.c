@@ -121,6 +121,61 @@ static void test_refusals(void **state)
     }
 }
 
+/* At an address that all entries of a type share, the secret says whose it is. */
+static const struct source_entry *choose(const char *type, const char *body, const char *token)
+{
+    const struct request r = {{"Authorization"}, {token}};
+    const struct hook h = {
+        .header = header, .body = slice_of(body), .transport = (void *)(uintptr_t)&r};
+    return door_choose(&entries, source_find(type), &h, 1700000000000);
+}
+
+static void test_the_secret_says_for_whom(void **state)
+{
+    (void)state;
+    assert_string_equal(choose("grafana", "{}", "Bearer ga")->name, "team-a");
+    assert_string_equal(choose("grafana", "{}", "Bearer gb")->name, "team-b");
+    /* Of nobody's the entry that takes everything, wherever it stands; else one that refuses. */
+    assert_string_equal(choose("grafana", "{}", "Bearer gc")->name, "grafana");
+    assert_string_equal(choose("datadog", "{}", "Bearer gc")->name, "shut");
+    assert_null(choose("signoz", "{}", NULL));
+}
+
+#define EVENT(key) "{\"event_action\":\"resolve\",\"routing_key\":\"" key "\",\"dedup_key\":\"k\"}"
+#define KEY_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define KEY_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static void test_a_routing_key_is_a_secret(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    assert_string_equal(choose("pagerduty", EVENT(KEY_A), NULL)->name, "pager-a");
+    assert_string_equal(choose("pagerduty", EVENT(KEY_B), NULL)->name, "pagerduty");
+
+    /* Its own words, and its own status: PagerDuty has no 401. */
+    struct entrance in = enter(a, "pager-a", EVENT(KEY_B), NULL);
+    assert_int_equal(in.status, 400);
+    assert_true(in.own_words);
+    assert_true(slice_is(in.filing.reply,
+                         "{\"status\":\"invalid event\",\"message\":\"Event object is invalid\","
+                         "\"errors\":[\"Invalid routing key\"]}"));
+    assert_null(strstr(in.why.msg, KEY_B));
+    assert_int_equal(enter(a, "pager-a", "{", NULL).status, 400);
+    assert_int_equal(enter(a, "pager-a", "{}", NULL).status, 400);
+
+    /* It is not stored, and still tells one space of keys from another. */
+    in = enter(a, "pager-a", EVENT(KEY_A), NULL);
+    assert_int_equal(in.status, 0);
+    assert_true(slice_is(in.record.value, EVENT("00000000000000000000000000000000")));
+    const struct slice key = in.record.key;
+    in = enter(a, "pagerduty", EVENT(KEY_A), NULL);
+    assert_int_equal(in.status, 0);
+    assert_int_equal(in.record.value.len, strlen(EVENT(KEY_A)));
+    assert_null(memmem(in.record.value.p, in.record.value.len, KEY_A, 8));
+    assert_false(slice_eq(in.record.key, key));
+    assert_false(slice_eq(enter(a, "pagerduty", EVENT(KEY_B), NULL).record.key, in.record.key));
+}
+
 static void test_a_packed_body_is_not_read(void **state)
 {
     (void)state;
@@ -301,7 +356,12 @@ static int load(void **state)
 {
     (void)state;
     static const char yaml[] = "tenant: acme\ningest: {max_alerts: 3, max_depth: 4}\n"
-                               "sources: {pay: {type: alertmanager, bearer_token: tok}}\n"
+                               "sources: {pay: {type: alertmanager, bearer_token: tok},\n"
+                               "  grafana: {}, team-a: {type: grafana, bearer_token: ga},\n"
+                               "  team-b: {type: grafana, bearer_token: gb},\n"
+                               "  shut: {type: datadog, bearer_token: dd},\n"
+                               "  datadog: {enabled: false}, signoz: {enabled: false},\n"
+                               "  pager-a: {type: pagerduty, routing_key: " KEY_A "}}\n"
                                "repairs: {tokens: [rt], verified_tokens: [vt]}\n";
     struct err e = {0};
     int rc = conf_parse("test", yaml, NULL, &conf, &e);
@@ -327,6 +387,8 @@ int main(void)
         cmocka_unit_test(test_a_good_request_becomes_a_record),
         cmocka_unit_test(test_what_a_source_keeps_and_nothing_else),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_the_secret_says_for_whom),
+        cmocka_unit_test(test_a_routing_key_is_a_secret),
         cmocka_unit_test(test_a_packed_body_is_not_read),
         cmocka_unit_test(test_a_form_becomes_json),
         cmocka_unit_test(test_a_get_says_it_in_its_query),
