@@ -506,23 +506,21 @@ static bool find(struct event *w)
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
-    (void)cfg;
     struct event w = {.r = r};
-    w.body = decode_body(r, lim, a, &w.d, e);
+    w.body = decode_body(cfg, r, lim, a, &w.d, e);
     if (!w.body)
         return e->code;
+    struct alert_list list = {.v = arena_new_of(a, struct alert_event)};
+    int rc = 0;
     if (!json_is_object(w.body))
-        return err_set(e, -EBADMSG, "pagerduty: expected an object");
-    struct alert_event *ev = arena_new_of(a, struct alert_event);
-    if (!ev)
-        return err_set(e, -ENOMEM, "pagerduty: out of memory");
-    const bool about_alert = find(&w);
-    if (about_alert)
-        describe(&w, ev);
-    int rc = decode_end(&w.d, e);
-    if (rc == 0)
-        *ret = (struct alert_list){.v = ev, .n = about_alert};
-    return rc;
+        rc = err_set(e, -EBADMSG, "pagerduty: expected an object");
+    else if (!list.v)
+        rc = err_set(e, -ENOMEM, "pagerduty: out of memory");
+    else if (find(&w)) {
+        describe(&w, list.v);
+        list.n = 1;
+    }
+    return decode_end(&w.d, rc, &list, ret, e);
 }
 
 const struct source source_pagerduty = {

@@ -9,6 +9,7 @@ import zlib
 import senders
 
 SENTRY_SECRET = "system-sentry-secret"
+PAGERDUTY_KEY = "0123456789abcdef0123456789ABCDEF"
 
 
 def one_alert(name, to="hook", alertname="DiskFull", ends=None, starts=None, **labels):
@@ -111,6 +112,19 @@ def datadog(name, firing):
 def datadog_form(name, firing):
     _, path, _, body = datadog(name, firing)
     return "POST", path, FORM, urllib.parse.urlencode(body).encode()
+
+
+def pagerduty(name, firing):
+    """As PagerDuty's libraries do: a resolve says no more than its key."""
+    body = {"routing_key": PAGERDUTY_KEY, "event_action": "trigger" if firing else "resolve", "dedup_key": f"key-{name}"}
+    payload = {"summary": f"{name} is down", "source": "web-1", "severity": "critical", "component": name}
+    return "POST", "/v2/enqueue", {}, {**body, "payload": payload} if firing else body
+
+
+def pagerduty_v1(name, firing):
+    body = {"service_key": PAGERDUTY_KEY, "event_type": "trigger" if firing else "resolve", "incident_key": f"key-{name}"}
+    words = {"description": f"{name} is down", "details": {"service": name}}
+    return "POST", "/generic/2010-04-15/create_event.json", {}, {**body, **words}
 
 
 START = time.time() - 5  # of what fires, in this run

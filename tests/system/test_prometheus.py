@@ -3,8 +3,11 @@
 import http.server
 import subprocess
 import threading
+import time
 
+import bodies
 import pytest
+import senders
 from stack import PORT_BASE, Client, kinds, wait
 
 EXPORTER, PROMETHEUS, ALERTMANAGER = PORT_BASE + 12, PORT_BASE + 13, PORT_BASE + 14
@@ -33,6 +36,18 @@ route: {{receiver: tocsin, group_by: [alertname], group_wait: 1s, group_interval
 receivers:
   - name: tocsin
     webhook_configs: [{{url: "{ingest}/webhook/alertmanager"}}]
+"""
+# As one would who moves from the vendors to us: their addresses are ours.
+VENDORS_YML = """
+route: {{receiver: tocsin, group_by: [service], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}
+receivers:
+  - name: tocsin
+    webhook_configs: [{{url: "{ingest}/webhook/alertmanager"}}]
+    pagerduty_configs:
+      - url: "{ingest}/v2/enqueue"
+        routing_key: "{pagerduty_key}"
+        component: "{{{{ .CommonLabels.service }}}}"
+        severity: "{{{{ .CommonLabels.severity }}}}"
 """
 
 
@@ -110,11 +125,7 @@ def test_prometheus_straight_to_ingest(stack, name, exporter, run, tmp_path):
 
 
 def test_prometheus_through_alertmanager(stack, name, exporter, run, tmp_path):
-    (tmp_path / "alertmanager.yml").write_text(ALERTMANAGER_YML.format(ingest=stack.ingest_url))
-    run(
-        "prometheus-alertmanager", f"--web.listen-address=127.0.0.1:{ALERTMANAGER}", "--cluster.listen-address=",
-        "--config.file=alertmanager.yml", f"--storage.path={tmp_path}/am",
-    )
+    start_alertmanager(run, tmp_path, ALERTMANAGER_YML.format(ingest=stack.ingest_url))
     start_prometheus(run, tmp_path, name, ALERTMANAGER)
 
     def notified():
@@ -123,6 +134,42 @@ def test_prometheus_through_alertmanager(stack, name, exporter, run, tmp_path):
         return float(sent[0].split()[-1])
 
     fires_once_and_ends(stack, name, exporter, notified)
+
+
+def start_alertmanager(run, where, config):
+    (where / "alertmanager.yml").write_text(config)
+    run(
+        "prometheus-alertmanager", f"--web.listen-address=127.0.0.1:{ALERTMANAGER}", "--cluster.listen-address=",
+        "--config.file=alertmanager.yml", f"--storage.path={where}/am",
+    )
+    ready = lambda: Client(f"http://127.0.0.1:{ALERTMANAGER}").request("GET", "/-/ready")[0] == 200
+    wait("Alertmanager", ready)
+
+
+def test_alertmanager_tells_us_as_it_tells_vendors(stack, name, run, tmp_path):
+    """One incident for each way in, each ended by what Alertmanager says of the end."""
+    ways = ("alertmanager", "pagerduty")
+    start_alertmanager(run, tmp_path, VENDORS_YML.format(ingest=stack.ingest_url, pagerduty_key=bodies.PAGERDUTY_KEY))
+    starts = time.time() - 10
+
+    def report(ends=None):
+        alert = senders.postable("DiskFull", starts, ends, service=name, severity="critical", to="hook")
+        Client(f"http://127.0.0.1:{ALERTMANAGER}").post("/api/v2/alerts", [alert])
+
+    def all_are(status):
+        found = stack.incidents(name)
+        assert sorted(i["source"] for i in found) == sorted(ways), found
+        assert [i["status"] for i in found] == [status] * len(ways), [(i["source"], i["status"]) for i in found]
+        return found
+
+    report()
+    for incident in wait("an incident for each way", lambda: all_are("open")):
+        assert incident["severity"] == "critical" and incident["alerts_total"] == 1, incident
+        assert "DiskFull" in incident["title"] or "DiskFull" in incident["alert_name"], incident
+    report(ends=time.time())
+    for incident in wait("their ends", lambda: all_are("resolved")):
+        assert incident["resolve_reason"] == "alerts" and incident["frequency_stats"]["count_24h"] == 1, incident
+        wait("both messages", lambda: kinds(stack.get(f"/api/v1/incidents/{incident['id']}")) == ["opened", "resolved"])
 
 
 def test_amtool_adds_an_alert_and_ends_it(stack, name):
