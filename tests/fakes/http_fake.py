@@ -28,6 +28,7 @@ from faults import Faults
 from feishu import Feishu
 from journal import Journal
 from mattermost import Mattermost
+from opsgenie import Opsgenie
 from pagerduty import Pagerduty
 from reply import JSON, PLAIN, Reply, Request
 from slack import Slack, SlackApi
@@ -46,6 +47,7 @@ FAKES = (
     Discord,
     Feishu,
     Mattermost,
+    Opsgenie,
     Pagerduty,
     Slack,
     SlackApi,

@@ -1,9 +1,25 @@
 """The fakes of programs that keep an alert or a ticket refuse what the vendors refuse, and remember what they have."""
 
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 from test_fakes import last, order, post, send
+
+
+
+def exchange(fake, path, body, method, headers):
+    """(status, headers, body as text), with headers of our own."""
+    raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {**headers, **({"Content-Type": "application/json"} if raw is not None else {})}
+    request = urllib.request.Request(f"http://127.0.0.1:{fake.port}{path}", raw, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
 
 # PagerDuty
 
@@ -71,3 +87,71 @@ def test_pagerduty_takes_version_1(fake):
         assert post(fake, path, {**one, **broken})[0] == 400
     assert order(fake, "pagerduty", "S", "403") == 200
     assert post(fake, path, one)[0] == 403
+
+
+# Opsgenie
+
+GENIE = {"Authorization": "GenieKey K"}
+
+
+def genie(fake, path="", body=None, method="POST", headers=GENIE):
+    """(status, answer)"""
+    status, _, answer = exchange(fake, f"/v2/alerts{path}", body, method, headers)
+    return status, json.loads(answer)
+
+
+def became(fake, answer):
+    status, told = genie(fake, f"/requests/{answer['requestId']}", method="GET")
+    return status, told.get("data", {}).get("isSuccess"), told.get("data", {}).get("status")
+
+
+def test_opsgenie_keeps_one_alert_by_its_alias(fake):
+    alerts = fake.endpoints.of("/v2/alerts").alerts
+    status, answer = genie(fake, body={"message": "disk", "alias": "a"})
+    assert status == 202 and became(fake, answer) == (200, True, "Created alert")
+    genie(fake, body={"message": "other", "alias": "a"})
+    assert (alerts[("K", "a")]["message"], alerts[("K", "a")]["count"], alerts[("K", "a")]["alerts"]) == ("disk", 2, 1)
+    assert genie(fake, "/a/message?identifierType=alias", {"message": "other"}, "PUT")[0] == 202
+    assert alerts[("K", "a")]["message"] == "other"
+    for act in ("acknowledge", "close"):
+        status, answer = genie(fake, f"/a/{act}?identifierType=alias", {"note": "n"})
+        assert status == 202 and became(fake, answer)[1]
+    assert alerts[("K", "a")]["status"] == "closed" and alerts[("K", "a")]["acknowledged"]
+    status, answer = genie(fake, "/a/close?identifierType=alias", {})
+    assert status == 202 and became(fake, answer) == (200, False, "Alert does not exist")
+
+
+@pytest.mark.parametrize(
+    "path, body, method, status",
+    [
+        ("", b"{", "POST", 422),
+        ("", {"alias": "a"}, "POST", 422),
+        ("", {"message": "m" * 131}, "POST", 422),
+        ("", {"message": "m", "description": "d" * 15_001}, "POST", 422),
+        ("", {"message": "m", "priority": "P6"}, "POST", 422),
+        ("", {"message": "m", "tags": ["t"] * 21}, "POST", 422),
+        ("", {"message": "m", "tags": ["t" * 51]}, "POST", 422),
+        ("", {"message": "m", "details": {"n": 1}}, "POST", 422),
+        ("", {"message": "m", "details": {"n": "x" * 8000}}, "POST", 422),
+        ("", {"message": "m", "responders": [{"type": "team"}]}, "POST", 422),
+        ("/a/close", {}, "POST", 422),
+        ("/a/close?identifierType=alias", {}, "PUT", 404),
+        ("/a/explode?identifierType=alias", {}, "POST", 404),
+        ("/requests/unknown", None, "GET", 404),
+    ],
+)
+def test_opsgenie_refuses(fake, path, body, method, status):
+    assert genie(fake, path, body, method)[0] == status and not last(fake)["accepted"]
+
+
+def test_opsgenie_wants_its_key_and_refuses_on_demand(fake):
+    one = {"message": "m"}
+    assert genie(fake, body=one, headers={"Authorization": "Bearer K"})[0] == 401
+    assert order(fake, "opsgenie", "K", "429:7", "200body:no", "200body:late", "402") == 200
+    status, headers, _ = exchange(fake, "/v2/alerts", one, "POST", GENIE)
+    assert (status, headers["X-RateLimit-Period-In-Sec"]) == (429, "7")
+    status, answer = genie(fake, body=one)
+    assert status == 202 and became(fake, answer)[:2] == (200, False)
+    status, answer = genie(fake, body=one)
+    assert status == 202 and [became(fake, answer)[0] for _ in range(2)] == [404, 200]
+    assert genie(fake, body=one)[0] == 402

@@ -4,6 +4,7 @@ import bodies
 import pytest
 from stack import states, wait
 
+OPSGENIE = "system-opsgenie"
 PAGERDUTY = "system-tests-of-pagerduty-000000"
 
 
@@ -62,7 +63,52 @@ def test_pagerduty_has_one_alert_though_an_answer_was_lost(stack, name):
     assert (alert["triggers"], alert["alerts"]) == (2, 1)
 
 
-@pytest.mark.parametrize("channel, key, answers", [("pagerduty", PAGERDUTY, ["500", "429:1", "200body:maybe", "reset"])])
+def opsgenie(stack, name):
+    kept = stack.web.endpoints.of("/v2/alerts").alerts
+    return [a for (key, _), a in kept.items() if key == OPSGENIE and name in a["message"]]
+
+
+def test_opsgenie_has_one_alert_from_start_to_end(stack, name):
+    body = fire(stack, name, "to-opsgenie")
+    row = told(stack, name, "opened")
+    assert row["deliveries"][0]["answer"] == "Created alert"
+    (alert,) = opsgenie(stack, name)
+    assert (alert["status"], alert["count"], alert["priority"]) == ("open", 1, "P1")
+    acknowledge(stack, name)
+    assert alert["acknowledged"]
+    end(stack, name, body)
+    assert alert["status"] == "closed" and opsgenie(stack, name) == [alert] and alert["alerts"] == 1
+
+
+@pytest.mark.parametrize("key", [OPSGENIE, f"{OPSGENIE}/requests"])
+def test_opsgenie_has_one_alert_though_an_answer_was_lost(stack, name, key):
+    stack.faults.push("opsgenie", key, ["lost"])
+    fire(stack, name, "to-opsgenie")
+    told(stack, name, "opened")
+    (alert,) = opsgenie(stack, name)
+    assert alert["alerts"] == 1 and alert["count"] == (1 if key.endswith("requests") else 2)
+
+
+def test_opsgenie_says_later_that_it_did_nothing(stack, name):
+    stack.faults.push("opsgenie", OPSGENIE, ["200body:no"])
+    fire(stack, name, "to-opsgenie")
+    (delivery,) = told(stack, name, "opened", "failed")["deliveries"]
+    assert (delivery["outcome"], delivery["answer"]) == ("rejected", "said no")
+
+
+def test_opsgenie_is_asked_again_what_became_of_it(stack, name):
+    """By the next attempt, which does not tell it a second time."""
+    stack.faults.push("opsgenie", OPSGENIE, ["200body:late"])
+    fire(stack, name, "to-opsgenie")
+    row = told(stack, name, "opened")
+    assert [d["outcome"] for d in row["deliveries"]] == ["retry", "delivered"] and row["deliveries"][-1]["answer"] == "said late"
+    assert not opsgenie(stack, name)
+
+
+TRIES = [("opsgenie", OPSGENIE, ["500", "429:1", "reset"]), ("pagerduty", PAGERDUTY, ["500", "429:1", "200body:maybe", "reset"])]
+
+
+@pytest.mark.parametrize("channel, key, answers", TRIES)
 def test_tries_again(stack, name, channel, key, answers):
     stack.faults.push(channel, key, answers)
     fire(stack, name, f"to-{channel}")
@@ -70,7 +116,10 @@ def test_tries_again(stack, name, channel, key, answers):
     assert [d["outcome"] for d in row["deliveries"]] == ["retry"] * len(answers) + ["delivered"]
 
 
-@pytest.mark.parametrize("channel, key, answer, words", [("pagerduty", PAGERDUTY, "400", "invalid event")])
+REFUSALS = [("opsgenie", OPSGENIE, "422", "not processable"), ("pagerduty", PAGERDUTY, "400", "invalid event")]
+
+
+@pytest.mark.parametrize("channel, key, answer, words", REFUSALS)
 def test_gives_up_and_says_what_the_channel_said(stack, name, channel, key, answer, words):
     stack.faults.push(channel, key, [answer])
     fire(stack, name, f"to-{channel}")
