@@ -50,3 +50,4 @@ json_t *json_tree(struct slice text, struct arena *a, struct err *e) MUST_CHECK;
 /* Strings of a tree: "" never NULL. Not a string: numbers and booleans as their text, in the arena;
  * else "". */
 struct slice json_str(const json_t *object, const char *key, struct arena *a);
+struct slice json_value_text(const json_t *v, struct arena *a);

@@ -105,10 +105,9 @@ static struct slice real_text(double v, struct arena *a)
     return arena_slice(a, slice_of(text));
 }
 
-struct slice json_str(const json_t *object, const char *key, struct arena *a)
+struct slice json_value_text(const json_t *v, struct arena *a)
 {
     static const struct slice none = {"", 0};
-    const json_t *v = json_object_get(object, key);
     struct slice s = none;
     if (!v)
         return none;
@@ -132,4 +131,9 @@ struct slice json_str(const json_t *object, const char *key, struct arena *a)
         break;
     }
     return none;
+}
+
+struct slice json_str(const json_t *object, const char *key, struct arena *a)
+{
+    return json_value_text(json_object_get(object, key), a);
 }

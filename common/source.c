@@ -37,6 +37,7 @@ const struct source *source_find(const char *type)
 /* ---- entries ---- */
 
 #define NAME_LEN_MAX 64
+#define TREES_MAX 4 /* of one type */
 
 /* A name is part of URLs, metrics and Kafka headers. */
 static bool good_name(const char *name)
@@ -50,7 +51,9 @@ static bool good_name(const char *name)
 static int load_entry(struct settings *s, const char *name, const struct yaml *node,
                       const struct source *type, struct source_entry *ret, struct err *e)
 {
-    static const char *const extra[] = {"enabled", NULL};
+    const char *extra[1 + TREES_MAX + 1] = {"enabled"};
+    for (size_t i = 0; type->trees && type->trees[i] && i < TREES_MAX; i++)
+        extra[1 + i] = type->trees[i];
     char path[NAME_LEN_MAX + sizeof("sources.")];
     (void)snprintf(path, sizeof(path), "sources.%s", name);
     void *cfg = conf_alloc(s->conf, 1, type->cfg_size);
@@ -66,6 +69,8 @@ static int load_entry(struct settings *s, const char *name, const struct yaml *n
     if (strlen(common->tenant) > TENANT_MAX)
         return yaml_err(yaml_get(node, "tenant"), e, "%s.tenant: at most %d bytes", path,
                         TENANT_MAX);
+    if (type->load && (rc = type->load(s, name, node, cfg, e)) < 0)
+        return rc;
     struct err why = {0};
     if (type->check && type->check(cfg, &why) < 0)
         return yaml_err(node, e, "%s: %s", path, why.msg);
@@ -127,7 +132,7 @@ int source_entries_load(struct settings *s, struct source_entries *ret, struct e
         n += !removed;
     }
     for (size_t i = 0; i < REGISTRY_N; i++) {
-        if (is_named(all, registry[i]->name))
+        if (is_named(all, registry[i]->name) || registry[i]->load)
             continue;
         int rc = load_entry(s, registry[i]->name, NULL, registry[i], &v[n], e);
         if (rc < 0)

@@ -99,6 +99,12 @@ struct source {
     bool application;            /* it reports errors of applications; others watch from outside */
     size_t cfg_size;             /* of a struct that begins with struct source_common */
     const struct conf_key *keys; /* SOURCE_COMMON_KEYS, then the type's own, CONF_END */
+    /* Further keys of an entry that are trees and no settings (NULL-terminated), and who reads them
+     * into cfg. `name` is the entry's. Such a type is nothing by itself: it has no built-in entry.
+     * May be NULL. */
+    const char *const *trees;
+    int (*load)(struct settings *s, const char *name, const struct yaml *node, void *cfg,
+                struct err *e);
     const char *const
         *keep_headers; /* request headers stored with the record; NULL-terminated; may be NULL */
     bool stateful; /* a state source (distinct starts) rather than an event source; for metrics and
@@ -162,7 +168,7 @@ struct source_entries {
     size_t n;
 };
 /* Owned by the configuration. Types without an entry of their own name get one with defaults (an
- * entry `NAME: {enabled: false}` removes it). */
+ * entry `NAME: {enabled: false}` removes it), unless they have trees. */
 int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e) MUST_CHECK;
 const struct source_entry *source_entry_find(const struct source_entries *all, struct slice name);
 /* Has it a secret of any kind? */

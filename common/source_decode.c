@@ -194,6 +194,22 @@ struct labels decode_pairs(struct decoder *d, const struct pairs *p, size_t max)
     return decode_merge(d, (struct labels){0}, p, max);
 }
 
+struct labels decode_over(struct decoder *d, struct labels under, struct labels over)
+{
+    struct labels ret = {0};
+    struct label *all = arena_array(d->a, under.n + over.n + 1, struct label);
+    if (!all) {
+        d->failed = true;
+        return ret;
+    }
+    if (under.n > 0)
+        memcpy(all, under.v, under.n * sizeof(*all));
+    if (over.n > 0)
+        memcpy(all + under.n, over.v, over.n * sizeof(*all));
+    d->failed |= labels_make(d->a, all, under.n + over.n, &ret) < 0;
+    return ret;
+}
+
 static struct slice first_label(struct labels l, const char *const *names)
 {
     for (; *names; names++) {
@@ -234,6 +250,14 @@ struct filing file_alerts(struct slice body, struct slice key)
                            .resolved = count_resolved(body),
                            .status = 200,
                            .default_reply = true};
+}
+
+struct slice file_anomaly(const struct source_common *c, struct labels l, struct arena *a)
+{
+    struct anomaly an;
+    char hex[2 * ANOMALY_KEY_LEN + 1];
+    anomaly_of(slice_of(c->tenant), l, &an);
+    return arena_slice(a, slice_of(hex_encode(an.key, sizeof(an.key), hex)));
 }
 
 /* What is left to call an alert that has neither a summary nor a name: as many as fit. */

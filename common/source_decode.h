@@ -56,6 +56,9 @@ struct slice pairs_get(const struct pairs *p, const char *name);
 struct labels decode_merge(struct decoder *d, struct labels base, const struct pairs *p,
                            size_t max);
 
+/* Both, and of equal names those of `over`. */
+struct labels decode_over(struct decoder *d, struct labels under, struct labels over);
+
 /* The fingerprint of what has an id of its own in its sender: of (source, name=id). */
 uint64_t decode_identity(struct decoder *d, const struct record *r, const char *name,
                          struct slice id);
@@ -76,6 +79,8 @@ void decode_alert(struct decoder *d, const json_t *alert, struct slice group_sta
 
 /* How accept() files a body of that form, without a tree: `key` and what `alerts` holds. */
 struct filing file_alerts(struct slice body, struct slice key);
+/* The partition key of one alert alone: its anomaly. */
+struct slice file_anomaly(const struct source_common *c, struct labels l, struct arena *a);
 
 /* How a decode() begins: the tree of a record's body. NULL with a reason. */
 json_t *decode_body(const void *cfg, const struct record *r, const struct limits_settings *lim,

@@ -169,15 +169,7 @@ static void decode_one(struct decoder *d, const json_t *post, struct alert_event
     if (source_annotations(json_object_get(post, "metadata"), d->lim, d->a, &metadata,
                            &d->truncated) < 0)
         d->failed = true;
-    struct label *all = arena_array(d->a, metadata.n + ev.annotations.n + 1, struct label);
-    if (all) {
-        if (metadata.n > 0)
-            memcpy(all, metadata.v, metadata.n * sizeof(*all));
-        if (ev.annotations.n > 0)
-            memcpy(all + metadata.n, ev.annotations.v, ev.annotations.n * sizeof(*all));
-    }
-    if (!all || labels_make(d->a, all, metadata.n + ev.annotations.n, &ev.annotations) < 0)
-        d->failed = true;
+    ev.annotations = decode_over(d, metadata, ev.annotations);
     ev.truncated = d->truncated;
     *ret = ev;
 }
@@ -244,10 +236,7 @@ static struct slice partition_key(const struct generic_cfg *c, struct slice body
         char hex[FINGERPRINT_STR];
         return arena_slice(a, slice_of(fingerprint_format(ev->fingerprint, hex)));
     }
-    struct anomaly an;
-    char hex[2 * ANOMALY_KEY_LEN + 1];
-    anomaly_of(slice_of(c->common.tenant), ev->labels, &an);
-    return arena_slice(a, slice_of(hex_encode(an.key, sizeof(an.key), hex)));
+    return file_anomaly(&c->common, ev->labels, a);
 }
 
 static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,

@@ -192,15 +192,6 @@ static struct slice quoted(const char *text, struct arena *a)
     return arena_slice(a, (struct slice){b.p, b.len});
 }
 
-/* One alert alone goes by its anomaly; a post of many has no key. */
-static struct slice partition_key(const struct prometheus_cfg *c, struct labels l, struct arena *a)
-{
-    struct anomaly an;
-    char hex[2 * ANOMALY_KEY_LEN + 1];
-    anomaly_of(slice_of(c->common.tenant), l, &an);
-    return arena_slice(a, slice_of(hex_encode(an.key, sizeof(an.key), hex)));
-}
-
 static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
                   int64_t now_ms, struct arena *a, struct filing *ret, struct err *e)
 {
@@ -233,8 +224,8 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
         ret->resolved += !bad && v[i].ends_at > 0 && v[i].ends_at <= now_ms;
     }
     ret->invalid = n - ret->alerts;
-    if (n == 1 && !why)
-        ret->partition_key = partition_key(c, labels, a);
+    if (n == 1 && !why) /* a post of many has no key */
+        ret->partition_key = file_anomaly(&c->common, labels, a);
     if (!why)
         return 0;
     ret->status = 400;

@@ -222,8 +222,7 @@ static void test_garbage_and_torn_bodies(void **state)
 static int load(void **state)
 {
     (void)state;
-    case_settings("limits: {labels: 24, label_value: 128, annotation_value: 256}\n", &conf,
-                  &settings, &entries);
+    case_settings(&conf, &settings, &entries);
     return 0;
 }
 

@@ -32,17 +32,6 @@ static void require(int rc, const struct err *e)
     abort();
 }
 
-/* Settings and entries from a YAML text; both live as long as *ret_conf. */
-__attribute__((unused)) static void case_settings(const char *yaml, struct conf **ret_conf,
-                                                  struct settings *ret,
-                                                  struct source_entries *ret_entries)
-{
-    struct err e = {0};
-    require(conf_parse("test", yaml, NULL, ret_conf, &e), &e);
-    require(settings_load(*ret_conf, ret, &e), &e);
-    require(source_entries_load(ret, ret_entries, &e), &e);
-}
-
 static const char *header(const struct hook *h, const char *name)
 {
     const struct source_case *c = h->transport;
@@ -176,4 +165,24 @@ __attribute__((unused)) static struct slice case_read(const char *file)
     (void)fclose(f);
     text[len] = '\0';
     return (struct slice){text, len};
+}
+
+/* The entries of sources that are nothing without one, as shipped and our own, under caps that
+ * bodies can reach; all live as long as *ret_conf. */
+__attribute__((unused)) static void case_settings(struct conf **ret_conf, struct settings *ret,
+                                                  struct source_entries *ret_entries)
+{
+    struct slice shipped = case_read(SOURCE_DIR "/deploy/examples/mapping.yml"),
+                 ours = case_read(SOURCE_DIR "/tests/golden/sources/more.yml");
+    char *yaml = NULL;
+    struct err e = {0};
+    if (asprintf(&yaml, "limits: {labels: 24, label_value: 128, annotation_value: 256}\n%s%s",
+                 shipped.p, ours.p) < 0)
+        abort();
+    require(conf_parse("test", yaml, NULL, ret_conf, &e), &e);
+    require(settings_load(*ret_conf, ret, &e), &e);
+    require(source_entries_load(ret, ret_entries, &e), &e);
+    free(yaml);
+    free((void *)(uintptr_t)shipped.p);
+    free((void *)(uintptr_t)ours.p);
 }

@@ -85,6 +85,12 @@ def healthchecks_get(name, firing):
     return "GET", f"{path}?{urllib.parse.urlencode(body)}", {}, None
 
 
+def jenkins(name, firing):
+    """Through a mapping."""
+    build = {"number": 18, "phase": "FINALIZED", "status": "FAILURE" if firing else "SUCCESS"}
+    return "POST", "/webhook/jenkins", {}, {"name": name, "build": build}
+
+
 def uptimekuma(name, firing):
     beat = {"monitorID": zlib.crc32(name.encode()), "status": int(not firing), "time": "2026-01-02 03:04:05.678", "msg": "timeout", "important": True}
     monitor = {"id": beat["monitorID"], "name": name, "type": "http", "url": "https://example.com", "tags": []}

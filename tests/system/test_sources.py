@@ -134,6 +134,7 @@ def tell(stack, sender, name, firing):
         bodies.signoz,
         bodies.healthchecks,
         bodies.healthchecks_get,
+        bodies.jenkins,
         bodies.uptimekuma,
         bodies.uptimekuma_get,
         bodies.uptimekuma_form,

@@ -2,7 +2,7 @@
  * One source of the registry (SOURCE), through the door and back out in the core. The input is a
  * body; before it may stand lines "Name: value" of the headers that the source keeps. Where it
  * takes forms, Content-Type is one of these; where it takes a GET, a question mark begins the query
- * of one.
+ * of one. A line "Entry: NAME" before all of that posts it to another entry of the same source.
  *
  * What the door takes is a record that the core reads as it was written, with an answer that is
  * JSON; decoding it twice gives the same alerts, within the caps and fit for the database, and as
@@ -28,22 +28,53 @@
 static const struct uuid id = {
     {1, 0x90, 0x0a, 0x5d, 0xac, 0x96, 0x77, 0x4b, 0xbc, 0xce, 0xb3, 2, 9, 0x9a, 0x80, 0x57}};
 static struct settings settings;
+static struct source_entries entries;
 static const struct source_entry *entry;
+
+static void add_file(struct buf *b, const char *path)
+{
+    char chunk[4096];
+    size_t n = 0;
+    FILE *f = fopen(path, "r");
+    MUST(f);
+    while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+        buf_add(b, chunk, n);
+    MUST(!ferror(f) && fclose(f) == 0 && !b->failed);
+}
 
 static void load(void)
 {
-    static const char yaml[] = "limits: {labels: 16, label_value: 64, annotation_value: 128}\n"
+    static const char caps[] = "limits: {labels: 16, label_value: 64, annotation_value: 128}\n"
                                "ingest: {max_alerts: 64}\n";
     static struct conf *conf;
-    static struct source_entries entries;
     struct err e = {0};
     if (conf)
         return;
-    MUST(conf_parse("fuzz", yaml, NULL, &conf, &e) == 0);
+    CLEANUP(buf_release) struct buf yaml = BUF_INIT((size_t)1 << 20);
+    buf_puts(&yaml, caps);
+    add_file(&yaml, SOURCE_DIR "/deploy/examples/mapping.yml"); /* as the golden tests do */
+    add_file(&yaml, SOURCE_DIR "/tests/golden/sources/more.yml");
+    MUST(conf_parse("fuzz", buf_str(&yaml), NULL, &conf, &e) == 0);
     MUST(settings_load(conf, &settings, &e) == 0);
     MUST(source_entries_load(&settings, &entries, &e) == 0);
+}
+
+/* What is left of the input behind the entry that it names. */
+static struct slice choose_entry(struct slice input)
+{
+    static const char line[] = "Entry: ";
     entry = source_entry_find(&entries, SLICE_LIT(SOURCE));
     MUST(entry);
+    if (input.len < sizeof(line) - 1 || memcmp(input.p, line, sizeof(line) - 1) != 0)
+        return input;
+    const char *name = input.p + sizeof(line) - 1,
+               *end = memchr(name, '\n', input.len - (sizeof(line) - 1));
+    const struct source_entry *other =
+        end ? source_entry_find(&entries, (struct slice){name, (size_t)(end - name)}) : NULL;
+    if (!other || other->type != entry->type)
+        return input;
+    entry = other;
+    return (struct slice){end + 1, input.len - (size_t)(end + 1 - input.p)};
 }
 
 /* ---- the request ---- */
@@ -212,7 +243,7 @@ static int decode(const struct spool_record *stored, struct arena *a, struct ale
     struct record r;
     struct err e = {0};
     MUST(record_parse(stored->headers, stored->header_n, stored->value, a, &r, &e) == 0);
-    MUST(slice_is(r.source, SOURCE) && slice_is(r.tenant, "default"));
+    MUST(slice_is(r.source, entry->name) && slice_is(r.tenant, "default"));
     MUST(r.received_at == NOW && uuid_cmp(&r.request_id, &id) == 0);
     const int rc = entry->type->decode(entry->cfg, &r, &settings.limits, a, ret, &e);
     MUST(rc == 0 || (rc == e.code && e.msg[0] && (rc == -EBADMSG || rc == -ENOMEM)));
@@ -312,7 +343,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct entrance in;
     struct alert_list list = {0}, twice = {0};
     int rc = 0;
-    read_request((struct slice){(const char *)data, size}, a, &r);
+    read_request(choose_entry((struct slice){(const char *)data, size}), a, &r);
     enter(&r, r.body, a, &in);
     if (in.status != 0) {
         check_refusal(&in);
