@@ -20,10 +20,11 @@
 #include "common/service_impl.h"
 
 #define DRAIN_JOIN_S 2
-#define FLAGS_MAX 16                 /* of a service's own */
+#define FLAGS_MAX 16 /* of a service's own, tasks among them */
+#define TASK_ARGS_MAX 4
 #define WRITE_OUT_MS (2 * MS_SECOND) /* for answers on their way, once everything is drained */
 
-enum mode { MODE_RUN = 1, MODE_CHECK, MODE_PRINT, MODE_VERSION, MODE_HELP };
+enum mode { MODE_RUN = 1, MODE_CHECK, MODE_PRINT, MODE_TASK, MODE_VERSION, MODE_HELP };
 
 struct options {
     enum mode mode;
@@ -31,6 +32,8 @@ struct options {
     const char **sets; /* NULL-terminated; room for one per argument */
     size_t set_n;
     char **own; /* those that came as flags of the service; room as `sets` */
+    const struct service_task *task;
+    const char *args[TASK_ARGS_MAX];
 };
 
 struct service {
@@ -72,6 +75,12 @@ void service_fail(const struct err *why)
 
 /* --- flags --- */
 
+static void usage_of(FILE *out, const char *name, const char *values, const char *help)
+{
+    const int width = (int)(strlen("--set section.key=value") - strlen(name) - strlen("-- "));
+    (void)fprintf(out, "  --%s %-*s    %s\n", name, width > 0 ? width : 0, values, help);
+}
+
 static void usage(FILE *out, const struct service_type *type)
 {
     (void)fprintf(
@@ -84,10 +93,10 @@ static void usage(FILE *out, const struct service_type *type)
         "  --version                  print the version and exit\n"
         "  --help                     print this and exit\n",
         type->name, type->summary);
-    for (const struct service_flag *f = type->flags; f && f->name; f++) {
-        int width = (int)(strlen("--set section.key=value") - strlen(f->name) - strlen("-- "));
-        (void)fprintf(out, "  --%s %-*s    %s\n", f->name, width, f->value, f->help);
-    }
+    for (const struct service_flag *f = type->flags; f && f->name; f++)
+        usage_of(out, f->name, f->value, f->help);
+    for (const struct service_task *t = type->tasks; t && t->name; t++)
+        usage_of(out, t->name, t->values, t->help);
     (void)fputs("\nAny setting may also come from the environment: TOCSIN__SECTION__KEY=value\n",
                 out);
 }
@@ -115,6 +124,20 @@ static bool add_own(struct options *o, const struct service_flag *f, const char 
     return true;
 }
 
+/* What getopt_long() left is the task's. */
+static bool take_args(int argc, char **argv, struct options *o)
+{
+    const int left = argc - optind, wanted = o->task->arg_n - 1;
+
+    if (left != wanted) {
+        (void)fprintf(stderr, "%s: --%s wants %s\n", argv[0], o->task->name, o->task->values);
+        return false;
+    }
+    for (int i = 0; i < left && i + 1 < TASK_ARGS_MAX; i++)
+        o->args[i + 1] = argv[optind + i];
+    return true;
+}
+
 static bool options_parse(const struct service_type *type, int argc, char **argv,
                           struct options *ret)
 {
@@ -124,19 +147,28 @@ static bool options_parse(const struct service_type *type, int argc, char **argv
         {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
     };
     struct option flags[sizeof(common) / sizeof(*common) + FLAGS_MAX + 1] = {0};
-    size_t n = sizeof(common) / sizeof(*common);
+    const size_t n = sizeof(common) / sizeof(*common);
     const struct service_flag *own = type->flags;
+    const struct service_task *tasks = type->tasks;
+    size_t own_n = 0;
     int c, which = 0;
 
     memcpy(flags, common, sizeof(common));
-    for (size_t i = 0; own && own[i].name && i < FLAGS_MAX; i++)
-        flags[n + i] = (struct option){own[i].name, required_argument, NULL, 'o'};
+    for (; own && own[own_n].name && own_n < FLAGS_MAX; own_n++)
+        flags[n + own_n] = (struct option){own[own_n].name, required_argument, NULL, 'o'};
+    for (size_t i = 0; tasks && tasks[i].name && own_n + i < FLAGS_MAX; i++)
+        flags[n + own_n + i] = (struct option){tasks[i].name, required_argument, NULL, 't'};
     ret->mode = MODE_RUN;
     while ((c = getopt_long(argc, argv, "", flags, &which)) != -1) {
         switch (c) {
         case 'o':
             if (!own || !add_own(ret, &own[(size_t)which - n], optarg))
                 return false;
+            break;
+        case 't':
+            ret->mode = MODE_TASK;
+            ret->task = &tasks[(size_t)which - n - own_n];
+            ret->args[0] = optarg;
             break;
         case 'c':
             ret->config = optarg;
@@ -160,6 +192,8 @@ static bool options_parse(const struct service_type *type, int argc, char **argv
             return false;
         }
     }
+    if (ret->mode == MODE_TASK && ret->task)
+        return take_args(argc, argv, ret);
     if (optind < argc)
         (void)fprintf(stderr, "%s: unexpected argument \"%s\"\n", argv[0], argv[optind]);
     return optind == argc;
@@ -186,17 +220,20 @@ static int load(const struct service_type *type, const struct options *o, struct
     return r;
 }
 
-static int check_or_print(const struct service *s)
+static int use_and_end(const struct service *s)
 {
     const char *w;
+    int code = 0;
 
     for (size_t i = 0; (w = conf_warning(s->conf, i)); i++)
         (void)fprintf(stderr, "warning: %s\n", w);
     if (s->options->mode == MODE_PRINT)
         conf_print(s->conf, stdout);
+    else if (s->options->mode == MODE_TASK)
+        code = s->options->task->run(&s->settings, s->own, s->options->args);
     else
         (void)puts("ok");
-    return fflush(stdout) == 0 ? 0 : 1;
+    return fflush(stdout) == 0 ? code : 1;
 }
 
 static void log_warnings(const struct service *s)
@@ -438,7 +475,7 @@ static int load_and_go(struct service *s)
             (void)fprintf(stderr, "%s\n", e.msg);
         return 1;
     }
-    code = s->options->mode == MODE_RUN ? live(s) : check_or_print(s);
+    code = s->options->mode == MODE_RUN ? live(s) : use_and_end(s);
     probes_free(s->probes);
     conf_free(s->conf);
     return code;
@@ -468,6 +505,7 @@ int service_main(const struct service_type *type, int argc, char **argv)
     case MODE_RUN:
     case MODE_CHECK:
     case MODE_PRINT:
+    case MODE_TASK:
         break;
     }
     return load_and_go(&s);

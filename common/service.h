@@ -3,7 +3,7 @@
  * two-step drain.
  *
  *   --config FILE   --set section.key=value   --check-config   --print-config   --version   --help
- *   and the service's own flags, each another name for --set
+ *   and the service's own flags, each another name for --set, or a task to do instead of serving
  *
  * Signals are blocked before any thread starts and read from one signalfd. The first SIGTERM or
  * SIGINT drains: /readyz turns 503, drain() is called and finishes what is at hand; the second, or
@@ -35,9 +35,18 @@ struct service_flag {
     const char *value, *help; /* for --help */
 };
 
+/* --name VALUE ...: something to do with the configuration instead of serving by it. Its exit code;
+ * `args` are VALUE and what follows, `arg_n` in all. */
+struct service_task {
+    const char *name, *values, *help; /* for --help */
+    int arg_n;
+    int (*run)(const struct settings *s, void *own, const char *const *args);
+};
+
 struct service_type {
     const char *name, *summary;       /* "tocsin-ingest" */
     const struct service_flag *flags; /* ended by name NULL; NULL: none */
+    const struct service_task *tasks; /* the same */
 
     /* Load and check this service's own trees (route, receivers, sources ...); nothing is opened.
      * May be NULL. Runs again, on another configuration, at every SIGHUP. *ret_own is handed to

@@ -29,6 +29,11 @@ const struct source_entry *door_choose(const struct source_entries *all, const s
 void door_enter(const struct source_entry *entry, const struct hook *h, const struct settings *s,
                 int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret);
 
+/* The same of somebody who need not show who he is. */
+void door_enter_known(const struct source_entry *entry, const struct hook *h,
+                      const struct settings *s, int64_t now_ms, const struct uuid *id,
+                      struct arena *a, struct entrance *ret);
+
 /* Nothing is unpacked at the door, so nothing small can become large behind it: -EOPNOTSUPP with a
  * reason for any Content-Encoding but none and `identity`. */
 int door_unpacked(const char *encoding, struct err *e) MUST_CHECK;

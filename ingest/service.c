@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "ingest/ingest.h"
+#include "ingest/try.h"
 
 static int configure(struct settings *s, void **ret_own, struct err *e)
 {
@@ -107,9 +108,20 @@ static void listen_on(const struct settings *s, struct httpd_options *ret,
     *ret_drain_timeout = i->drain_timeout;
 }
 
+static int try_task(const struct settings *s, void *own, const char *const *args)
+{
+    return try_source(s, own, args[0], args[1], stdout);
+}
+
+static const struct service_task tasks[] = {
+    {"try-source", "NAME FILE", "say what would come of a body (- is stdin) and exit", 2, try_task},
+    {0},
+};
+
 const struct service_type ingest_service = {
     .name = "tocsin-ingest",
     .summary = "takes webhooks in, and answers when they are safe",
+    .tasks = tasks,
     .configure = configure,
     .start = start,
     .drain = drain,

@@ -185,7 +185,20 @@ static const struct service_flag toy_flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+static int toy_add(const struct settings *s, void *own, const char *const *args)
+{
+    (void)own;
+    (void)printf("%s: %ld\n", s->tenant, strtol(args[0], NULL, 10) + strtol(args[1], NULL, 10));
+    return strcmp(args[1], "7") == 0 ? 1 : 0;
+}
+
+static const struct service_task toy_tasks[] = {
+    {"add", "A B", "say what both are together", 2, toy_add},
+    {0},
+};
+
 static const struct service_type toy_type = {
+    .tasks = toy_tasks,
     .name = "tocsin-toy",
     .summary = "for tests",
     .flags = toy_flags,
@@ -394,6 +407,12 @@ static void flags(void **state)
          "learner.history: 7  # --set\n",
          ""},
         {{"--history"}, 1, "", "requires an argument"},
+        {{"--help"}, 0, "  --add A B                  say what both are together\n", ""},
+        {{"--add", "2", "3", "--set", "tenant=acme"}, 0, "acme: 5\n", ""},
+        {{"--add", "2", "7"}, 1, "default: 9\n", ""},
+        {{"--add", "2"}, 1, "", "--add wants A B\n"},
+        {{"--add", "2", "3", "4"}, 1, "", "--add wants A B\n"},
+        {{"--add", "2", "3", "--set", "learner.history=13"}, 1, "", "brings bad luck\n"},
         {{"--print-config"}, 0, "postgres.url: <secret>  # default\n", ""},
         {{"--set", "learner.history=13"}, 1, "", "\"event\":\"config_invalid\""},
         {{"--set", "learner.batch=1"}, 1, "", "nobody answers at 192.0.2.1"},
