@@ -6,6 +6,7 @@
 #include "common/alert_json.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/form.h"
 #include "common/json.h"
 #include "ingest/door.h"
 
@@ -15,10 +16,12 @@
 /* ---- the request ---- */
 
 struct request {
+    struct slice method, path, query; /* of its first line; empty: there is none */
     const char *names[HEADERS_MAX], *values[HEADERS_MAX];
     size_t n;
     struct slice body;
-    bool is_get;
+    struct form said;   /* in the query */
+    struct form params; /* of the route's pattern */
 };
 
 static const char *header(const struct hook *h, const char *name)
@@ -30,11 +33,24 @@ static const char *header(const struct hook *h, const char *name)
     return NULL;
 }
 
+static const char *field(const struct form *f, const char *name)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (slice_is(f->v[i].name, name))
+            return f->v[i].value.p;
+    return NULL;
+}
+
 static const char *query(const struct hook *h, const char *name)
 {
-    (void)h;
-    (void)name;
-    return NULL;
+    const struct request *r = h->transport;
+    return field(&r->said, name);
+}
+
+static const char *param(const struct hook *h, const char *name)
+{
+    const struct request *r = h->transport;
+    return field(&r->params, name);
 }
 
 /* The line that `rest` begins with, without its end. */
@@ -65,9 +81,28 @@ static bool add_header(struct request *r, struct slice line, struct arena *a)
     return true;
 }
 
-static bool is_request_line(struct slice line)
+/* Up to `end`, which goes, too; all of it where there is none. */
+static struct slice cut_word(struct slice *rest, char end)
 {
-    return line.len > 9 && memcmp(line.p + line.len - 9, " HTTP/1.1", 9) == 0;
+    const char *at = rest->len > 0 ? memchr(rest->p, end, rest->len) : NULL;
+    const size_t n = at ? (size_t)(at - rest->p) : rest->len;
+    const struct slice word = {rest->p, n};
+    *rest = (struct slice){rest->p + n + (at != NULL), rest->len - n - (at != NULL)};
+    return word;
+}
+
+/* "POST /v2/enqueue?a=b HTTP/1.1" */
+static bool add_request_line(struct request *r, struct slice line)
+{
+    static const char version[] = " HTTP/1.1";
+    const size_t n = sizeof(version) - 1;
+    if (line.len <= n || memcmp(line.p + line.len - n, version, n) != 0)
+        return false;
+    struct slice target = {line.p, line.len - n};
+    r->method = cut_word(&target, ' ');
+    r->path = cut_word(&target, '?');
+    r->query = target;
+    return true;
 }
 
 /* Header lines up to an empty one, if it has them; else all of it is the body. */
@@ -75,14 +110,41 @@ static void split(struct slice text, struct arena *a, struct request *ret)
 {
     struct slice rest = text, line = cut_line(&rest);
     *ret = (struct request){.body = text};
-    if (is_request_line(line))
+    const bool begun = add_request_line(ret, line);
+    if (begun)
         line = cut_line(&rest);
     while (line.len > 0 && add_header(ret, line, a))
         line = cut_line(&rest);
-    if (line.len == 0 && ret->n > 0)
+    if (line.len == 0 && (begun || ret->n > 0))
         ret->body = rest;
     else
         ret->n = 0;
+}
+
+/* The words of a path by those of a pattern; what stands for a {name} into `params`. */
+static bool matches(struct slice pattern, struct slice path, struct arena *a, struct form *params)
+{
+    params->n = 0;
+    while (pattern.len > 0 && path.len > 0 && params->n < FORM_FIELDS_MAX) {
+        const struct slice word = cut_word(&pattern, '/'), given = cut_word(&path, '/');
+        if (word.len > 2 && word.p[0] == '{')
+            params->v[params->n++] =
+                (struct form_field){{word.p + 1, word.len - 2}, arena_slice(a, given)};
+        else if (!slice_eq(word, given))
+            return false;
+    }
+    return pattern.len == 0 && path.len == 0;
+}
+
+static const struct source_route *route_of(struct request *r, const struct source *type,
+                                           struct arena *a)
+{
+    for (const struct source_route *route = type->routes; route && route->method; route++)
+        if (slice_is(r->method, route->method) &&
+            matches(slice_of(route->pattern), r->path, a, &r->params))
+            return route;
+    r->params.n = 0;
+    return NULL;
 }
 
 static bool is_json(struct slice body)
@@ -92,12 +154,21 @@ static bool is_json(struct slice body)
     return json_scan(body, &any, &e) == 0;
 }
 
-static struct hook make_hook(struct request *r, const struct source *type)
+static struct hook make_hook(struct request *r, const struct source *type, struct arena *a)
 {
-    struct hook h = {.header = header, .query = query, .body = r->body, .transport = r};
-    if (type->takes_gets && r->body.len > 0 && r->body.p[0] == '?') {
+    struct err e;
+    struct hook h = {.route = route_of(r, type, a),
+                     .param = param,
+                     .header = header,
+                     .query = query,
+                     .body = r->body,
+                     .transport = r};
+    if (form_parse_query(r->query, a, &r->said, &e) < 0)
+        r->said.n = 0;
+    const bool bare = r->body.len > 0 && r->body.p[0] == '?';
+    if (type->takes_gets && (bare || slice_is(r->method, "GET"))) {
         h.is_get = true;
-        h.query_string = (struct slice){r->body.p + 1, r->body.len - 1};
+        h.query_string = bare ? (struct slice){r->body.p + 1, r->body.len - 1} : r->query;
         while (h.query_string.len > 0 && strchr("\r\n", h.query_string.p[h.query_string.len - 1]))
             h.query_string.len--;
         h.body = (struct slice){"", 0};
@@ -236,7 +307,7 @@ int try_source(const struct settings *s, const struct source_entries *entries, c
         return 1;
     }
     split((struct slice){buf_str(&b), b.len}, a, &r);
-    const struct hook h = make_hook(&r, entry->type);
+    const struct hook h = make_hook(&r, entry->type, a);
     const int rc = print(tried(entry, &h, s, a, &good), out);
     return rc == 0 && good ? 0 : 1;
 }
