@@ -65,6 +65,10 @@ static int take_subjects(struct claim *c, const PGresult *r, struct err *e)
     return 0;
 }
 
+/*
+ * Each subject by its own index entry. What is due changes faster than statistics: believed to be
+ * one row, it was read whole and compared with every subject, which `+ 0` and LATERAL rule out.
+ */
 static int claim_of(struct timers *t, struct claim *c, const struct subjects *s, PGresult **ret,
                     struct err *e)
 {
@@ -82,9 +86,10 @@ static int claim_of(struct timers *t, struct claim *c, const struct subjects *s,
     pg_texts(p, tenants, s->n);
     pg_byteas(p, keys, s->n);
     return pg_query(t->pg,
-                    "WITH same AS (SELECT t.id FROM timers t JOIN unnest($2::text[], $3::bytea[]) "
-                    "k(tenant, subject) ON t.tenant = k.tenant AND t.subject = k.subject WHERE "
-                    "t.kind = $1 AND t.due_at <= " NOW_MS " FOR UPDATE OF t SKIP LOCKED) "
+                    "WITH same AS (SELECT s.id FROM unnest($2::text[], $3::bytea[]) "
+                    "k(tenant, subject), LATERAL (SELECT t.id FROM timers t WHERE "
+                    "t.tenant = k.tenant AND t.subject = k.subject AND t.kind = $1 "
+                    "AND t.due_at + 0 <= " NOW_MS " FOR UPDATE SKIP LOCKED) s) "
                     "DELETE FROM timers t USING same s WHERE t.id = s.id" CLAIMED,
                     p, ret, e);
 }
