@@ -47,6 +47,9 @@ struct slice json_text(struct slice raw, struct arena *a);
  * database takes, become U+FFFD; an integer past 64 bits makes every number a real.
  */
 json_t *json_tree(struct slice text, struct arena *a, struct err *e) MUST_CHECK;
+/* The same, to be read only: its memory is the arena's, and no reference to it may be taken, given
+ * back or added. Half the cost where there are many. */
+json_t *json_lent(struct slice text, struct arena *a, struct err *e) MUST_CHECK;
 /* Strings of a tree: "" never NULL. Not a string: numbers and booleans as their text, in the arena;
  * else "". */
 struct slice json_str(const json_t *object, const char *key, struct arena *a);

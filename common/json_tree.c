@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <pthread.h>
+#include <stdalign.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +74,7 @@ static struct slice mended(struct slice text, struct arena *a)
     return (struct slice){copy, text.len};
 }
 
-json_t *json_tree(struct slice text, struct arena *a, struct err *e)
+static json_t *load(struct slice text, struct arena *a, struct err *e)
 {
     struct slice good = mended(text, a);
     if (!good.p) {
@@ -84,13 +86,73 @@ json_t *json_tree(struct slice text, struct arena *a, struct err *e)
     json_t *tree = json_loadb(good.p, good.len, flags, &why);
     if (!tree && json_error_code(&why) == json_error_numeric_overflow)
         tree = json_loadb(good.p, good.len, flags | JSON_DECODE_INT_AS_REAL, &why);
-    if (!tree) {
+    if (!tree)
         (void)err_set(e, -EBADMSG, "JSON: %s at byte %d", why.text, why.position);
-        return NULL;
-    }
-    if (arena_defer(a, decref, tree) < 0) {
+    return tree;
+}
+
+json_t *json_tree(struct slice text, struct arena *a, struct err *e)
+{
+    json_t *tree = load(text, a, e);
+    if (tree && arena_defer(a, decref, tree) < 0) {
         (void)err_set(e, -ENOMEM, "JSON: too large");
         return NULL;
+    }
+    return tree;
+}
+
+/*
+ * jansson's memory. While `lender` is set, this thread builds a tree that is the arena's, and what
+ * it frees meanwhile is of that tree; at all other times blocks are malloc's, before and after the
+ * functions were given to jansson alike. Where the arena ends, blocks go on from malloc until the
+ * tree is given up: jansson 2.14 writes past a string whose buffer could not grow.
+ */
+struct beyond {
+    struct beyond *next;
+    alignas(max_align_t) char data[];
+};
+static _Thread_local struct arena *lender;
+static _Thread_local struct beyond *beyond;
+
+static void *take_memory(size_t n)
+{
+    if (!lender)
+        return malloc(n);
+    void *p = beyond ? NULL : arena_alloc(lender, 1, n);
+    struct beyond *b = p ? NULL : malloc(sizeof(*b) + n);
+    if (!b)
+        return p;
+    b->next = beyond;
+    beyond = b;
+    return b->data;
+}
+
+static void give_memory(void *p)
+{
+    if (!lender)
+        free(p);
+}
+
+static void set_memory(void)
+{
+    json_set_alloc_funcs(take_memory, give_memory);
+}
+
+json_t *json_lent(struct slice text, struct arena *a, struct err *e)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, set_memory);
+    lender = a;
+    json_t *tree = load(text, a, e);
+    lender = NULL;
+    if (beyond) {
+        (void)err_set(e, -ENOMEM, "JSON: too large");
+        tree = NULL;
+    }
+    while (beyond) {
+        struct beyond *b = beyond;
+        beyond = b->next;
+        free(b);
     }
     return tree;
 }

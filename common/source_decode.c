@@ -313,7 +313,7 @@ json_t *decode_body(const void *cfg, const struct record *r, const struct limits
         return NULL;
     *ret =
         (struct decoder){.common = cfg, .r = r, .lim = lim, .a = a, .received_at = r->received_at};
-    return json_tree(r->body, a, e);
+    return json_lent(r->body, a, e);
 }
 
 int decode_each(struct decoder *d, const json_t *body, const json_t *alerts, decode_one_fn *one,

@@ -253,9 +253,32 @@ static void test_tree_of_any_types(void **state)
     assert_int_equal(e.code, -EBADMSG);
 }
 
+/* Any cap: the whole tree, or -ENOMEM; and trees of both kinds side by side. */
+static void test_lent_trees_are_whole_or_none(void **state)
+{
+    (void)state;
+    const struct slice text = SLICE_LIT("{\"a\":[1,2.5,\"three\",{\"four\":null}],\"long\":"
+                                        "\"0123456789abcdef0123456789abcdef0123456789abcdef\"}");
+    CLEANUP(arena_free) struct arena *own = arena_new(1 << 16);
+    struct err e = {0};
+    json_t *whole = json_tree(text, own, &e);
+    size_t fitted = 0;
+    for (size_t cap = 0; cap < 8192; cap += 8) {
+        CLEANUP(arena_free) struct arena *a = arena_new(cap);
+        const json_t *t = json_lent(text, a, &e);
+        assert_true(t ? json_equal(t, whole) : e.code == -ENOMEM);
+        fitted += t != NULL;
+    }
+    assert_true(fitted > 0 && fitted < 1024);
+    assert_null(json_lent(SLICE_LIT("{\"a\":1,\"a\":[]}"), own, &e));
+    assert_int_equal(e.code, -EBADMSG);
+    assert_int_equal(json_object_set_new(whole, "more", json_string("heap")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lent_trees_are_whole_or_none),
         cmocka_unit_test(test_accepts_what_rfc_8259_allows),
         cmocka_unit_test(test_refuses_everything_else),
         cmocka_unit_test(test_utf8_is_strict),
