@@ -12,6 +12,7 @@
 enum {
     REJOIN_MS = 1000,       /* after assigned() refused */
     REQUEST_MS = 10 * 1000, /* for a seek to take effect */
+    FETCH_BYTES = 64 << 10,
     READ_AHEAD_KB = 4096,
     LEAVE_MS = 3000, /* to tell the group good-bye */
     MAX_POLL_MS =
@@ -132,7 +133,10 @@ static int configure(const struct kafka_settings *s, const char *group, rd_kafka
         {.name = "session.timeout.ms", .number = s->session_timeout},
         {.name = "heartbeat.interval.ms", .number = s->session_timeout / 4},
         {.name = "max.poll.interval.ms", .number = MAX_POLL_MS},
+        /* What comes within that time comes as one answer: asked for the first byte, a broker
+         * spends more on answers than on records. */
         {.name = "fetch.wait.max.ms", .number = s->fetch_wait},
+        {.name = "fetch.min.bytes", .number = FETCH_BYTES},
         /* Read ahead, per partition: librdkafka's 64 MiB times the partitions is a machine. */
         {.name = "queued.max.messages.kbytes", .number = READ_AHEAD_KB},
         {0},
