@@ -17,7 +17,7 @@ int order_cmp(const struct order *a, const struct order *b)
 
 static bool before(const struct order *a, const struct order *b)
 {
-    return order_cmp(a, b) < 0;
+    return a->at != b->at ? a->at < b->at : order_cmp(a, b) < 0;
 }
 
 /* The lists are as long as they say; what lies behind is nobody's. */
