@@ -80,8 +80,11 @@ def arguments():
 
 def run(bench, given, results):
     """Every workload in turn; {name: its line}."""
-    lines = {}
+    lines, warm = {}, False
     for name in given.only:
+        if name != "idle" and not warm:
+            workloads.warm_up(bench)
+            warm = True
         began, load1 = time.time(), os.getloadavg()[0]
         line = {
             "workload": name,

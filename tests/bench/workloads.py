@@ -105,6 +105,15 @@ def steady(bench, side, name, rate, seconds, **options):
     return found
 
 
+def warm_up(bench):
+    """Kafka's JVM compiles what runs often, and Postgres gets its statistics. The peer needs neither, and begins each workload anew."""
+    side = bench.ours
+    position = side.position()
+    load = w1_load(side, bench.run_name("warm"), 4000, bench.seconds(40, 2)).result()
+    side.wait_committed(position + load["accepted"])
+    side.wait_told()
+
+
 # ---- the workloads ----
 
 
