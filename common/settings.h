@@ -54,6 +54,8 @@ struct notifier_settings {
     uint32_t concurrency, per_destination;
     int64_t request_timeout, connect_timeout, lease, sweep_interval, sweep_age;
     int64_t retry_base, retry_cap, retry_for, drain_timeout;
+    uint32_t breaker_failures; /* 0: no breaker */
+    int64_t breaker_wait;
     size_t max_response;
     uint32_t digest_items;
 };

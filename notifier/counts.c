@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "notifier/fallback.h"
 
 #define OUTCOMES 3
 #define REASONS 4
@@ -22,7 +23,8 @@ struct of_channel {
 struct counts {
     struct of_channel *v;
     size_t n;
-    struct gauge *under_way;
+    struct gauge *under_way, *shut;
+    struct counter *fallbacks;
 };
 
 static void make_labels(char out[160], const char *channel, const char *name, const char *value)
@@ -77,6 +79,10 @@ struct counts *counts_new(const struct channel *const *channels, size_t n)
     }
     c->v = v;
     c->n = n;
+    c->shut = gauge_new("tocsin_notifier_destinations_shut",
+                        "Destinations that are left alone because they do not answer.", "");
+    c->fallbacks = counter_new("tocsin_notifier_fallbacks_total",
+                               "Failed messages that a fallback was told instead.", "");
     c->under_way = gauge_new("tocsin_notifier_requests", "Requests under way.", "");
     return c;
 }
@@ -126,10 +132,17 @@ void counts_end(struct counts *c, const struct job *j)
     if (j->end != LIFE_ACCEPT && j->end != LIFE_GIVE_UP)
         return;
     counter_add(of->total, 1);
+    if (fallback_of(j, NULL))
+        counter_add(c->fallbacks, 1);
     if (j->end == LIFE_GIVE_UP)
         counter_add(of->failed[reason_of(j)], 1);
     else
         histogram_observe(of->age, (double)(j->ended_at - j->created_at) / 1000);
+}
+
+void counts_shut(struct counts *c, size_t n)
+{
+    gauge_set(c->shut, (int64_t)n);
 }
 
 void counts_under_way(struct counts *c, uint32_t n)

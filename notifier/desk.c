@@ -11,6 +11,7 @@
 #include "common/rate.h"
 #include "notifier/counts.h"
 #include "notifier/desk_judge.h"
+#include "notifier/fallback.h"
 #include "notifier/plan.h"
 #include "notifier/tokens.h"
 
@@ -96,6 +97,7 @@ static void answered(void *ctx, struct transfer *t)
 
 static void end(struct desk *d, struct job *j)
 {
+    fallback_note(j);
     push(&d->ends_end, j);
 }
 
@@ -124,6 +126,8 @@ static void take_answers(struct desk *d, struct job *list)
         struct destination *to = j->outlet->destination;
         list = j->next;
         to->silent = j->transfer.response.status ? 0 : to->silent + 1;
+        if (j->transfer.response.status)
+            to->shut_until = 0; /* to be asked of its row again */
         bool more = judge_answer(j, d->o.settings, clock_monotonic_ms(), random_u64());
         tokens_learn(d->tokens, j->outlet->credential, &j->step.token, j->token,
                      clock_monotonic_ms());
@@ -176,6 +180,7 @@ static bool write_ends(struct desk *d)
 static size_t look_round(struct desk *d, struct room *room, bool *ret_full)
 {
     const struct outlets *all = d->o.outlets;
+    const int64_t now = clock_monotonic_ms();
     size_t n = 0;
 
     for (size_t i = 0; i < all->n; i++) {
@@ -186,6 +191,8 @@ static size_t look_round(struct desk *d, struct room *room, bool *ret_full)
         bool served = false;
         for (size_t k = 0; k < d->o.channel_n; k++)
             served = served || d->o.channels[k] == o->channel;
+        if (now < to->shut_until)
+            continue;
         *ret_full = *ret_full || (served && free == 0);
         if (!served || free == 0)
             continue;
@@ -339,6 +346,10 @@ static bool sweep(struct desk *d, int64_t now, int64_t age)
         return false;
     }
     process(d, orphans);
+    if (store_forget_failing(&d->store, &e) < 0) {
+        trouble("forgetting receivers that are no more", &e);
+        return false;
+    }
     return true;
 }
 
@@ -414,6 +425,16 @@ static void take_inbox(struct desk *d, struct inbox *in, int64_t wait)
     (void)pthread_mutex_unlock(&d->lock);
 }
 
+static size_t shut(const struct outlets *all)
+{
+    const int64_t now = clock_monotonic_ms();
+    size_t n = 0;
+
+    for (size_t i = 0; i < all->destination_n; i++)
+        n += now < all->destinations[i].shut_until;
+    return n;
+}
+
 /* One turn; how long to wait before the next. */
 static int64_t turn(struct desk *d, const struct inbox *in)
 {
@@ -432,6 +453,7 @@ static int64_t turn(struct desk *d, const struct inbox *in)
     if ((d->more || now >= d->next_sweep) && !sweep(d, now, age))
         return TROUBLE_WAIT;
     counts_under_way(d->counts, d->under_way);
+    counts_shut(d->counts, shut(d->o.outlets));
     if (d->ends && !write_ends(d))
         return TROUBLE_WAIT;
     return d->more && d->under_way == 0 ? 1 : d->o.settings->notifier.sweep_interval;

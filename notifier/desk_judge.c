@@ -144,6 +144,8 @@ static void judge_outcome(struct job *j, const struct settings *s, uint64_t rand
 
     j->answer = o->words ? o->words : "";
     j->keep = o->keep;
+    j->ill = o->verdict == VERDICT_RETRY && !o->limited;
+    j->well = o->verdict == VERDICT_DELIVERED || (o->verdict == VERDICT_REJECT && j->status > 0);
     j->unanswered = o->verdict != VERDICT_DELIVERED && j->transfer.unanswered;
     switch (o->verdict) {
     case VERDICT_DELIVERED:

@@ -38,6 +38,7 @@ struct job {
     bool attempted;   /* a delivery row is due */
     bool unanswered;  /* may have arrived: possible duplicate from now on */
     bool limited;     /* nothing to this destination for wait_ms */
+    bool ill, well;   /* it did not answer, or with an error of its own; it did answer */
     bool gone;        /* nothing to this destination any more */
     int status;
     int64_t duration_ms;

@@ -73,6 +73,9 @@ void model_notes(struct model *m)
         add(notes, fill(m, m->w->note_missed, model_time(m, since), NULL));
     }
     add(notes, end_note(m));
+    const json_t *instead = json_object_get(m->about, "fallback");
+    if (instead)
+        add(notes, fill(m, m->w->note_fallback, get_str(instead, "of"), get_str(instead, "why")));
     if (late > LATE_AFTER) {
         put_str(m->root, "late", model_duration(m, late));
         put_int(m->root, "late_ms", late);

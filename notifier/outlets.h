@@ -22,6 +22,7 @@ struct destination {
     uint32_t per_minute, burst;   /* the strictest of its integrations; 0: no limit */
     uint32_t under_way;           /* requests */
     uint32_t silent;              /* in a row without an answer */
+    int64_t shut_until;           /* monotonic: its breaker is open, as far as we know */
     char gone[GONE_MAX];          /* what it said when it was no more; "": it is there */
 };
 

@@ -48,6 +48,10 @@ int store_claim(struct store *st, const struct rooms *rooms, const struct look *
 int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,
                         struct job **ret, struct err *e) MUST_CHECK;
 
+/* Of receivers that take nothing: the alerts about those that the configuration does not have any
+ * more end. */
+int store_forget_failing(struct store *st, struct err *e) MUST_CHECK;
+
 /*
  * Just before the send: is each job still ours, may its destination take it? Debits the rates,
  * merges what has to wait and is for people, puts the rest back. `list` is consumed: *ret_go are to

@@ -3,6 +3,7 @@
 #include "common/incident.h"
 #include "common/json.h"
 #include "common/locks.h"
+#include "notifier/fallback.h"
 #include "notifier/store_ending.h"
 #include "notifier/told.h"
 
@@ -34,6 +35,21 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
+/* The group whose news this is, and the integration there: a fallback tells another's. False: its
+ * fallback is told instead, or it was one's that took it, and the group goes on as if it had been
+ * told. */
+static bool whose_news(const struct job *j, const json_t *member, struct uuid *ret_group,
+                       int64_t *ret_integration)
+{
+    const json_t *origin = fallback_origin(j, member);
+    const json_t *row = member ? member : json_object_get(j->facts, "notification");
+
+    if (fallback_of(j, member) || (origin && j->end == LIFE_ACCEPT))
+        return false;
+    *ret_integration = json_integer_value(json_object_get(origin ? origin : row, "integration"));
+    return uuid_parse(slice_of(origin ? text(origin, "group") : text(row, "group_id")), ret_group);
+}
+
 /* ---- locks ---- */
 
 static int lock_all_groups(struct ending *x, struct err *e)
@@ -45,15 +61,15 @@ static int lock_all_groups(struct ending *x, struct err *e)
         return r;
     for (size_t i = 0; i < x->n; i++) {
         const struct job *j = x->jobs[i];
+        struct uuid group;
+        int64_t integration;
         if (!tells(j))
             continue;
-        if (!j->merge)
-            (void)table_add(&t, j->tenant, j->group.b);
-        for (size_t k = 0; k < json_array_size(members(j)); k++) {
-            struct uuid group;
-            if (uuid_parse(slice_of(text(json_array_get(members(j), k), "group_id")), &group))
+        if (!j->merge && whose_news(j, NULL, &group, &integration))
+            (void)table_add(&t, j->tenant, group.b);
+        for (size_t k = 0; k < json_array_size(members(j)); k++)
+            if (whose_news(j, json_array_get(members(j), k), &group, &integration))
                 (void)table_add(&t, j->tenant, group.b);
-        }
     }
     if (t.n == 0)
         return 0;
@@ -202,15 +218,15 @@ static void note_ends(struct ending *x)
         const json_t *row = json_object_get(j->facts, "notification");
         if (!x->still[i] || !tells(j))
             continue;
-        if (!j->merge)
-            note_group(x, j, json_object_get(row, "about"), &j->group, j->integration, j->digest);
+        struct uuid group;
+        int64_t integration;
+        if (!j->merge && whose_news(j, NULL, &group, &integration))
+            note_group(x, j, json_object_get(row, "about"), &group, integration, j->digest);
         note_timeline(x, j, text(row, "incident_id"), j->id_text);
         for (size_t k = 0; k < json_array_size(members(j)); k++) {
             const json_t *m = json_array_get(members(j), k);
-            struct uuid group;
-            if (uuid_parse(slice_of(text(m, "group_id")), &group))
-                note_group(x, j, json_object_get(m, "about"), &group,
-                           json_integer_value(json_object_get(m, "integration")),
+            if (whose_news(j, m, &group, &integration))
+                note_group(x, j, json_object_get(m, "about"), &group, integration,
                            strcmp(text(m, "kind"), "digest") == 0);
             note_timeline(x, j, text(m, "incident_id"), text(m, "id"));
         }

@@ -75,6 +75,20 @@ static const char block_sql[] =
     " ON CONFLICT (id) DO UPDATE SET blocked_until = greatest(d.blocked_until, "
     "excluded.blocked_until)";
 
+static const char ill_sql[] =
+    "INSERT INTO destinations AS d (id, failures, blocked_until) SELECT id, n, CASE WHEN n >= $3 "
+    "THEN " MS_NOW " + $4 ELSE 0 END FROM unnest($1, $2) AS u (id, n) ORDER BY id"
+    " ON CONFLICT (id) DO UPDATE SET failures = least(d.failures + excluded.failures, 1000000),"
+    " blocked_until = CASE WHEN d.failures + excluded.failures >= $3"
+    "  THEN greatest(d.blocked_until, " MS_NOW " + $4) ELSE d.blocked_until END";
+/* What an open breaker blocked is free at once. */
+static const char well_sql[] =
+    "WITH open AS (SELECT id FROM destinations WHERE id = ANY ($1) AND failures > 0 ORDER BY id "
+    "FOR "
+    "NO KEY UPDATE)"
+    " UPDATE destinations d SET failures = 0, blocked_until = CASE WHEN $2 > 0 AND d.failures >= $2"
+    "  THEN 0 ELSE d.blocked_until END FROM open WHERE d.id = open.id";
+
 int table_new(struct arena *a, size_t max, struct table *ret, struct err *e)
 {
     size_t n = max + 1;
@@ -284,6 +298,77 @@ static int send_references(struct ending *x, struct err *e)
     return pg_send(x->st->pg, reference_sql, args, NULL, e);
 }
 
+/* How a destination fared in this batch: how often it was ill; one good answer outweighs them. */
+struct fare {
+    const struct destination *d;
+    int64_t ill;
+    bool well;
+};
+
+static struct fare *fare_of(struct fare *v, size_t *n, const struct destination *d)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (v[i].d == d)
+            return &v[i];
+    v[*n] = (struct fare){.d = d};
+    return &v[(*n)++];
+}
+
+static int send_fares(struct ending *x, const struct fare *v, size_t n, struct err *e)
+{
+    struct slice *ill = arena_array(x->a, n, struct slice),
+                 *well = arena_array(x->a, n, struct slice);
+    int64_t *times = arena_array(x->a, n, int64_t);
+    const struct notifier_settings *s = &x->st->s->notifier;
+    size_t ill_n = 0, well_n = 0;
+    int r = 0;
+
+    if (!ill || !well || !times)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        struct slice id = {(const char *)v[i].d->id, SHA256_LEN};
+        if (v[i].well) {
+            well[well_n++] = id;
+        } else {
+            times[ill_n] = v[i].ill;
+            ill[ill_n++] = id;
+        }
+    }
+    if (well_n > 0) {
+        struct pg_args *args = pg_args(x->a);
+        pg_byteas(args, well, well_n);
+        pg_int(args, s->breaker_failures);
+        r = pg_send(x->st->pg, well_sql, args, NULL, e);
+    }
+    if (r == 0 && ill_n > 0 && s->breaker_failures > 0) {
+        struct pg_args *args = pg_args(x->a);
+        pg_byteas(args, ill, ill_n);
+        pg_ints(args, times, ill_n);
+        pg_int(args, s->breaker_failures);
+        pg_int(args, s->breaker_wait);
+        r = pg_send(x->st->pg, ill_sql, args, NULL, e);
+    }
+    return r;
+}
+
+static int send_breakers(struct ending *x, struct err *e)
+{
+    struct fare *v = arena_array(x->a, x->n + 1, struct fare);
+    size_t n = 0;
+
+    if (!v)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < x->n; i++) {
+        const struct job *j = x->jobs[i];
+        if (!j->attempted || !j->outlet || !(j->ill || j->well))
+            continue;
+        struct fare *f = fare_of(v, &n, j->outlet->destination);
+        f->ill += j->ill;
+        f->well |= j->well;
+    }
+    return n > 0 ? send_fares(x, v, n, e) : 0;
+}
+
 static int send_blocks(struct ending *x, struct err *e)
 {
     struct table t;
@@ -313,7 +398,8 @@ int ending_write(struct ending *x, struct err *e)
         r = send_ends(x, event, e);
     if (r < 0 || (r = send_superseded(x, e)) < 0 || (r = send_told(x, e)) < 0 ||
         (r = send_rearmed(x, e)) < 0 || (r = send_deliveries(x, e)) < 0 ||
-        (r = send_references(x, e)) < 0)
+        (r = send_references(x, e)) < 0 || (r = failing_write(x, e)) < 0 ||
+        (r = send_breakers(x, e)) < 0)
         return r;
     return send_blocks(x, e);
 }

@@ -33,3 +33,5 @@ struct pg_args *table_args(const struct table *t, struct arena *a);
 /* Sends every statement of the batch; the caller holds the locks, and begins and ends the pipeline.
  */
 int ending_write(struct ending *x, struct err *e) MUST_CHECK;
+/* Those of it that concern fallbacks, and the alert about a receiver that takes nothing. */
+int failing_write(struct ending *x, struct err *e) MUST_CHECK;

@@ -6,6 +6,7 @@
 
 #define BATCH_MEMORY ((size_t)16 << 20)
 #define BEHIND_WAIT MS_SECOND
+#define PROBE_WAIT MS_SECOND /* of others, while one message tries the destination */
 
 /* Still ours, long enough for a send, no other row of the group is under way elsewhere, and no
  * newer one was delivered: two that were claimed at once did not see each other, but one of them
@@ -26,13 +27,18 @@ static const char check_sql[] =
 static const char make_destinations_sql[] = "INSERT INTO destinations (id) SELECT d FROM "
                                             "unnest($1) AS t (d) ORDER BY d ON CONFLICT DO NOTHING";
 static const char lock_destinations_sql[] =
-    "SELECT id, tat, blocked_until, " MS_NOW
+    "SELECT id, tat, blocked_until, " MS_NOW ", failures"
     " FROM destinations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
 /* Without a limit there is no debit, and nothing to lock. */
 static const char read_destinations_sql[] =
-    "SELECT id, tat, blocked_until, " MS_NOW " FROM destinations WHERE id = ANY ($1)";
+    "SELECT id, tat, blocked_until, " MS_NOW ", failures FROM destinations WHERE id = ANY ($1)";
 static const char debit_sql[] =
     "UPDATE destinations d SET tat = u.tat FROM unnest($1, $2) AS u (id, tat) WHERE d.id = u.id";
+
+/* Nobody else tries it until this one has its answer, or died. */
+static const char probe_sql[] =
+    "UPDATE destinations SET blocked_until = greatest(blocked_until, " MS_NOW
+    " + $2) WHERE id = ANY ($1)";
 
 static const char go_sql[] =
     "UPDATE notifications n SET attempts = n.attempts + 1, lease_until = " MS_NOW " + $3"
@@ -144,6 +150,7 @@ static int read_rates(struct batch *b, const char *sql, const struct slice *ids,
 {
     CLEANUP(PQclear) PGresult *rows = NULL;
     struct pg_args *args = pg_args(b->a);
+    const uint32_t most = b->st->s->notifier.breaker_failures;
 
     pg_byteas(args, ids, n);
     int r = n ? pg_query(b->st->pg, sql, args, &rows, e) : 0;
@@ -156,8 +163,26 @@ static int read_rates(struct batch *b, const char *sql, const struct slice *ids,
             s->rate.tat = pg_get_int(rows, i, 1);
             s->rate.blocked_until = pg_get_int(rows, i, 2);
             s->now = pg_get_int(rows, i, 3);
+            s->open = most > 0 && pg_get_int(rows, i, 4) >= (int64_t)most;
         }
     return r;
+}
+
+static struct slice id_of(const struct share *s)
+{
+    return (struct slice){(const char *)s->d->id, SHA256_LEN};
+}
+
+/* Where a breaker lets one message through, only one worker may send it. */
+static int lock_open(struct batch *b, struct slice *ids, struct err *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->share_n; i++)
+        if (b->shares[i].open && !b->shares[i].d->per_minute &&
+            b->shares[i].rate.blocked_until <= b->shares[i].now)
+            ids[n++] = id_of(&b->shares[i]);
+    return read_rates(b, lock_destinations_sql, ids, n, e);
 }
 
 static int load_rates(struct batch *b, struct err *e)
@@ -183,9 +208,43 @@ static int load_rates(struct batch *b, struct err *e)
         if ((r = pg_query(b->st->pg, make_destinations_sql, args, NULL, e)) < 0)
             return r;
     }
-    if ((r = read_rates(b, lock_destinations_sql, limited, limited_n, e)) < 0)
+    if ((r = read_rates(b, lock_destinations_sql, limited, limited_n, e)) < 0 ||
+        (r = read_rates(b, read_destinations_sql, others, other_n, e)) < 0)
         return r;
-    return read_rates(b, read_destinations_sql, others, other_n, e);
+    return lock_open(b, others, e);
+}
+
+/* What an open breaker leaves of the grants: one message, when its time has come. */
+static int hold_back(struct batch *b, struct err *e)
+{
+    const struct notifier_settings *n = &b->st->s->notifier;
+    const int64_t lease =
+        n->breaker_wait > n->request_timeout ? n->breaker_wait : n->request_timeout;
+    struct slice *ids = arena_array(b->a, b->share_n + 1, struct slice);
+    size_t probes = 0;
+
+    if (!ids)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < b->share_n; i++) {
+        struct share *s = &b->shares[i];
+        int64_t shut = s->rate.blocked_until - s->now;
+        if (!s->open)
+            continue;
+        for (size_t k = 0; k < s->n; k++)
+            if (s->v[k].grant == GRANT_GO) {
+                ids[probes++] = id_of(s);
+                shut = lease;
+            } else if (s->v[k].grant == GRANT_ROOM) {
+                s->v[k].wait_ms = PROBE_WAIT;
+            }
+        s->d->shut_until = clock_monotonic_ms() + shut;
+    }
+    if (probes == 0)
+        return 0;
+    struct pg_args *args = pg_args(b->a);
+    pg_byteas(args, ids, probes);
+    pg_int(args, lease);
+    return pg_query(b->st->pg, probe_sql, args, NULL, e);
 }
 
 static int debit(struct batch *b, struct err *e)
@@ -198,6 +257,8 @@ static int debit(struct batch *b, struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
     for (size_t i = 0; i < b->share_n; i++) {
         struct share *s = &b->shares[i];
+        if (s->open && s->rate.room > 1)
+            s->rate.room = 1;
         plan_grants(s->v, s->n, &s->rate, s->now);
         if (!s->d->per_minute)
             continue;
@@ -253,7 +314,7 @@ static int transact(struct batch *b, struct err *e)
     if ((r = pg_begin(b->st->pg, e)) < 0)
         return r;
     if ((r = check_ours(b, e)) < 0 || (r = make_shares(b, e)) < 0 || (r = load_rates(b, e)) < 0 ||
-        (r = debit(b, e)) < 0 || (r = write_all(b, e)) < 0) {
+        (r = debit(b, e)) < 0 || (r = hold_back(b, e)) < 0 || (r = write_all(b, e)) < 0) {
         pg_rollback(b->st->pg);
         return r;
     }

@@ -10,6 +10,7 @@ struct share {
     struct waiting *v;
     size_t n;
     struct rate rate;
+    bool open; /* its breaker: one message may try it, when blocked_until has passed */
     int64_t now;
 };
 

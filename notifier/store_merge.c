@@ -107,11 +107,12 @@ static bool same_place(const struct job *a, const struct job *b)
     return a->outlet == b->outlet && slice_eq(a->tenant, b->tenant);
 }
 
-static void put_back(struct keys *back, const struct waiting *w)
+static void put_back(struct keys *back, const struct share *s, const struct waiting *w)
 {
     keys_add(back, w->own, w->wait_ms,
-             w->grant == GRANT_ROOM ? "other messages to the channel are under way"
-                                    : "the rate of the channel is used up");
+             s->open                  ? "the channel does not answer"
+             : w->grant == GRANT_ROOM ? "other messages to the channel are under way"
+                                      : "the rate of the channel is used up");
 }
 
 int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struct err *e)
@@ -130,8 +131,10 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
 
         if (done[i] || s->v[i].grant == GRANT_GO)
             continue;
-        if (s->v[i].merge || s->v[i].grant == GRANT_ROOM || !people) {
-            put_back(back, &s->v[i]);
+        /* What waits for a channel that does not answer is told as its rate allows, once it does.
+         */
+        if (s->v[i].merge || s->v[i].grant == GRANT_ROOM || s->open || !people) {
+            put_back(back, s, &s->v[i]);
             continue;
         }
         if ((r = keys_new(b->a, s->n, &held, e)) < 0 ||
@@ -147,7 +150,7 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
                 severity = j->severity;
         }
         if (!plan_merges(people, held.n, open))
-            put_back(back, &s->v[i]);
+            put_back(back, s, &s->v[i]);
         else if ((r = merge_some(b, &held, first, severity, &into, open, e)) < 0)
             return r;
     }

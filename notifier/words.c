@@ -62,6 +62,7 @@ static const struct words all[] = {
         .note_missed =
             "It was firing since {0} and resolved meanwhile; the message of its start could not be "
             "delivered.",
+        .note_fallback = "{0} did not take this message: {1}",
         .note_late = "This message is {0} late.",
         .note_duplicate = "This message may have reached you before.",
         .digest_title = "{0} {0|incident|incidents}, {1} {1|occurrence|occurrences}",
@@ -121,6 +122,7 @@ static const struct words all[] = {
         .note_repeat = "已持续 {0}，仍未恢复。",
         .note_meanwhile = "期间已于 {0} 恢复。",
         .note_missed = "自 {0} 起告警，期间已恢复；开始时的消息未能送达。",
+        .note_fallback = "{0} 未能接收本消息：{1}",
         .note_late = "本消息延迟了 {0}。",
         .note_duplicate = "本消息可能重复。",
         .digest_title = "{0} 个事件，共 {1} 次",

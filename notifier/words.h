@@ -57,6 +57,7 @@
     X(note_repeat)                                                                                 \
     X(note_meanwhile)                                                                              \
     X(note_missed)                                                                                 \
+    X(note_fallback)                                                                               \
     X(note_late)                                                                                   \
     X(note_duplicate)                                                                              \
     X(digest_title)                                                                                \

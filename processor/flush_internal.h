@@ -21,6 +21,7 @@ struct target {
     struct labels labels;
     struct standing is; /* lists of alerts apart: they differ per integration */
     enum severity severity;
+    bool itself;            /* it is about its receiver, which takes nothing */
     bool found;             /* kind incident: its row is there */
     struct member *members; /* kind alerts, ascending */
     size_t member_n;
@@ -36,7 +37,7 @@ struct target {
 /* Nobody can be told: its rows end as they are written. */
 static inline bool target_mute(const struct target *t)
 {
-    return !t->receiver || t->receiver->n == 0;
+    return !t->receiver || t->receiver->n == 0 || t->itself;
 }
 
 struct flush {

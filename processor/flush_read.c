@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/digest.h"
+#include "common/failing.h"
 #include "processor/flush_internal.h"
 
 #define MATCHES_MAX 256
@@ -41,6 +42,19 @@ static struct slice copy_cell(struct flush *f, const PGresult *r, int row, int c
     return arena_slice(f->a, pg_get_text(r, row, col));
 }
 
+static int about_itself(struct flush *f, struct target *t, struct err *e)
+{
+    struct labels routed_by;
+
+    if (!t->receiver || t->kind != GROUP_INCIDENT ||
+        !memmem(t->routed_by.p, t->routed_by.len, FAILING_ALERT, sizeof(FAILING_ALERT) - 1))
+        return 0;
+    int rc = labels_from_json(f->a, t->routed_by, &routed_by, e);
+    if (rc == 0)
+        t->itself = failing_teller(t->receiver, routed_by) != t->receiver;
+    return rc;
+}
+
 static int take_group(struct flush *f, const PGresult *r, int row, struct target *t, struct err *e)
 {
     unsigned char route[16];
@@ -64,10 +78,13 @@ static int take_group(struct flush *f, const PGresult *r, int row, struct target
     t->route = hex_decode(pg_get_text(r, row, GR_ROUTE), route, sizeof(route))
                    ? route_find(f->s->routes, route)
                    : NULL;
-    t->receiver = t->route ? t->route->receiver : receiver_find(f->s->receivers, t->receiver_name);
+    t->receiver = t->route && slice_is(t->receiver_name, t->route->receiver->name)
+                      ? t->route->receiver
+                      : receiver_find(f->s->receivers, t->receiver_name);
     if (!t->route)
         t->route = &gone;
-    return labels_from_json(f->a, t->labels_json, &t->labels, e);
+    int rc = about_itself(f, t, e);
+    return rc < 0 ? rc : labels_from_json(f->a, t->labels_json, &t->labels, e);
 }
 
 /* ---- what they are about ---- */

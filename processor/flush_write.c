@@ -114,8 +114,9 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     c->state[i] = SLICE_LIT("suppressed");
     c->reason[i] =
         slice_of(arena_printf(f->a,
-                              t->receiver ? "receiver %.*s has no channel"
-                                          : "receiver %.*s is no longer in the configuration",
+                              !t->receiver ? "receiver %.*s is no longer in the configuration"
+                              : t->itself  ? "it is about receiver %.*s itself, without a fallback"
+                                           : "receiver %.*s has no channel",
                               SLICE_FMT(t->receiver_name)));
     return c->about[i].p && c->reason[i].p;
 }
@@ -180,11 +181,12 @@ static int note_wakeups(struct flush *f, const struct notes *notes, const struct
     if (!ret->wakeups)
         return no_memory(e);
     for (size_t i = 0; i < notes->n; i++) {
-        const struct receiver *r = f->targets[notes->v[i].target].receiver;
+        const struct target *t = &f->targets[notes->v[i].target];
+        const struct receiver *r = t->receiver;
         unsigned char hash[SHA256_LEN];
         char text[512];
 
-        if (!r || r->n == 0)
+        if (target_mute(t))
             continue;
         struct wakeup *w = &ret->wakeups[ret->wakeup_n++];
         const int len = snprintf(text, sizeof(text), "%zu %s", notes->v[i].integration, r->name);

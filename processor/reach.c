@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/digest.h"
+#include "common/failing.h"
 #include "processor/group.h"
 #include "processor/work.h"
 
@@ -16,6 +18,7 @@ struct touch {
     struct slice tenant;
     struct group_identity group;
     const struct route *route;
+    const struct receiver *receiver; /* the route's, or one that tells what is about that one */
     const struct alert_work *al;
     const struct incident *incident;
     struct labels routed_by;
@@ -66,6 +69,24 @@ static int labels_of(struct work *w, const struct alert_work *al, const struct c
     return route_labels(w->a, own, severity, source, ret) < 0 ? no_memory(e) : 0;
 }
 
+/* That a receiver takes nothing is told by its fallback, in a group of the fallback's own. Nobody:
+ * false, unless a row shall say so. */
+static bool choose_teller(const struct route *route, struct labels labels,
+                          struct group_identity *id, const struct receiver **ret)
+{
+    const struct receiver *teller = failing_teller(route->receiver, labels);
+    unsigned char hash[SHA256_LEN];
+
+    *ret = teller ? teller : route->receiver;
+    if (teller && teller != route->receiver) {
+        const struct slice parts[] = {{(const char *)id->id.b, sizeof(id->id.b)},
+                                      slice_of(teller->name)};
+        hmac_sha256_v(SLICE_LIT("teller"), parts, 2, hash);
+        memcpy(id->id.b, hash, sizeof(id->id.b));
+    }
+    return teller || id->kind == GROUP_INCIDENT;
+}
+
 static int touch_news(struct work *w, const struct news *n, struct touches *t, struct err *e)
 {
     const struct alert_work *al = (const struct alert_work *)(const void *)n->alert;
@@ -79,8 +100,11 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
     const size_t matched = route_match(w->routes, labels, routes, ROUTES_PER_ALERT);
     for (size_t i = 0; i < matched; i++) {
         struct group_identity id;
+        const struct receiver *receiver;
         if (group_of(w->a, routes[i], n->alert->tenant, labels, &n->incident->id, &id) < 0)
             return no_memory(e);
+        if (!choose_teller(routes[i], labels, &id, &receiver))
+            continue;
         if (n->kind == NEWS_RESOLVED && id.kind != GROUP_DIGEST)
             continue; /* existing groups are woken by their incident or member */
         struct touch *touch = touch_new(t, w->a);
@@ -89,6 +113,7 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
         *touch = (struct touch){.tenant = n->alert->tenant,
                                 .group = id,
                                 .route = routes[i],
+                                .receiver = receiver,
                                 .al = al,
                                 .incident = n->incident,
                                 .routed_by = labels,
@@ -168,7 +193,7 @@ static bool group_columns_add(struct group_columns *c, const struct touch *t, st
     c->id[i] = t->group.id;
     c->incident[i] = t->incident->id;
     c->kind[i] = (int32_t)t->group.kind;
-    c->receiver[i] = slice_of(t->route->receiver->name);
+    c->receiver[i] = slice_of(t->receiver->name);
     c->route[i] = slice_of(hex_encode(t->route->id, sizeof(t->route->id), route));
     c->labels[i] = labels_json(a, t->group.labels);
     c->routed_by[i] = labels_json(a, t->routed_by);

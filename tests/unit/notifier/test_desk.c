@@ -48,7 +48,7 @@ static void world_open(struct world *w, const char *name, const char *more)
                 "external_url: https://tocsin.example.com\n"
                 "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
                 "notifier: {sweep_age: 0s, sweep_interval: 50ms, retry_base: 20ms, retry_cap: "
-                "50ms, request_timeout: 2s, lease: 10s}\n"
+                "50ms, request_timeout: 2s, lease: 10s, breaker_wait: 100ms}\n"
                 "global: {smtp_smarthost: '127.0.0.1:%d', smtp_from: t@example.com, "
                 "smtp_require_tls: false}\n"
                 "receivers:\n"

@@ -625,6 +625,31 @@ static void test_a_receiver_without_a_channel(void **state)
                         "opened suppressed resolved suppressed");
 }
 
+/* That a receiver takes nothing is never told by itself; by its fallback, under the same route. */
+static void test_about_the_receiver_itself(void **state)
+{
+    static const char labels[] = "{\"alertname\":\"TocsinReceiverFailing\",\"failing_receiver\":"
+                                 "\"boss\",\"severity\":\"critical\"}";
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 4, 0);
+    const char *g = add_group(&f->now, labels, INCIDENT);
+    DO("UPDATE groups SET routed_by = '%s'", labels);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT("SELECT concat_ws('|', kind, state, channel, receiver, reason) FROM "
+                             "notifications"),
+                        "opened|suppressed||boss|it is about receiver boss itself, without a "
+                        "fallback");
+    schema_do(&db, "DELETE FROM notifications; UPDATE groups SET receiver = 'list', told = '{}', "
+                   "flushed_at = NULL");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT("SELECT concat_ws('|', kind, state, channel, receiver) FROM "
+                             "notifications"),
+                        "opened|pending|webhook|list");
+}
+
 /* It knew of the beginning: what it would have been told is the end. */
 static void test_a_told_receiver_that_left(void **state)
 {
@@ -1154,6 +1179,7 @@ int main(void)
         TEST(test_a_digest_waits_for_its_time),
         TEST(test_a_receiver_that_left),
         TEST(test_a_receiver_without_a_channel),
+        TEST(test_about_the_receiver_itself),
         TEST(test_a_told_receiver_that_left),
         TEST(test_a_digest_whose_receiver_left),
         TEST(test_a_route_that_left),

@@ -1,0 +1,14 @@
+/* Who is told what a receiver did not take. Pure. */
+#pragma once
+
+#include "notifier/job.h"
+
+/* The message has failed: the first of its receiver's fallbacks that it is not about; NULL: nobody.
+ * `member`: of a merge, that one of its messages. */
+const struct receiver *fallback_of(const struct job *j, const json_t *member);
+
+/* `about.fallback` of a message that a fallback is told; NULL for any other. */
+const json_t *fallback_origin(const struct job *j, const json_t *member);
+
+/* Says in the job's reason who is told instead. */
+void fallback_note(struct job *j);

@@ -1,0 +1,320 @@
+/* What becomes of messages that a destination does not take: fallbacks, the alert about it, and the
+ * breaker. A real Postgres and the vendors' fakes. */
+#include "testing.h"
+
+#include "common/clock.h"
+#include "fakes.h"
+#include "notifier/desk.h"
+#include "schema.h"
+
+static struct schema db;
+static struct fakes fakes;
+
+struct worker {
+    struct conf *conf;
+    struct settings settings;
+    struct outlets *outlets;
+    const struct channel *channels[64];
+    size_t channel_n;
+    struct desk *desk;
+};
+
+/* Receivers NAME, whose fallback is NAMEb, whose fallback is NAMEc. */
+static struct worker *open_worker(const char *name, const char *notifier)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+    struct err e = {0};
+    const char *file = arena_printf(
+        db.arena,
+        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
+        "tenant: ours\n"
+        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
+        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms%s}\n"
+        "receivers:\n"
+        "- {name: %s, fallback: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]}\n"
+        "- {name: %sb, fallback: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n"
+        "- {name: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sc'}, {url: "
+        "'http://127.0.0.1:%d/%sd'}]}\n",
+        db.settings.url, notifier, name, name, fakes.port, name, name, name, fakes.port, name, name,
+        fakes.port, name, fakes.port, name);
+
+    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
+        settings_load(w->conf, &w->settings, &e) < 0 ||
+        outlets_load(&w->settings, &w->outlets, &e) < 0)
+        fail_msg("%s", e.msg);
+    for (; channel_at(w->channel_n); w->channel_n++)
+        w->channels[w->channel_n] = channel_at(w->channel_n);
+    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
+    if (desk_new(&o, &w->desk, &e) < 0)
+        fail_msg("%s", e.msg);
+    return w;
+}
+
+static void close_worker(struct worker *w)
+{
+    desk_drain(w->desk);
+    desk_free(w->desk);
+    outlets_free(w->outlets);
+    conf_free(w->conf);
+    free(w);
+}
+
+static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
+static const char *sql(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
+    va_end(ap);
+    assert_non_null(s);
+    return s;
+}
+#define DO(...) schema_do(&db, sql(__VA_ARGS__))
+#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
+#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+
+/* An incident `id` of this alert and service; its group, told `seq` - 1; and its message `seq`. */
+static void add(const char *name, const char *id, const char *alert, const char *service, int seq)
+{
+    DO("INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, source, "
+       "alert_name, service, namespace, environment, error_type, opened_at, updated_at, "
+       "window_start, last_seen, occurrences, alerts_firing, alerts_total) VALUES ('t', "
+       "md5('%s%s')::uuid, decode(md5('%s%s'), 'hex'), 1, 4, 'title of %s', 'am', '%s', '%s', '', "
+       "'', '', 0, 0, 0, 0, 1, 1, 1) ON CONFLICT DO NOTHING",
+       name, id, name, id, id, alert, service);
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, annotations, title, description, link, source, starts_at, first_seen, last_seen) "
+       "SELECT 't', hashtextextended(id::text, 0), anomaly_key, id, 1, 4, '{\"alertname\":\"E\"}', "
+       "'{}', title, '', '', 'am', 1, 0, 0 FROM incidents WHERE id = md5('%s%s')::uuid ON CONFLICT "
+       "DO NOTHING",
+       name, id);
+    DO("INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told) "
+       "VALUES ('t', md5('%s%sg')::uuid, 1, '%s', 'r', '{}', '{}', 0, "
+       "'{\"0\":{\"delivered\":{\"seq\":%d}}}') ON CONFLICT DO NOTHING",
+       name, id, name, seq - 1);
+    DO("UPDATE groups SET told = jsonb_set(told, '{0,last}', '{\"seq\":%d}') WHERE id = "
+       "md5('%s%sg')::uuid",
+       seq, name, id);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, "
+       "severity, incident_id, about, created_at) VALUES ('t', md5('%s%s%d')::uuid, "
+       "md5('%s%sg')::uuid, '%s', 0, 'webhook', %d, 'opened', 4, md5('%s%s')::uuid, "
+       "'{\"reason\":\"opened\",\"group_key\":\"k\",\"group_labels\":{},"
+       "\"state\":{\"seq\":%d,\"status\":\"firing\",\"at\":1}}',"
+       " (extract(epoch FROM now()) * 1000)::bigint)",
+       name, id, seq, name, id, name, seq, name, id, seq);
+    DO("INSERT INTO notification_incidents SELECT tenant, id, incident_id, created_at FROM "
+       "notifications WHERE id = md5('%s%s%d')::uuid",
+       name, id, seq);
+}
+
+static void order(const char *key, const char *answers)
+{
+    fakes_order(&fakes,
+                arena_printf(db.arena, "{\"channel\":\"webhook\",\"key\":\"/%s\",\"answers\":[%s]}",
+                             key, answers));
+}
+
+/* Until the query gives `want`; the test fails when it never does. */
+static void until(const char *want, const char *query)
+{
+    const char *got = "";
+
+    for (int i = 0; i < 600; i++) {
+        got = schema_text(&db, query);
+        if (strcmp(got, want) == 0)
+            return;
+        usleep(20000);
+    }
+    fail_msg("%s: %s instead of %s", query, got, want);
+}
+
+/* "RECEIVER STATE" of each row that speaks of the incident. */
+static const char *ledger(const char *name, const char *id)
+{
+    return sql("SELECT coalesce(string_agg(substr(n.receiver, length('%s') + 1) || n.integration "
+               "|| ' ' || n.state, ', ' ORDER BY n.receiver, n.integration, n.seq), '') FROM "
+               "notifications n JOIN notification_incidents i ON i.tenant = n.tenant AND "
+               "i.notification_id = n.id WHERE i.incident_id = md5('%s%s')::uuid",
+               name, name, id);
+}
+
+/* What the outbox says of the receiver, in order. */
+static const char *alerts_about(const char *receiver)
+{
+    return TEXT(
+        "SELECT coalesce(string_agg(v ->> 'status', ' ' ORDER BY id), '') FROM (SELECT id, "
+        "convert_from(value, 'UTF8')::jsonb AS v FROM outbox WHERE topic = 'raw.generic') o "
+        "WHERE v #>> '{labels,failing_receiver}' = '%s'",
+        receiver);
+}
+
+static void told_to_the_fallback_and_said_once(void **state)
+{
+    struct worker *w = open_worker("fall", "");
+
+    (void)state;
+    order("fall", "\"404*2\"");
+    add("fall", "i", "E", "shop", 1);
+    until("0 failed, b0 delivered", ledger("fall", "i"));
+    assert_non_null(strstr(TEXT("SELECT reason FROM notifications WHERE receiver = 'fall'"),
+                           "; told to fallb instead"));
+    assert_int_equal(fakes_count(&fakes, "webhook", "fall did not take this message: fault on"), 1);
+    /* as if it had been told: the group is not looked at again */
+    assert_string_equal(TEXT("SELECT told::text FROM groups WHERE receiver = 'fall'"),
+                        "{\"0\": {\"last\": {\"seq\": 1}, \"delivered\": {\"seq\": 0}}}");
+    assert_int_equal(INT("SELECT count(*) FROM timers"), 0);
+    assert_string_equal(alerts_about("fall"), "firing");
+    assert_string_equal(
+        TEXT("SELECT concat_ws('|', headers ->> 'tenant', headers ->> 'source', v ->> 'severity', "
+             "v #>> '{labels,alertname}', v #>> '{labels,service}', v ->> 'description') FROM "
+             "(SELECT headers, convert_from(value, 'UTF8')::jsonb AS v FROM outbox) o"),
+        sql("ours|generic|critical|TocsinReceiverFailing|fall|127.0.0.1:%d: fault on demand",
+            fakes.port));
+    add("fall", "i", "E", "shop", 2); /* it goes on failing */
+    until("0 failed, 0 failed, b0 delivered, b0 delivered", ledger("fall", "i"));
+    assert_string_equal(alerts_about("fall"), "firing");
+    add("fall", "i", "E", "shop", 3); /* and takes messages again */
+    until("0 failed, 0 failed, 0 delivered, b0 delivered, b0 delivered", ledger("fall", "i"));
+    assert_string_equal(alerts_about("fall"), "firing resolved");
+    assert_int_equal(INT("SELECT count(*) FROM failing_receivers"), 0);
+    close_worker(w);
+}
+
+static void fallbacks_that_fail_end_and_the_group_is_looked_at_again(void **state)
+{
+    struct worker *w = open_worker("all", "");
+
+    (void)state;
+    order("all", "\"404*\"");
+    order("allb", "\"404*\"");
+    order("allc", "\"404*\"");
+    add("all", "i", "E", "shop", 2);
+    until("0 failed, b0 failed, c0 failed, c1 delivered", ledger("all", "i"));
+    until("all allb allc", "SELECT string_agg(receiver, ' ' ORDER BY receiver) FROM "
+                           "failing_receivers WHERE receiver LIKE 'all%'");
+    /* The last of them has nobody: what was told last is what was delivered, and is said again. */
+    assert_string_equal(TEXT("SELECT told::text FROM groups WHERE receiver = 'all'"),
+                        "{\"0\": {\"last\": {\"seq\": 1}, \"delivered\": {\"seq\": 1}}}");
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE subject = decode(md5('allig'), 'hex')"),
+                     1);
+    close_worker(w);
+}
+
+static void the_alert_about_a_receiver_passes_it_by(void **state)
+{
+    struct worker *w = open_worker("self", "");
+
+    (void)state;
+    order("self", "\"404*\"");
+    add("self", "i", "TocsinReceiverFailing", "selfb", 1);
+    until("0 failed, c0 delivered, c1 delivered", ledger("self", "i"));
+    close_worker(w);
+}
+
+static void receivers_that_are_no_more_fail_no_more(void **state)
+{
+    (void)state;
+    DO("INSERT INTO failing_receivers VALUES ('gone', 0, 'webhook', 1), ('left', 7, 'webhook', 1), "
+       "('left', 0, 'webhook', 1)");
+    struct worker *w = open_worker("left", "");
+    until("left 0", "SELECT string_agg(receiver || ' ' || integration, ', ') FROM "
+                    "failing_receivers WHERE receiver IN ('gone', 'left')");
+    assert_string_equal(alerts_about("gone"), "resolved");
+    assert_string_equal(alerts_about("left"), "resolved");
+    close_worker(w);
+}
+
+/* Another worker, for which the time has passed. */
+static struct worker *later(struct worker *w, const char *name, const char *notifier)
+{
+    close_worker(w);
+    DO("UPDATE destinations SET blocked_until = 0");
+    DO("UPDATE notifications SET not_before = 0 WHERE state = 'pending'");
+    return open_worker(name, notifier);
+}
+
+static void a_breaker_leaves_it_alone_but_for_one_message_at_a_time(void **state)
+{
+    static const char one[] = ", breaker_failures: 3, breaker_wait: 1h, per_destination: 1";
+    static const char waits[] = "SELECT count(*)::text FROM notifications WHERE receiver = 'shut' "
+                                "AND state = 'pending' AND reason = 'the channel does not answer'";
+    struct worker *w;
+
+    (void)state;
+    schema_do(&db, "DELETE FROM destinations");
+    order("shut", "\"500\",\"reset\",\"503*\"");
+    for (int i = 0; i < 5; i++)
+        add("shut", sql("i%d", i), "E", "shop", 1);
+    w = open_worker("shut", one);
+    until("3", "SELECT coalesce(max(failures), -1)::text FROM destinations");
+    until("t", "SELECT left(bool_and(blocked_until > extract(epoch FROM now()) * 1000 + "
+               "3000000)::text, 1) FROM destinations");
+    assert_int_equal(fakes_count(&fakes, "webhook", "shut"), 3);
+    w = later(w, "shut", one); /* it tries once, and waits again */
+    until("4", "SELECT coalesce(max(failures), -1)::text FROM destinations");
+    assert_int_equal(fakes_count(&fakes, "webhook", "shut"), 4);
+    free(fakes_ask(&fakes, "/_reset", ""));
+    w = later(w, "shut", one); /* it is well: all of them go */
+    until("5", "SELECT count(*)::text FROM notifications WHERE receiver = 'shut' AND state = "
+               "'delivered'");
+    until("0", "SELECT (failures + blocked_until)::text FROM destinations");
+    until("0", waits);
+    close_worker(w);
+}
+
+static void only_one_of_two_workers_tries(void **state)
+{
+    static const char many[] = ", breaker_failures: 3, breaker_wait: 1h, request_timeout: 2s";
+    struct worker *w[2];
+
+    (void)state;
+    schema_do(&db, "DELETE FROM destinations");
+    order("probe", "\"500*3\"");
+    add("probe", "i0", "E", "shop", 1);
+    w[0] = open_worker("probe", many);
+    until("3", "SELECT coalesce(max(failures), -1)::text FROM destinations");
+    close_worker(w[0]);
+    DO("UPDATE destinations SET blocked_until = 0");
+    DO("UPDATE notifications SET not_before = 0 WHERE receiver = 'probe'");
+    for (int i = 1; i < 6; i++)
+        add("probe", sql("i%d", i), "E", "shop", 1);
+    order("probe", "\"hang*\"");
+    w[0] = open_worker("probe", many);
+    w[1] = open_worker("probe", many);
+    until("5", "SELECT count(*)::text FROM notifications WHERE receiver = 'probe' AND state = "
+               "'pending' AND reason = 'the channel does not answer'");
+    until("4", "SELECT coalesce(max(failures), -1)::text FROM destinations");
+    assert_int_equal(fakes_count(&fakes, "webhook", "probe"), 4);
+    close_worker(w[0]);
+    close_worker(w[1]);
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    schema_open(&db);
+    fakes_start(&fakes);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    fakes_stop(&fakes);
+    schema_close(&db);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(told_to_the_fallback_and_said_once),
+        cmocka_unit_test(fallbacks_that_fail_end_and_the_group_is_looked_at_again),
+        cmocka_unit_test(the_alert_about_a_receiver_passes_it_by),
+        cmocka_unit_test(receivers_that_are_no_more_fail_no_more),
+        cmocka_unit_test(a_breaker_leaves_it_alone_but_for_one_message_at_a_time),
+        cmocka_unit_test(only_one_of_two_workers_tries),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
