@@ -7,6 +7,9 @@
 #include "notifier/store_ending.h"
 #include "notifier/store_sql.h"
 
+/* Of this moment, not of the transaction's start: who sees a row comes after who wrote it. */
+#define CLOCK "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
 /* A record as ingest would have made it; `f` is the row, `extra` what its alert says beside. */
 #define RECORD(extra)                                                                              \
     " INSERT INTO outbox (topic, key, value, headers) SELECT 'raw.generic', "                      \
@@ -19,21 +22,18 @@
     "f.receiver, 'severity', 'critical')) || " extra ")::text, 'UTF8'),"                           \
     " jsonb_build_object('v', '1', 'tenant', $4, 'source', 'generic', 'content_type', "            \
     "'application/json', 'request_id', gen_random_uuid()::text, 'received_at', " CLOCK "::text)"
-/* Of this moment, not of the transaction's start: who sees a row comes after who wrote it. */
-#define CLOCK "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-static const char
-    failing_sql[] = "WITH u AS (SELECT DISTINCT ON (receiver, integration) * FROM unnest($1, $2, "
-                    "$3, $5)"
-                    "  AS u (receiver, integration, channel, why) ORDER BY receiver, integration),"
-                    " f AS (INSERT INTO failing_receivers (receiver, integration, channel, since)"
-                    "  SELECT receiver, integration, channel, " CLOCK
-                    " FROM u ORDER BY receiver, integration"
-                    "  ON CONFLICT DO NOTHING RETURNING *)" RECORD(
-                        "jsonb_build_object('status', 'firing', 'starts_at', "
-                        "to_char(to_timestamp(f.since / 1000.0)"
-                        " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'description', "
-                        "u.why)") " FROM f JOIN u USING (receiver, integration)";
+static const char failing_sql[] =
+    "WITH u AS (SELECT DISTINCT ON (receiver, integration) * FROM unnest($1, $2, "
+    "$3, $5)"
+    "  AS u (receiver, integration, channel, why) ORDER BY receiver, integration),"
+    " f AS (INSERT INTO failing_receivers (receiver, integration, channel, since)"
+    "  SELECT receiver, integration, channel, " CLOCK " FROM u ORDER BY receiver, integration"
+    "  ON CONFLICT DO NOTHING RETURNING *)" RECORD(
+        "jsonb_build_object('status', 'firing', 'starts_at', "
+        "to_char(to_timestamp(f.since / 1000.0)"
+        " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'description', "
+        "u.why)") " FROM f JOIN u USING (receiver, integration)";
 static const char well_sql[] =
     "WITH old AS (SELECT w.receiver, w.integration FROM failing_receivers w JOIN unnest($1, $2, $3)"
     "  AS u (receiver, integration, channel) ON w.receiver = u.receiver AND w.integration = "
