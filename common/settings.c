@@ -82,6 +82,13 @@ static const struct conf_key ingest_keys[] = {
     CONF(T, spool_dir, CONF_STR, "", 0, "empty: 503 while Kafka is away"),
     CONF(T, spool_max, CONF_SIZE, "1g", 0, "of the spool on disk"),
     CONF(T, beat_interval, CONF_DURATION, "10s", 0, "between signs of life"),
+    CONF(T, fetch_ca_file, CONF_STR, "", 0,
+         "PEM of the authorities trusted for what a source fetches; empty: the system's"),
+    CONF(T, fetch_timeout, CONF_DURATION, "5s", 0, "for what a source fetches; then 503"),
+    CONF(T, fetch_keep, CONF_DURATION, "1d", 0, "then it is fetched again"),
+    CONF(T, fetch_concurrency, CONF_U32, "4", 0, "fetches at a time"),
+    CONF(T, fetch_waiting, CONF_U32, "64", 0, "requests that wait for one; more get 503"),
+    CONF(T, fetch_kept, CONF_U32, "64", 0, "fetched things that are kept"),
     CONF_END,
 };
 #undef T

@@ -38,6 +38,9 @@ struct ingest_settings {
     const char *spool_dir; /* empty: no spool, 503 while Kafka is away */
     size_t spool_max;
     int64_t beat_interval;
+    const char *fetch_ca_file; /* empty: the system's authorities */
+    int64_t fetch_timeout, fetch_keep;
+    uint32_t fetch_concurrency, fetch_waiting, fetch_kept;
 };
 
 struct processor_settings {

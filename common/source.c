@@ -161,11 +161,30 @@ static bool begins_as_json(struct slice body)
     return i < body.len && (body.p[i] == '{' || body.p[i] == '[');
 }
 
+static bool is_json(struct slice body)
+{
+    const struct json_limits any = {.max_depth = JSON_DEPTH_MAX};
+    struct err ignored;
+    return json_scan(body, &any, &ignored) != -EBADMSG;
+}
+
+static int text_to_json(const char *field, struct slice text, struct arena *a, struct slice *ret,
+                        struct err *e)
+{
+    struct form *form = arena_new_of(a, struct form);
+    if (!form)
+        return err_set(e, -E2BIG, "the request needs more memory than one may");
+    form->v[form->n++] = (struct form_field){slice_of(field), text};
+    return form_to_json(form, NULL, a, ret, e);
+}
+
 int source_body(const struct source *type, const struct hook *h, struct arena *a, struct slice *ret,
                 struct err *e)
 {
     const char *content_type = h->header(h, "Content-Type");
     bool is_form = type->takes_forms && form_is(content_type) && !begins_as_json(h->body);
+    if (type->text_field && !h->is_get && !is_json(h->body))
+        return text_to_json(type->text_field, h->body, a, ret, e);
     if (!h->is_get && !is_form) {
         *ret = h->body;
         return 0;

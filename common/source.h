@@ -27,6 +27,18 @@ struct source_route {
     int id;                       /* the source's own word for it */
 };
 
+/*
+ * What a request cannot be judged or answered without, and is elsewhere: a key at the sender's, a
+ * page that has to be asked for. Ingest's edge GETs it, over https alone; what cannot be had in
+ * time is a 503, and the sender tries again.
+ */
+struct fetch {
+    const char *url; /* NULL: nothing */
+    /* Is it what it should be? Then it is kept, and others that want it get the same. NULL: an act,
+     * done for each request; that its answer was 2xx is all of it. */
+    bool (*fit)(struct slice body);
+};
+
 /* One HTTP request as the door sees it. */
 struct hook {
     const struct source_route *route; /* of the type's own; NULL: /webhook/{entry} */
@@ -38,6 +50,8 @@ struct hook {
     struct slice body;         /* raw, as signed */
     bool is_get;               /* then what it says stands in query_string */
     struct slice query_string; /* raw, without the question mark */
+    struct slice fetched;      /* what source.wants() asked for; p NULL: it was not yet */
+    struct arena *a;           /* of the request, for wants() and verify() */
     void *transport;           /* the server's own; a source never looks */
 };
 
@@ -91,6 +105,7 @@ struct filing {
     struct slice reply;
     struct slice body; /* what to store; p NULL: the request's body. For partial takes (the good
                           alerts of a mixed batch), and by the door for forms */
+    struct fetch act;  /* to be done before the record is stored: without it, no 2xx */
 };
 
 struct source {
@@ -116,11 +131,17 @@ struct source {
      */
     bool takes_forms, takes_gets;
     const char *const *form_json;
+    /* It may post text: a body that is no JSON becomes {text_field: body}. May be NULL. */
+    const char *text_field;
 
     const struct source_route *routes; /* of its own; may be NULL */
 
     /* Cross-field checks after load. May be NULL. */
     int (*check)(const void *cfg, struct err *e);
+
+    /* What verify() has to know from elsewhere, before it: AUTH_OK and *ret (a NULL url: nothing),
+     * or who it is not, and then nothing is fetched for it. May be NULL. */
+    enum auth (*wants)(const void *cfg, const struct hook *h, int64_t now_ms, struct fetch *ret);
 
     /* Over the raw body; constant time. NULL: source_verify_common(). */
     enum auth (*verify)(const void *cfg, const struct hook *h, int64_t now_ms);
@@ -141,9 +162,9 @@ struct source {
 };
 
 /*
- * What accept() and decode() shall see of a request: its body; of a form or a GET, where the type
- * takes them, the JSON object of its fields. A body that begins as JSON is none of a form, whatever
- * its Content-Type says: that is what curl and axios call a body of which they were told nothing.
+ * What accept() and decode() shall see of a request: its body; of a form, a GET or a text, where
+ * the type takes them, a JSON object. A body that begins as JSON is none of a form, whatever its
+ * Content-Type says: that is what curl and axios call a body of which they were told nothing.
  * -EBADMSG with a reason, -E2BIG.
  */
 int source_body(const struct source *type, const struct hook *h, struct arena *a, struct slice *ret,

@@ -50,10 +50,22 @@ const struct source_entry *door_choose(const struct source_entries *all, const s
     return open ? open : refuses;
 }
 
+/* As far as can be said before what it wants was fetched. */
+static enum auth judge(const struct source_entry *entry, const struct hook *h, int64_t now_ms,
+                       struct fetch *ret_wants)
+{
+    if (entry->type->wants && !h->fetched.p) {
+        enum auth auth = entry->type->wants(entry->cfg, h, now_ms, ret_wants);
+        if (auth != AUTH_OK || ret_wants->url)
+            return auth;
+    }
+    return verify(entry, h, now_ms);
+}
+
 static bool authentic(const struct source_entry *entry, const struct hook *h, int64_t now_ms,
                       struct entrance *in)
 {
-    const enum auth auth = verify(entry, h, now_ms);
+    const enum auth auth = judge(entry, h, now_ms, &in->wants);
     switch (auth) {
     case AUTH_OK:
         return true;
@@ -161,11 +173,14 @@ static int make_record(const struct source_entry *entry, const struct hook *h, i
 void door_enter(const struct source_entry *entry, const struct hook *h, const struct settings *s,
                 int64_t now_ms, const struct uuid *id, struct arena *a, struct entrance *ret)
 {
+    struct hook own = *h;
+    own.a = a;
     *ret = (struct entrance){0};
-    if (authentic(entry, h, now_ms, ret))
-        door_enter_known(entry, h, s, now_ms, id, a, ret);
-    else
+    const bool known = authentic(entry, &own, now_ms, ret);
+    if (!known)
         own_words(entry->type, a, ret);
+    else if (!ret->wants.url)
+        door_enter_known(entry, h, s, now_ms, id, a, ret);
 }
 
 void door_enter_known(const struct source_entry *entry, const struct hook *h,
@@ -174,6 +189,7 @@ void door_enter_known(const struct source_entry *entry, const struct hook *h,
 {
     struct hook known = *h;
     known.id = *id;
+    known.a = a;
     *ret = (struct entrance){0};
     if (!readable(h, ret) || !acceptable(entry, &known, s, now_ms, a, ret)) {
         own_words(entry->type, a, ret);

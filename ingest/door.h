@@ -9,6 +9,8 @@
 #include "ingest/spool.h"
 
 struct entrance {
+    struct fetch wants; /* with a url: what has to be fetched first, into hook.fetched; then enter
+                           again. Nothing else is set */
     struct filing filing;
     struct spool_record record; /* to publish, when status is 0 */
 

@@ -4,6 +4,7 @@
 #include "common/service.h"
 #include "common/source.h"
 #include "ingest/beat.h"
+#include "ingest/fetch.h"
 #include "ingest/publish.h"
 #include "ingest/tally.h"
 
@@ -14,6 +15,7 @@ struct ingest {
     const struct source_entries *entries;
     struct tally *tally;
     struct publisher *publisher;
+    struct fetcher *fetcher;
     struct beat *beat;
     struct routes *routes;
     char id[UUID_STR]; /* of this process */

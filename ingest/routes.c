@@ -6,13 +6,18 @@
 #include "ingest/ingest.h"
 #include "ingest/repairs.h"
 
-/* A request that waits for its record to be safe; in the request's arena, so it ends with the
- * answer. */
+/* A request at the door, and then waiting for its record to be safe; in the request's arena, so it
+ * ends with the answer. */
 struct visit {
     struct ingest *self;
     struct http_request *r;
     const struct source_entry *entry; /* NULL: a repair */
+    struct hook hook;
+    int64_t at;
+    struct uuid id;
+    bool deferred; /* the answer may come from any thread */
     struct filing filing;
+    struct spool_record record;
     struct slice reply;
 };
 
@@ -61,11 +66,24 @@ static const char *hook_param(const struct hook *h, const char *name)
     return http_param(h->transport, name);
 }
 
+static void defer(struct visit *v)
+{
+    if (!v->deferred)
+        http_defer(v->r);
+    v->deferred = true;
+}
+
 static void publish_visit(struct visit *v, const struct spool_record *record)
 {
     struct publisher *p = v->self->publisher;
-    http_defer(v->r); /* the answer may come before publish() returns */
+    defer(v); /* the answer may come before publish() returns */
     publish(p, record, on_outcome, v);
+}
+
+static void too_large(struct ingest *self, struct http_request *r, const struct source_entry *entry)
+{
+    tally_answer(self->tally, entry, 413);
+    http_reply_error(r, 413, "too_large", "the request needs more memory than one may");
 }
 
 static void reply_refusal(struct ingest *self, struct http_request *r,
@@ -94,27 +112,79 @@ static struct hook hook_of(struct http_request *r)
                          .transport = r};
 }
 
+static void enter(struct visit *v);
+
+static void unavailable(struct visit *v)
+{
+    tally_answer(v->self->tally, v->entry, 503);
+    http_reply_error(v->r, 503, "unavailable",
+                     "source %s could not fetch what the request points to; try again",
+                     v->entry->name);
+}
+
+static void on_fetched(void *ctx, struct slice body)
+{
+    struct visit *v = ctx;
+    if (!body.p) {
+        unavailable(v);
+        return;
+    }
+    v->hook.fetched = body;
+    enter(v);
+}
+
+static void on_acted(void *ctx, struct slice body)
+{
+    struct visit *v = ctx;
+    if (!body.p)
+        unavailable(v);
+    else
+        publish_visit(v, &v->record);
+}
+
+/* On the server's thread, or the fetcher's. */
+static void enter(struct visit *v)
+{
+    struct ingest *self = v->self;
+    struct arena *a = http_arena(v->r);
+    struct entrance in;
+    door_enter(v->entry, &v->hook, self->settings, v->at, &v->id, a, &in);
+    if (in.status != 0) {
+        reply_refusal(self, v->r, v->entry, &in);
+        return;
+    }
+    if (in.wants.url) {
+        defer(v);
+        fetcher_get(self->fetcher, &in.wants, a, on_fetched, v);
+        return;
+    }
+    v->filing = in.filing;
+    v->record = in.record;
+    v->reply = door_reply(&in.filing, &v->id, a);
+    if (in.filing.default_reply && !v->reply.p) {
+        too_large(self, v->r, v->entry);
+        return;
+    }
+    if (in.filing.act.url) {
+        defer(v);
+        fetcher_get(self->fetcher, &in.filing.act, a, on_acted, v);
+        return;
+    }
+    publish_visit(v, &v->record);
+}
+
 static void take(struct ingest *self, struct http_request *r, const struct source_entry *entry,
                  const struct hook *h)
 {
-    struct arena *a = http_arena(r);
-    int64_t now = clock_now_ms();
-    const struct uuid id = uuid7_new(now);
-    struct entrance in;
-    door_enter(entry, h, self->settings, now, &id, a, &in);
-    if (in.status != 0) {
-        reply_refusal(self, r, entry, &in);
+    struct visit *v = arena_new_of(http_arena(r), struct visit);
+    if (!v) {
+        too_large(self, r, entry);
         return;
     }
-    struct visit *v = arena_new_of(a, struct visit);
-    struct slice reply = door_reply(&in.filing, &id, a);
-    if (!v || (in.filing.default_reply && !reply.p)) {
-        tally_answer(self->tally, entry, 413);
-        http_reply_error(r, 413, "too_large", "the request needs more memory than one may");
-        return;
-    }
-    *v = (struct visit){self, r, entry, in.filing, reply};
-    publish_visit(v, &in.record);
+    const int64_t now = clock_now_ms();
+    *v = (struct visit){
+        .self = self, .r = r, .entry = entry, .hook = *h, .at = now, .id = uuid7_new(now)};
+    enter(v);
 }
 
 static void no_source(struct ingest *self, struct http_request *r, const char *name)

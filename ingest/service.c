@@ -22,6 +22,7 @@ static void stop(void *arg)
     struct ingest *self = arg;
     if (!self)
         return;
+    fetcher_free(self->fetcher); /* who waits for it is answered */
     beat_stop(self->beat);
     publisher_free(self->publisher);
     tally_free(self->tally);
@@ -43,6 +44,8 @@ static int start(const struct settings *s, void *own, void **ret_self, struct er
     int rc = self->tally && self->routes ? 0 : err_set(e, -ENOMEM, "out of memory");
     if (rc == 0)
         rc = publisher_new(s, self->id, &self->publisher, e);
+    if (rc == 0)
+        rc = fetcher_new(s, &self->fetcher, e);
     if (rc == 0)
         rc = beat_start(self->publisher, self->id, s->ingest.beat_interval, &self->beat, e);
     if (rc < 0) {
