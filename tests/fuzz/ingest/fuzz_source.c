@@ -252,7 +252,8 @@ static int decode(const struct spool_record *stored, struct arena *a, struct ale
 
 static void enter(const struct request *r, struct slice body, struct arena *a, struct entrance *ret)
 {
-    const struct hook h = {.header = header,
+    const struct hook h = {.path_token = "fuzz",
+                           .header = header,
                            .query = query,
                            .param = param,
                            .route = r->route,
