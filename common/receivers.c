@@ -43,6 +43,7 @@ static const struct conf_key global_keys[] = {
     GLOBAL(telegram_api_url, CONF_STR, NULL, 0, "Bot API server of Telegram"),
     GLOBAL(telegram_bot_token, CONF_STR, NULL, CONF_SECRET, "token of the Telegram bot"),
     GLOBAL(mattermost_webhook_url, CONF_STR, NULL, CONF_SECRET, "incoming webhook of Mattermost"),
+    GLOBAL(jira_api_url, CONF_STR, NULL, 0, "site of Jira"),
     GLOBAL(opsgenie_api_key, CONF_STR, NULL, CONF_SECRET, "API key of Opsgenie"),
     GLOBAL(opsgenie_api_url, CONF_STR, NULL, 0, "API of Opsgenie"),
     GLOBAL(pagerduty_url, CONF_STR, NULL, 0, "Events API v2 of PagerDuty"),
@@ -56,7 +57,6 @@ static const struct conf_key global_keys[] = {
 static const char *const global_foreign[] = {
     "http_config",
     "incidentio_timeout",
-    "jira_api_url",
     "rocketchat_api_url",
     "rocketchat_token",
     "rocketchat_token_file",

@@ -44,6 +44,7 @@ struct global_settings {
     const char *slack_api_url; /* secret */
     const char *telegram_api_url, *telegram_bot_token;
     const char *mattermost_webhook_url; /* secret, as the token is */
+    const char *jira_api_url;
     const char *opsgenie_api_url, *opsgenie_api_key;
     const char *pagerduty_url;
     const char *wechat_api_url, *wechat_api_corp_id, *wechat_api_secret;

@@ -26,6 +26,7 @@ from dingtalk import Dingtalk
 from discord import Discord
 from faults import Faults
 from feishu import Feishu
+from jira import Jira
 from journal import Journal
 from mattermost import Mattermost
 from opsgenie import Opsgenie
@@ -46,6 +47,7 @@ FAKES = (
     Dingtalk,
     Discord,
     Feishu,
+    Jira,
     Mattermost,
     Opsgenie,
     Pagerduty,

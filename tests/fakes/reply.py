@@ -1,5 +1,6 @@
 """What a fake endpoint decided about one request."""
 
+import base64
 import collections
 import json
 
@@ -24,3 +25,12 @@ def decode(body):
 
 def media_type(request):
     return request.headers.get("Content-Type", "").split(";")[0].strip().lower()
+
+
+def basic_user(request):
+    """The user of HTTP basic authentication; "" when there is none."""
+    kind, _, pair = request.headers.get("Authorization", "").partition(" ")
+    try:
+        return base64.b64decode(pair, validate=True).decode().partition(":")[0] if kind == "Basic" else ""
+    except ValueError:
+        return ""

@@ -155,3 +155,65 @@ def test_opsgenie_wants_its_key_and_refuses_on_demand(fake):
     status, answer = genie(fake, body=one)
     assert status == 202 and [became(fake, answer)[0] for _ in range(2)] == [404, 200]
     assert genie(fake, body=one)[0] == 402
+
+
+# Jira
+
+ANN = {"Authorization": "Basic YW5uOnRva2Vu"}
+ISSUE = {"project": {"key": "OPS"}, "issuetype": {"name": "Bug"}, "summary": "disk", "labels": ["l"]}
+
+
+def doc(text="full"):
+    return {"type": "doc", "version": 1, "content": [{"type": "paragraph", "content": [{"type": "text", "text": text}]}]}
+
+
+def jira(fake, path, body=None, method="POST", headers=ANN):
+    status, _, answer = exchange(fake, f"/rest/api/3/{path}", body, method, headers)
+    return status, json.loads(answer) if answer else None
+
+
+def test_jira_finds_moves_and_comments_an_issue(fake):
+    status, made = jira(fake, "issue", {"fields": {**ISSUE, "description": doc()}})
+    assert status == 201 and last(fake)["text"] == f"{made['key']} disk\nfull"
+    jql = {"jql": 'project = "OPS" AND labels = "l" ORDER BY created DESC', "fields": ["status"]}
+    (found,) = jira(fake, "search/jql", jql)[1]["issues"]
+    assert found["key"] == made["key"] and found["fields"]["status"]["statusCategory"]["key"] == "new"
+    assert jira(fake, "search/jql", {**jql, "jql": jql["jql"].replace('"l"', '"m"')}) == (200, {"issues": [], "isLast": True})
+    path = f"issue/{made['key']}"
+    assert jira(fake, f"{path}/comment", {"body": doc("more")})[0] == 201
+    (done,) = [t["id"] for t in jira(fake, f"{path}/transitions", method="GET")[1]["transitions"] if t["name"] == "Done"]
+    assert [jira(fake, f"{path}/transitions", {"transition": {"id": done}})[0] for _ in range(2)] == [204, 400]
+    fields = jira(fake, f"{path}?fields=status,resolution", method="GET")[1]["fields"]
+    assert fields["status"]["statusCategory"]["key"] == "done" and fields["resolution"] == {"name": "Done"} and len(fields) == 2
+
+
+@pytest.mark.parametrize(
+    "path, body, status, words",
+    [
+        ("search", {"jql": ""}, 410, "removed"),
+        ("search/jql", {"jql": "labels = l", "fields": []}, 400, "JQL"),
+        ("issue", b"{", 400, "parsing JSON"),
+        ("issue", {"fields": {**ISSUE, "project": {"key": "NONE"}, "description": doc()}}, 400, "project"),
+        ("issue", {"fields": {**ISSUE, "issuetype": {}, "description": doc()}}, 400, "issuetype"),
+        ("issue", {"fields": {**ISSUE, "summary": "s" * 256, "description": doc()}}, 400, "summary"),
+        ("issue", {"fields": {**ISSUE, "summary": "a\nb", "description": doc()}}, 400, "summary"),
+        ("issue", {"fields": {**ISSUE, "labels": ["a b"], "description": doc()}}, 400, "labels"),
+        ("issue", {"fields": {**ISSUE, "priority": {"name": "P1"}, "description": doc()}}, 400, "priority"),
+        ("issue", {"fields": {**ISSUE, "description": "text"}}, 400, "description"),
+        ("issue", {"fields": {**ISSUE, "description": doc("")}}, 400, "description"),
+        ("issue", {"fields": {**ISSUE, "description": doc("x" * 32_768)}}, 400, "description"),
+        ("issue/OPS-0/comment", {"body": doc()}, 404, "does not exist"),
+    ],
+)
+def test_jira_refuses(fake, path, body, status, words):
+    code, answer = jira(fake, path, body)
+    assert code == status and words in json.dumps(answer) and not last(fake)["accepted"]
+
+
+def test_jira_wants_a_user_and_refuses_on_demand(fake):
+    assert jira(fake, "issue", {"fields": ISSUE}, headers={"Authorization": "Bearer x"})[0] == 401
+    assert order(fake, "jira", "ann/create", "429:7", "400:priority", "200body:maybe") == 200
+    status, headers, _ = exchange(fake, "/rest/api/3/issue", {}, "POST", ANN)
+    assert (status, headers["Retry-After"]) == (429, "7")
+    assert jira(fake, "issue", {}) == (400, {"errorMessages": [], "errors": {"priority": "Field 'priority' cannot be set."}})
+    assert exchange(fake, "/rest/api/3/issue", {}, "POST", ANN)[0] == 200

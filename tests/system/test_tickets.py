@@ -105,7 +105,59 @@ def test_opsgenie_is_asked_again_what_became_of_it(stack, name):
     assert not opsgenie(stack, name)
 
 
-TRIES = [("opsgenie", OPSGENIE, ["500", "429:1", "reset"]), ("pagerduty", PAGERDUTY, ["500", "429:1", "200body:maybe", "reset"])]
+def jira(stack, name):
+    return [i for i in stack.web.endpoints.of("/rest/api/").issues.values() if name in i["summary"]]
+
+
+def test_jira_has_one_issue_from_start_to_end(stack, name):
+    body = fire(stack, name, "to-jira")
+    told(stack, name, "opened")
+    (issue,) = jira(stack, name)
+    assert (issue["status"], issue["comments"], issue["fields"]["priority"]) == ("To Do", [], {"name": "High"})
+    acknowledge(stack, name)
+    assert len(issue["comments"]) == 1
+    end(stack, name, body)
+    assert (issue["status"], len(issue["comments"])) == ("Done", 2)
+    fire(stack, name, "to-jira")
+    told(stack, name, "reopened")
+    assert (issue["status"], len(issue["comments"])) == ("To Do", 3) and jira(stack, name) == [issue]
+
+
+@pytest.mark.parametrize("what", ["search", "create"])
+def test_jira_has_one_issue_though_an_answer_was_lost(stack, name, what):
+    stack.faults.push("jira", f"ann/{what}", ["lost"])
+    fire(stack, name, "to-jira")
+    told(stack, name, "opened")
+    (issue,) = jira(stack, name)
+    assert issue["comments"] == []
+
+
+def test_jira_has_one_issue_though_the_notifier_was_killed(stack, name):
+    """It died between the issue and its row; the next one finds the issue by its label."""
+    stack.faults.push("jira", "ann/create", ["slow:3"])
+    fire(stack, name, "to-jira")
+    wait("the issue to be asked for", lambda: not stack.faults.waiting("jira", "ann/create"))
+    stack.kill("notifier")
+    stack.restart("notifier")
+    assert told(stack, name, "opened")["possible_duplicate"]
+    (issue,) = jira(stack, name)
+    assert issue["comments"] == []
+
+
+def test_jira_says_which_transition_it_does_not_have(stack, name):
+    body = fire(stack, name, "to-jira")
+    told(stack, name, "opened")
+    (issue,) = jira(stack, name)
+    issue["status"] = "Waiting"
+    row = end(stack, name, body)
+    assert 'the transition "Done"' in row["reason"] and len(issue["comments"]) == 1
+
+
+TRIES = [
+    ("jira", "ann/search", ["500", "429:1", "200body:maybe", "reset"]),
+    ("opsgenie", OPSGENIE, ["500", "429:1", "reset"]),
+    ("pagerduty", PAGERDUTY, ["500", "429:1", "200body:maybe", "reset"]),
+]
 
 
 @pytest.mark.parametrize("channel, key, answers", TRIES)
@@ -116,7 +168,11 @@ def test_tries_again(stack, name, channel, key, answers):
     assert [d["outcome"] for d in row["deliveries"]] == ["retry"] * len(answers) + ["delivered"]
 
 
-REFUSALS = [("opsgenie", OPSGENIE, "422", "not processable"), ("pagerduty", PAGERDUTY, "400", "invalid event")]
+REFUSALS = [
+    ("jira", "ann/create", "400:priority", "Field 'priority'"),
+    ("opsgenie", OPSGENIE, "422", "not processable"),
+    ("pagerduty", PAGERDUTY, "400", "invalid event"),
+]
 
 
 @pytest.mark.parametrize("channel, key, answer, words", REFUSALS)
