@@ -56,14 +56,13 @@ static void fetch_hmac(void)
     require(hmac != NULL, "HMAC");
 }
 
-void hmac_sha256_v(struct slice key, const struct slice *text, size_t n,
-                   unsigned char out[SHA256_LEN])
+static void hmac_v(char *digest, struct slice key, const struct slice *text, size_t n,
+                   unsigned char *out, size_t out_len)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, fetch_hmac);
     CLEANUP(EVP_MAC_CTX_free) EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac);
     require(ctx != NULL, "HMAC context");
-    char digest[] = "SHA256";
     const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
         OSSL_PARAM_construct_end(),
@@ -76,7 +75,22 @@ void hmac_sha256_v(struct slice key, const struct slice *text, size_t n,
             require(EVP_MAC_update(ctx, (const unsigned char *)text[i].p, text[i].len),
                     "HMAC update");
     size_t len = 0;
-    require(EVP_MAC_final(ctx, out, &len, SHA256_LEN), "HMAC final");
+    require(EVP_MAC_final(ctx, out, &len, out_len), "HMAC final");
+}
+
+void hmac_sha256_v(struct slice key, const struct slice *text, size_t n,
+                   unsigned char out[SHA256_LEN])
+{
+    char digest[] = "SHA256";
+
+    hmac_v(digest, key, text, n, out, SHA256_LEN);
+}
+
+void hmac_sha1(struct slice key, struct slice text, unsigned char out[SHA1_LEN])
+{
+    char digest[] = "SHA1";
+
+    hmac_v(digest, key, &text, 1, out, SHA1_LEN);
 }
 
 void hmac_sha256(struct slice key, struct slice text, unsigned char out[SHA256_LEN])

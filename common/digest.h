@@ -16,6 +16,9 @@ void sha256(const void *p, size_t len, unsigned char out[SHA256_LEN]);
 void sha256_v(const struct slice *text, size_t n,
               unsigned char out[SHA256_LEN]); /* of the concatenation, without copying */
 void hmac_sha256(struct slice key, struct slice text, unsigned char out[SHA256_LEN]);
+#define SHA1_LEN 20
+/* For vendors that sign with it still. */
+void hmac_sha1(struct slice key, struct slice text, unsigned char out[SHA1_LEN]);
 /* HMAC over the concatenation of `n` slices, without copying. */
 void hmac_sha256_v(struct slice key, const struct slice *text, size_t n,
                    unsigned char out[SHA256_LEN]);

@@ -37,6 +37,8 @@ bool judge_wanted(struct job *j)
         .own_end = j->merge,
         .resolved = status && strcmp(status, "resolved") == 0,
         .send_resolved = j->outlet->send_resolved,
+        .rings = j->outlet->channel->rings,
+        .by_person = strcmp(j->kind, "status") == 0,
         .seq = j->seq,
         .delivered_seq = told_delivered_seq(told, j->integration),
     };

@@ -103,8 +103,9 @@ static const char *cut_tail(const struct layout *l, const json_t *model, struct 
     const char *link = json_string_value(json_object_get(model, "link"));
     CLEANUP(buf_release) struct buf out = BUF_INIT((size_t)16 << 10);
 
-    buf_printf(&out, "\n%s", l->words->more_cut);
-    if (link) {
+    /* An ellipsis is one of the signs that halve a short message. */
+    buf_printf(&out, "\n%s", l->channel->unit == UNIT_SMS ? "..." : l->words->more_cut);
+    if (link && !l->channel->rings) {
         buf_putc(&out, '\n');
         template_escape(&out, slice_of(link),
                         l->channel->unit == UNIT_SHOWN ? l->channel->escape : ESCAPE_NONE);

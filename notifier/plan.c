@@ -17,6 +17,10 @@ enum life_event plan_wanted(const struct wanted_input *in, const char **ret_reas
         *ret_reason = "send_resolved is false";
         return LIFE_SUPPRESS;
     }
+    if (in->rings && in->by_person) {
+        *ret_reason = "nobody is called for what a person did";
+        return LIFE_SUPPRESS;
+    }
     *ret_reason = "";
     return 0;
 }

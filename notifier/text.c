@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "notifier/sms.h"
+
 #define ELLIPSIS "…"
 #define ENTITY_MAX 12
 #define TAGS_MAX 32
@@ -140,9 +142,30 @@ static size_t piece(struct slice s, size_t at, enum unit unit, size_t *ret_size)
     return n;
 }
 
+/* Adds up to `most` parts; the bytes that were added. */
+static size_t add_sms(struct sms *m, struct slice s, size_t most)
+{
+    for (size_t i = 0, n; i < s.len; i += n) {
+        struct sms longer = *m;
+        n = character(s.p + i, s.len - i);
+        n = n ? n : 1;
+        sms_add(&longer, (struct slice){s.p + i, n});
+        if (sms_parts(&longer) > most)
+            return i;
+        *m = longer;
+    }
+    return s.len;
+}
+
 size_t text_size(struct slice s, enum unit unit)
 {
+    struct sms sms = {0};
     size_t sum = 0, one;
+
+    if (unit == UNIT_SMS) {
+        (void)add_sms(&sms, s, SIZE_MAX);
+        return sms_parts(&sms);
+    }
 
     if (unit == UNIT_BYTES)
         return s.len;
@@ -204,12 +227,35 @@ static size_t fit_pieces(struct slice s, size_t max, enum unit unit)
     return line > i - i / 4 ? line : i;
 }
 
+/* The tail is counted first, since it decides about the alphabet, too; behind the rest it may take
+ * a little more, where a sign does not fit at the end of a part. */
+static const char *cut_sms(struct arena *a, struct slice s, size_t max, const char *more)
+{
+    struct sms sms = {0};
+    const bool fits = add_sms(&sms, slice_of(more), max) == strlen(more);
+    const char *cut;
+
+    if (!fits)
+        sms = (struct sms){0};
+    size_t keep = add_sms(&sms, s, max), line = keep;
+    while (line > 0 && s.p[line - 1] != '\n')
+        line--;
+    if (line > keep - keep / 4)
+        keep = line;
+    while ((cut = arena_printf(a, "%.*s%s", (int)keep, s.p, fits ? more : "")) &&
+           text_size(slice_of(cut), UNIT_SMS) > max)
+        keep = utf8_fit((struct slice){s.p, keep}, keep - 1);
+    return cut;
+}
+
 const char *text_cut(struct arena *a, struct slice s, size_t max, enum unit unit, const char *more)
 {
     size_t tail = text_size(slice_of(more), unit);
 
     if (text_size(s, unit) <= max)
         return arena_strndup(a, s.p ? s.p : "", s.len);
+    if (unit == UNIT_SMS)
+        return cut_sms(a, s, max, more);
     size_t keep = fit_pieces(s, max > tail ? max - tail : 0, unit);
     const char *closed = closing(a, (struct slice){s.p, keep}, unit);
     return closed ? arena_printf(a, "%.*s%s%s", (int)keep, s.p, closed, tail <= max ? more : "")

@@ -20,6 +20,7 @@ enum unit {
     UNIT_BYTES,
     UNIT_UTF16, /* where "characters" are meant: never more of them than of these */
     UNIT_SHOWN, /* the same of what HTML shows: tags are nothing, an entity is its character */
+    UNIT_SMS,   /* parts of a short message, notifier/sms.h */
 };
 size_t text_size(struct slice s, enum unit unit);
 /* Several lines, cut at the end of a line if one is near, followed by `more` when something was

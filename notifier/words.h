@@ -25,6 +25,7 @@
     X(act_claim)                                                                                   \
     X(act_silence)                                                                                 \
     X(act_resolve)                                                                                 \
+    X(press_to_acknowledge)                                                                        \
     X(application_error)                                                                           \
     X(monitoring)                                                                                  \
     X(alert)                                                                                       \

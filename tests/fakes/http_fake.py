@@ -22,6 +22,7 @@ import time
 import urllib.parse
 
 import smtp_fake
+from aliyun import Aliyun
 from dingtalk import Dingtalk
 from discord import Discord
 from faults import Faults
@@ -35,6 +36,7 @@ from reply import JSON, PLAIN, Reply, Request
 from slack import Slack, SlackApi
 from teams import Teams
 from telegram import Telegram
+from twilio import TwilioSms, TwilioVoice
 from webhook import Webhook
 from wecom import Wecom
 from wecom_app import WecomApp
@@ -44,6 +46,7 @@ HANG_CAP_S = 600
 
 
 FAKES = (
+    Aliyun,
     Dingtalk,
     Discord,
     Feishu,
@@ -55,6 +58,8 @@ FAKES = (
     SlackApi,
     Teams,
     Telegram,
+    TwilioSms,
+    TwilioVoice,
     WecomApp,
     Wecom,
     Webhook,  # takes every path, so last
@@ -62,13 +67,13 @@ FAKES = (
 
 
 class Endpoints:
-    """Which fake answers for which path: the first whose prefix fits."""
+    """Which fake answers for which path: the first whose prefix, and suffix if it has one, fits."""
 
     def __init__(self):
         self._all = [fake() for fake in FAKES]
 
     def of(self, path):
-        return next(one for one in self._all if path.startswith(one.prefix))
+        return next(one for one in self._all if path.startswith(one.prefix) and path.endswith(getattr(one, "suffix", "")))
 
     def reset(self):
         for one in self._all:

@@ -20,6 +20,9 @@ KEYS = {
     "mattermost": "plain",
     "teams": "plain",
     "wecom_app": "plain",
+    "twilio_sms": "+4930123456",
+    "twilio_voice": "+4930123457",
+    "aliyun_sms": "13800000000",
 }
 CHANNELS = tuple(KEYS)
 # The first robots' twenty messages a minute are used up by then.
@@ -153,6 +156,9 @@ def test_tries_again(stack, name, channel, answers):
         ("mattermost", "404", "Invalid webhook"),
         ("teams", "404", "WorkflowNotFound"),
         ("wecom_app", "200body:60020", "60020"),
+        ("twilio_sms", "400:21610", "21610"),
+        ("twilio_voice", "400:21211", "21211"),
+        ("aliyun_sms", "200body:isv.AMOUNT_NOT_ENOUGH", "isv.AMOUNT_NOT_ENOUGH"),
         ("email", "550", "550"),
     ],
 )
@@ -177,6 +183,8 @@ def test_gives_up_and_says_what_the_channel_said(stack, name, channel, answer, w
         ("mattermost", "200body:maybe"),
         ("teams", "200body:connector"),
         ("wecom_app", "200body:-1"),
+        ("twilio_sms", "200body:maybe"),
+        ("aliyun_sms", "200body:isp.SYSTEM_ERROR"),
     ],
 )
 def test_error_under_http_200_is_no_delivery(stack, name, channel, answer):
@@ -222,6 +230,15 @@ def test_wecom_renews_a_token_that_was_taken_back(stack, name, code):
     assert [d["outcome"] for d in row["deliveries"]] == ["delivered"]
     asked = [r["endpoint"].split("?")[0].rpartition("/")[2] for r in stack.journal.since(since) if r["channel"] == "wecom_app"]
     assert asked == ["send", "gettoken", "send"]
+
+
+def test_nobody_is_called_for_what_a_person_did(stack, name):
+    fire(stack, name, "to-twilio_voice")
+    ended(stack, name, "delivered")
+    stack.put(f"/api/v1/incidents/{stack.incident(name)['id']}/status", {"status": "acknowledged"})
+    wait("the acknowledgement not to be told", lambda: states(stack.incident(name)).get("status") == "suppressed")
+    (call,) = stack.messages(name)
+    assert call["text"].count(f"no room left for {name}") == 2  # said twice
 
 
 def test_a_channel_that_hangs_holds_up_no_other(stack, name):

@@ -54,6 +54,12 @@ static void only_a_newer_delivery_supersedes(void **state)
     in = (struct wanted_input){.seq = 4, .delivered_seq = -1, .resolved = true};
     assert_int_equal(plan_wanted(&in, &why), LIFE_SUPPRESS);
     assert_true(*why);
+    in = (struct wanted_input){.seq = 4, .delivered_seq = -1, .by_person = true};
+    assert_int_equal(plan_wanted(&in, &why), 0);
+    in.rings = true;
+    assert_int_equal(plan_wanted(&in, &why), LIFE_SUPPRESS);
+    in.by_person = false;
+    assert_int_equal(plan_wanted(&in, &why), 0);
 }
 
 /* Whatever the moment: no minute sees more than the limit. */

@@ -143,6 +143,67 @@ static void fills_places_and_chooses_the_number(void **state)
                         ", {4} {0 {0|a} {");
 }
 
+static size_t parts(const char *unit, size_t n, const char *end)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT(65536);
+
+    for (size_t i = 0; i < n; i++)
+        buf_puts(&out, unit);
+    buf_puts(&out, end);
+    return text_size((struct slice){out.p, out.len}, UNIT_SMS);
+}
+
+static void a_short_message_is_counted_in_parts(void **state)
+{
+    (void)state;
+    assert_int_equal(parts("a", 0, ""), 0);
+    assert_int_equal(parts("a", 160, ""), 1);
+    assert_int_equal(parts("a", 161, ""), 2);
+    assert_int_equal(parts("a", 306, ""), 2);
+    assert_int_equal(parts("a", 307, ""), 3);
+    /* Two signs each, of which none is divided: 76 in a part, one sign stays empty. */
+    assert_int_equal(parts("[", 80, ""), 1);
+    assert_int_equal(parts("[", 81, ""), 2);
+    assert_int_equal(parts("[", 152, ""), 2);
+    assert_int_equal(parts("[", 153, ""), 3);
+    assert_int_equal(parts("é", 160, ""), 1);
+    assert_int_equal(parts("€", 80, ""), 1);
+    /* One sign beyond the alphabet, and all count as UTF-16. */
+    assert_int_equal(parts("a", 69, "…"), 1);
+    assert_int_equal(parts("a", 70, "…"), 2);
+    assert_int_equal(parts("`", 71, ""), 2);
+    assert_int_equal(parts("世", 70, ""), 1);
+    assert_int_equal(parts("世", 134, ""), 2);
+    assert_int_equal(parts("世", 135, ""), 3);
+    /* Of two units each, 33 in a part. */
+    assert_int_equal(parts("🚨", 35, ""), 1);
+    assert_int_equal(parts("🚨", 66, ""), 2);
+    assert_int_equal(parts("🚨", 67, ""), 3);
+}
+
+static void a_short_message_is_cut_to_its_parts(void **state)
+{
+    static const char *const units[] = {"a", "[", "世", "🚨", "é\n", "a€b", "x世"};
+    static const char *const tails[] = {"", "...", "\n...\nhttp://x/", "…"};
+
+    (void)state;
+    for (size_t u = 0; u < 7; u++)
+        for (size_t t = 0; t < 4; t++)
+            for (size_t max = 1; max <= 3; max++) {
+                CLEANUP(arena_free) struct arena *a = arena_new(65536);
+                CLEANUP(buf_release) struct buf out = BUF_INIT(65536);
+                for (size_t i = 0; i < 600; i++)
+                    buf_puts(&out, units[u]);
+                const char *cut =
+                    text_cut(a, (struct slice){out.p, out.len}, max, UNIT_SMS, tails[t]);
+                size_t size = text_size(slice_of(cut), UNIT_SMS);
+                assert_true(size <= max && (size == max || u == 4));
+                size_t len = strlen(cut), tail = strlen(tails[t]);
+                assert_string_equal(cut + len - tail, tails[t]);
+                assert_memory_equal(cut, out.p, len - tail);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +216,8 @@ int main(void)
         cmocka_unit_test(every_language_says_everything),
         cmocka_unit_test(no_header_breaks_out_of_its_line),
         cmocka_unit_test(reads_addresses),
+        cmocka_unit_test(a_short_message_is_counted_in_parts),
+        cmocka_unit_test(a_short_message_is_cut_to_its_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

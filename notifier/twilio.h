@@ -1,0 +1,31 @@
+/* What Twilio's short messages and calls share: the account, the form, the answer. */
+#pragma once
+
+#include "notifier/channel.h"
+
+struct twilio_cfg {
+    const char *api_url, *account_sid, *auth_token;
+    const char *from, *messaging_service_sid, *to;
+    uint32_t repeat; /* calls only */
+};
+
+#define TWILIO_KEYS                                                                                \
+    CONF(struct twilio_cfg, api_url, CONF_STR, "https://api.twilio.com", 0, "API of Twilio"),      \
+        CONF(struct twilio_cfg, account_sid, CONF_STR, NULL, CONF_REQUIRED, "the account, AC..."), \
+        CONF(struct twilio_cfg, auth_token, CONF_STR, NULL, CONF_SECRET | CONF_REQUIRED,           \
+             "its token"),                                                                         \
+        CONF(struct twilio_cfg, to, CONF_STR, NULL, CONF_REQUIRED, "one telephone number, +...")
+
+/* `name`: of the channel, for reasons. */
+int twilio_check(const char *name, const struct twilio_cfg *t, struct err *e) MUST_CHECK;
+void twilio_destination(const void *cfg, struct buf *out);
+void twilio_place(const void *cfg, struct buf *out);
+
+struct twilio_field {
+    const char *name, *value;
+};
+/* A POST of the fields that have a value to /Accounts/SID/RESOURCE.json. */
+int twilio_post(const char *name, const struct twilio_cfg *t, const char *resource,
+                const struct twilio_field *fields, size_t n, struct arena *a, struct request *ret,
+                struct err *e) MUST_CHECK;
+struct outcome twilio_classify(const void *cfg, const struct response *r, struct arena *a);
