@@ -43,6 +43,7 @@ clang-format clang-format
 /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.asan-*.a libclang-rt-14-dev
 /usr/lib/llvm-14/bin/llvm-symbolizer llvm-14
 pytest-3 python3-pytest
+openssl openssl
 /usr/lib/python3/dist-packages/jsonschema python3-jsonschema
 shellcheck shellcheck
 docker-compose docker-compose
