@@ -251,6 +251,8 @@ static json_t *tried(const struct source_entry *entry, const struct hook *h,
     json_t *o = json_pack("{s:b, s:o, s:o}", "accepted", true, "answer",
                           answer_tree(in.filing.status, door_reply(&in.filing, &id, a)), "record",
                           record_tree(&in, s));
+    if (in.filing.act.url) /* before that answer; not now */
+        (void)json_object_set_new(o, "fetches", text(slice_of(in.filing.act.url)));
     *ret_good = o && decode(entry, &in.record, s, a, o) == 0;
     return o;
 }
