@@ -7,6 +7,7 @@
 #include "common/pg.h"
 #include "common/redis.h"
 #include "notifier/desk.h"
+#include "notifier/tasks.h"
 #include "notifier/wakeups.h"
 
 #define CHANNELS_MAX 64
@@ -150,10 +151,31 @@ static const struct service_flag flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+static int render(const struct settings *s, void *own_, const char *const *args)
+{
+    const struct own *own = own_;
+
+    return task_render(s, own->outlets, args);
+}
+
+static int send_test(const struct settings *s, void *own_, const char *const *args)
+{
+    const struct own *own = own_;
+
+    return task_send_test(s, own->outlets, args);
+}
+
+static const struct service_task tasks[] = {
+    {"render", "CHANNEL INCIDENT.json", "show its message and request; nothing is sent", 2, render},
+    {"send-test", "RECEIVER", "send one test message on each of its channels", 1, send_test},
+    {NULL, NULL, NULL, 0, NULL},
+};
+
 const struct service_type notifier_service = {
     .name = "tocsin-notifier",
     .summary = "sends notifications to their channels",
     .flags = flags,
+    .tasks = tasks,
     .configure = configure,
     .start = start,
     .drain = drain,
