@@ -28,6 +28,7 @@ struct named_set {
 
 struct mapping_cfg {
     struct source_common common;
+    const char *hmac_secret, *hmac_header;
     const char *entry; /* its name */
     const struct pick_pointer *each;
     const struct pick *id, *event_id, *status, *starts_at, *ends_at;
@@ -36,7 +37,14 @@ struct mapping_cfg {
     bool tells_ends;
 };
 
-static const struct conf_key keys[] = {SOURCE_COMMON_KEYS, CONF_END};
+static const struct conf_key keys[] = {
+    SOURCE_COMMON_KEYS,
+    CONF(struct mapping_cfg, hmac_secret, CONF_STR, NULL, CONF_SECRET,
+         "require an HMAC-SHA256 of the body with this secret"),
+    CONF(struct mapping_cfg, hmac_header, CONF_STR, "X-Hub-Signature-256", 0,
+         "header of that, in hex; \"sha256=\" may stand before it"),
+    CONF_END,
+};
 static const char *const trees[] = {"each", "alert", NULL};
 
 /* ---- the configuration ---- */
@@ -180,6 +188,23 @@ static int load(struct settings *s, const char *name, const struct yaml *node, v
     c->entry = conf_strdup(s->conf, name);
     c->tells_ends = (c->status && !pick_is_constant(c->status)) || (!c->status && c->ends_at);
     return c->entry ? 0 : out_of_memory(e);
+}
+
+/* ---- who sends ---- */
+
+static enum auth verify(const void *cfg, const struct hook *h, int64_t now_ms)
+{
+    static const char prefix[] = "sha256=";
+    const struct mapping_cfg *c = cfg;
+    (void)now_ms;
+    if (!c->hmac_secret || !*c->hmac_secret)
+        return source_verify_common(&c->common, h);
+    const char *signature = h->header(h, c->hmac_header);
+    if (!signature)
+        return AUTH_MISSING;
+    if (strncmp(signature, prefix, sizeof(prefix) - 1) == 0)
+        signature += sizeof(prefix) - 1;
+    return source_hmac_hex_eq(signature, c->hmac_secret, &h->body, 1) ? AUTH_OK : AUTH_BAD;
 }
 
 /* ---- one alert ---- */
@@ -449,6 +474,7 @@ const struct source source_mapping = {
     .load = load,
     .stateful = true,
     .own_identity = true,
+    .verify = verify,
     .accept = accept,
     .decode = decode,
 };

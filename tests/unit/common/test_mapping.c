@@ -1,6 +1,7 @@
 /* What an operator may write under a source of type mapping, and what a body then becomes. Whole
  * bodies are golden (tests/golden/sources/mapping). */
 #include <errno.h>
+#include <strings.h>
 
 #include "common/source.h"
 #include "testing.h"
@@ -236,6 +237,63 @@ static void test_identity(void **state)
                 labels_fingerprint((struct labels){labels, 2}));
 }
 
+static const char *header(const struct hook *h, const char *name)
+{
+    const char *const *pair = h->transport;
+    return pair[0] && strcasecmp(pair[0], name) == 0 ? pair[1] : NULL;
+}
+
+/* GitHub's own example of a signature. */
+static void test_signature(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *header[2];
+        enum auth auth;
+    } table[] = {
+#define HEX "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+        {"tenant: t", {NULL}, AUTH_OK},
+        {"hmac_secret: \"It's a Secret to Everybody\"", {NULL}, AUTH_MISSING},
+        {"hmac_secret: \"It's a Secret to Everybody\"",
+         {"X-Hub-Signature-256", "sha256=" HEX},
+         AUTH_OK},
+        {"hmac_secret: \"It's a Secret to Everybody\"", {"X-Hub-Signature-256", HEX}, AUTH_OK},
+        {"hmac_secret: \"it's a Secret to Everybody\"", {"X-Hub-Signature-256", HEX}, AUTH_BAD},
+        {"hmac_secret: \"It's a Secret to Everybody\"",
+         {"X-Hub-Signature-256", "sha256="},
+         AUTH_BAD},
+        {"hmac_secret: \"It's a Secret to Everybody\"",
+         {"X-Hub-Signature-256", "sha512=" HEX},
+         AUTH_BAD},
+        {"hmac_header: X-Sig, hmac_secret: \"It's a Secret to Everybody\"",
+         {"x-sig", HEX},
+         AUTH_OK},
+        {"hmac_header: X-Sig, hmac_secret: \"It's a Secret to Everybody\"",
+         {"X-Hub-Signature-256", HEX},
+         AUTH_MISSING},
+        {"bearer_token: tok", {"Authorization", "Bearer tok"}, AUTH_OK},
+        {"bearer_token: tok", {"Authorization", "Bearer tik"}, AUTH_BAD},
+#undef HEX
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char yaml[256];
+        struct loaded l;
+        struct err e = {0};
+        (void)snprintf(yaml, sizeof(yaml),
+                       "sources: {x: {type: mapping, alert: {labels: {alertname: a}}, %s}}",
+                       table[i].keys);
+        if (load(yaml, &l, &e) < 0)
+            fail_msg("%s: %s", yaml, e.msg);
+        const struct source_entry *x = source_entry_find(&l.entries, SLICE_LIT("x"));
+        const struct hook h = {.header = header,
+                               .body = SLICE_LIT("Hello, World!"),
+                               .transport = (void *)(uintptr_t)table[i].header};
+        if (x->type->verify(x->cfg, &h, NOW) != table[i].auth)
+            fail_msg("%s with %s: not %d", table[i].keys, table[i].header[1], table[i].auth);
+        conf_free(l.conf);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_what_a_body_reports),
         cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_signature),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
