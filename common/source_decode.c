@@ -304,6 +304,28 @@ void decode_alert(struct decoder *d, const json_t *alert, struct slice group_sta
     *ret = ev;
 }
 
+void decode_append(struct decoder *d, struct slice more, struct alert_event *ev)
+{
+    if (more.len == 0 || more.len + 1 >= d->lim->annotation_value)
+        return;
+    struct slice text = ev->description;
+    if (text.len > 0) {
+        text = source_cut(text, d->lim->annotation_value - more.len - 1, d->a, &ev->truncated);
+        d->failed |= !text.p;
+        more = decode_format(d, "%.*s\n%.*s", SLICE_FMT(text), SLICE_FMT(more));
+    }
+    ev->description = more;
+}
+
+struct slice decode_cut_off(struct decoder *d, const json_t *group, const char *by)
+{
+    int64_t missing = decode_count(group, "truncatedAlerts");
+    if (missing == 0)
+        return none;
+    return decode_format(d, "%lld more alerts of this group were cut off by %s", (long long)missing,
+                         by);
+}
+
 json_t *decode_body(const void *cfg, const struct record *r, const struct limits_settings *lim,
                     struct arena *a, struct decoder *ret, struct err *e)
 {

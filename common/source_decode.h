@@ -77,6 +77,12 @@ struct slice decode_page(struct decoder *d, const char *base, const char *path, 
 void decode_alert(struct decoder *d, const json_t *alert, struct slice group_status,
                   struct alert_event *ret);
 
+/* One more line under the description, where every reader of the message looks; nothing when `more`
+ * is empty. Too long a description gives way. */
+void decode_append(struct decoder *d, struct slice more, struct alert_event *ev);
+/* `truncatedAlerts` of a group as words, "" when none were cut off. `by`: the limit's owner. */
+struct slice decode_cut_off(struct decoder *d, const json_t *group, const char *by);
+
 /* How accept() files a body of that form, without a tree: `key` and what `alerts` holds. */
 struct filing file_alerts(struct slice body, struct slice key);
 /* The partition key of one alert alone: its anomaly. */

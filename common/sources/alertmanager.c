@@ -36,15 +36,12 @@ static void decode_one(struct decoder *d, const json_t *body, const json_t *aler
     ret->ends_announced = true;
 }
 
-/* max_alerts cut the group: say so where people look. */
-static void note_truncated(struct decoder *d, int64_t missing, const struct alert_event *of,
-                           struct alert_event *ret)
+/* Who was told earlier finds it on the timeline. */
+static void note(struct slice text, const struct alert_event *of, struct alert_event *ret)
 {
     *ret = *of;
     ret->kind = REPORT_NOTE;
-    ret->note =
-        decode_format(d, "%lld more alerts of this group were cut off by Alertmanager's max_alerts",
-                      (long long)missing);
+    ret->note = text;
 }
 
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
@@ -57,11 +54,13 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
     const json_t *alerts = json_object_get(body, "alerts");
     if (!json_is_array(alerts))
         return err_set(e, -EBADMSG, "alertmanager: no array `alerts`; a templated payload?");
-    int64_t missing = decode_count(body, "truncatedAlerts");
+    struct slice cut_off = decode_cut_off(&d, body, "Alertmanager's max_alerts");
     struct alert_list list = {0};
     int rc = decode_each(&d, body, alerts, decode_one, &list, e);
-    if (missing > 0 && list.n > 0) {
-        note_truncated(&d, missing, &list.v[0], &list.v[list.n]);
+    for (size_t i = 0; i < list.n; i++)
+        decode_append(&d, cut_off, &list.v[i]);
+    if (cut_off.len > 0 && list.n > 0) {
+        note(cut_off, &list.v[0], &list.v[list.n]);
         list.n++;
     }
     return decode_end(&d, rc, &list, ret, e);

@@ -92,7 +92,8 @@ static void decode_one(struct decoder *d, const json_t *body, const json_t *aler
     struct pairs extra = {0};
     decode_alert(d, alert, decode_str(d, body, "status"), ret);
     d->truncated = ret->truncated;
-    pairs_add(&extra, "values", values_text(d, alert));
+    struct slice values = values_text(d, alert);
+    pairs_add(&extra, "values", values);
     pairs_add(&extra, "dashboard", decode_str(d, alert, "dashboardURL"));
     pairs_add(&extra, "panel", decode_str(d, alert, "panelURL"));
     pairs_add(&extra, "silence", decode_str(d, alert, "silenceURL"));
@@ -107,6 +108,8 @@ static void decode_one(struct decoder *d, const json_t *body, const json_t *aler
         ret->ends_at = 0;
     ret->ends_announced = true;
     ret->truncated = d->truncated;
+    decode_append(d, values, ret);
+    decode_append(d, decode_cut_off(d, body, "the contact point's limit"), ret);
 }
 
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,

@@ -6,21 +6,28 @@
  * alone: an issue's id is unique in its Sentry, while events name their project by number, by slug
  * or only inside a URL. The exception's type is the alert's name and its error type, the project
  * its service.
+ *
+ * A metric alert is one by its incident's id, and its warning another: an alert that fires does not
+ * get more severe, so the critical would hide behind the warning. Resolved ends both.
  */
 #include <errno.h>
 
 #include "common/json.h"
+#include "common/sentry_mark.h"
 #include "common/source_decode.h"
 
 struct sentry_cfg {
     struct source_common common;
-    const char *client_secret;
+    const char *client_secret, *integration;
 };
 
 static const struct conf_key keys[] = {
     SOURCE_COMMON_KEYS,
     CONF(struct sentry_cfg, client_secret, CONF_STR, NULL, CONF_SECRET,
          "require the integration's signature; the legacy plugin has none"),
+    CONF(struct sentry_cfg, integration, CONF_STR, NULL, 0,
+         "id or name of our own integration in Sentry, whose acts are not obeyed; without it those "
+         "of no integration are"),
     CONF_END,
 };
 
@@ -59,9 +66,11 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     struct slice id = {0};
     for (const char *const *path = paths; *path && id.len == 0; path++)
         id = json_text(json_at(h->body, *path), a);
+    const bool over = slice_is(json_at(h->body, "action"), "\"resolved\"");
+    const size_t n = over && json_at(h->body, "data.metric_alert").len > 0 ? 2 : 1;
     *ret = (struct filing){.partition_key = id.len > 0 ? id : (struct slice){0},
-                           .alerts = 1,
-                           .resolved = slice_is(json_at(h->body, "action"), "\"resolved\""),
+                           .alerts = n,
+                           .resolved = over ? n : 0,
                            .status = 200,
                            .default_reply = true};
     return 0;
@@ -75,7 +84,7 @@ struct delivery {
     const struct record *r;
     const json_t *body, *data;
     struct slice action, actor;
-    bool by_application; /* not Sentry itself, not a person */
+    bool is_echo; /* of what our own integration did there */
 };
 
 /* The project's slug inside ".../projects/ORG/SLUG/...". */
@@ -245,9 +254,8 @@ static int issue(struct delivery *w, struct alert_event *ev, struct err *e)
     } else {
         ev->note = decode_format(&w->d, "%.*s in Sentry", SLICE_FMT(w->action));
     }
-    /* What another program did there, ours included, is told and not obeyed: our own write-back
-     * would come round. */
-    if (w->by_application && ev->kind != REPORT_NOTE) {
+    /* Told and not obeyed: our own write-back would come round. */
+    if (w->is_echo && ev->kind != REPORT_NOTE) {
         ev->kind = REPORT_NOTE;
         ev->starts_at = 0;
         if (ev->note.len == 0)
@@ -269,11 +277,17 @@ static int event(struct delivery *w, const json_t *event, struct alert_event *ev
     return 0;
 }
 
-static int comment(struct delivery *w, struct alert_event *ev, struct err *e)
+/* What we wrote there ourselves is on the timeline already. */
+static int comment(struct delivery *w, struct alert_event *ev, size_t *ret_n, struct err *e)
 {
     struct slice id = decode_str(&w->d, w->data, "issue_id");
     if (id.len == 0)
         return err_set(e, -EBADMSG, "sentry: comment without data.issue_id");
+    const char *whole = json_string_value(json_object_get(w->data, "comment"));
+    if (whole && sentry_is_ours(slice_of(whole))) {
+        *ret_n = 0;
+        return 0;
+    }
     describe(w, w->data, id, ev);
     struct slice text = decode_line(decode_str(&w->d, w->data, "comment"));
     bool deleted = slice_is(w->action, "deleted");
@@ -291,31 +305,49 @@ static struct slice metric_project(struct decoder *d, const json_t *alert)
                                  : decode_str(d, first, "slug");
 }
 
-/* A metric alert has a state of its own: one incident of it, by id, fires once and resolves. */
-static int metric_alert(struct delivery *w, struct alert_event *ev, struct err *e)
+static uint64_t lesser_fingerprint(struct delivery *w, struct slice id)
 {
-    const json_t *alert = json_object_get(w->data, "metric_alert");
-    const json_t *rule = json_object_get(alert, "alert_rule");
-    struct decoder *d = &w->d;
-    struct slice id = decode_str(d, alert, "id");
-    if (id.len == 0)
-        return err_set(e, -EBADMSG, "sentry: metric_alert without an id");
-    struct pairs l = {0}, notes = {0};
-    struct slice name = decode_str(d, rule, "name"), project = metric_project(d, alert);
-    if (name.len == 0)
-        name = decode_str(d, alert, "title");
+    struct pairs p = {0};
+    pairs_add(&p, "source", w->r->source);
+    pairs_add(&p, "sentry_metric_alert", id);
+    pairs_add(&p, "level", SLICE_LIT("lesser"));
+    return labels_fingerprint(decode_pairs(&w->d, &p, w->d.lim->label_value));
+}
+
+static struct labels metric_labels(struct delivery *w, const json_t *alert, struct slice id,
+                                   struct slice name)
+{
+    struct pairs l = {0};
+    struct slice project = metric_project(&w->d, alert);
     pairs_add(&l, "alertname", decode_line(name));
     pairs_add(&l, "service", project);
     pairs_add(&l, "source", w->r->source);
     pairs_add(&l, "sentry_project", project);
     pairs_add(&l, "sentry_metric_alert", id);
-    ev->labels = decode_pairs(d, &l, d->lim->label_value);
-    ev->fingerprint = decode_identity(&w->d, w->r, "sentry_metric_alert", id);
+    if (!slice_is(w->action, "resolved") && !slice_is(w->action, "critical"))
+        pairs_add(&l, "level", w->action);
+    return decode_pairs(&w->d, &l, w->d.lim->label_value);
+}
+
+/* A metric alert has a state of its own: one incident of it, by id, fires once and resolves. */
+static void describe_metric(struct delivery *w, const json_t *alert, struct slice id,
+                            struct alert_event *ev)
+{
+    const json_t *rule = json_object_get(alert, "alert_rule");
+    struct decoder *d = &w->d;
+    struct pairs notes = {0};
+    struct slice name = decode_str(d, rule, "name");
+    if (name.len == 0)
+        name = decode_str(d, alert, "title");
+    bool over = slice_is(w->action, "resolved");
+    bool lesser = !over && !slice_is(w->action, "critical");
+    ev->labels = metric_labels(w, alert, id, name);
+    ev->fingerprint =
+        lesser ? lesser_fingerprint(w, id) : decode_identity(d, w->r, "sentry_metric_alert", id);
     pairs_add(&notes, "query", decode_str(d, rule, "query"));
     pairs_add(&notes, "aggregate", decode_str(d, rule, "aggregate"));
     ev->annotations = decode_pairs(d, &notes, d->lim->annotation_value);
 
-    bool over = slice_is(w->action, "resolved");
     ev->kind = over ? REPORT_RESOLVED : REPORT_FIRING;
     ev->starts_at = source_time(alert, "date_started");
     ev->ends_at = over ? source_time(alert, "date_closed") : 0;
@@ -328,6 +360,20 @@ static int metric_alert(struct delivery *w, struct alert_event *ev, struct err *
     ev->link = decode_str(d, w->data, "web_url");
     ev->actor = w->actor;
     ev->ends_announced = true;
+}
+
+static int metric_alert(struct delivery *w, struct alert_event *v, size_t *ret_n, struct err *e)
+{
+    const json_t *alert = json_object_get(w->data, "metric_alert");
+    struct slice id = decode_str(&w->d, alert, "id");
+    if (id.len == 0)
+        return err_set(e, -EBADMSG, "sentry: metric_alert without an id");
+    describe_metric(w, alert, id, &v[0]);
+    if (v[0].kind == REPORT_RESOLVED) {
+        v[1] = v[0];
+        v[1].fingerprint = lesser_fingerprint(w, id);
+        *ret_n = 2;
+    }
     return 0;
 }
 
@@ -379,7 +425,7 @@ static struct slice resource_of(const struct delivery *w)
     return (struct slice){0};
 }
 
-/* *ret_n stays 0 for what is about no alert. */
+/* Room for two; *ret_n is 0 for what is about no alert. */
 static int decode_resource(struct delivery *w, struct alert_event *ev, size_t *ret_n, struct err *e)
 {
     struct slice resource = resource_of(w);
@@ -392,9 +438,9 @@ static int decode_resource(struct delivery *w, struct alert_event *ev, size_t *r
     if (slice_is(resource, "error"))
         return event(w, json_object_get(w->data, "error"), ev, e);
     if (slice_is(resource, "metric_alert"))
-        return metric_alert(w, ev, e);
+        return metric_alert(w, ev, ret_n, e);
     if (slice_is(resource, "comment"))
-        return comment(w, ev, e);
+        return comment(w, ev, ret_n, e);
     if (resource.len == 0)
         return legacy(w, ev, e);
     *ret_n = 0;
@@ -418,9 +464,19 @@ static struct slice delivery_id(struct delivery *w)
                          (unsigned long long)fnv1a(FNV1A_INIT, data.p, data.len));
 }
 
+/* An integration's acts come with its own actor: of type application, as Sentry's own are. */
+static bool is_echo(struct decoder *d, const json_t *actor, const char *ours)
+{
+    struct slice id = decode_str(d, actor, "id");
+    if (!slice_is(decode_str(d, actor, "type"), "application") || slice_is(id, "sentry"))
+        return false;
+    return !ours || !*ours || slice_is(id, ours) || slice_is(decode_str(d, actor, "name"), ours);
+}
+
 static int decode(const void *cfg, const struct record *r, const struct limits_settings *lim,
                   struct arena *a, struct alert_list *ret, struct err *e)
 {
+    const struct sentry_cfg *c = cfg;
     struct delivery w = {.r = r};
     w.body = decode_body(cfg, r, lim, a, &w.d, e);
     if (!w.body)
@@ -431,15 +487,14 @@ static int decode(const void *cfg, const struct record *r, const struct limits_s
     w.data = json_object_get(w.body, "data");
     w.action = decode_str(&w.d, w.body, "action");
     w.actor = decode_str(&w.d, actor, "name");
-    w.by_application = slice_is(decode_str(&w.d, actor, "type"), "application") &&
-                       !slice_is(decode_str(&w.d, actor, "id"), "sentry");
+    w.is_echo = is_echo(&w.d, actor, c->integration);
 
-    struct alert_event *ev = arena_new_of(a, struct alert_event);
+    struct alert_event *ev = arena_array(a, 2, struct alert_event);
     if (!ev)
         return err_set(e, -ENOMEM, "sentry: out of memory");
     size_t n = 0;
     int rc = decode_resource(&w, ev, &n, e);
-    ev->truncated = w.d.truncated;
+    ev[0].truncated = ev[1].truncated = w.d.truncated;
     const struct alert_list list = {.v = ev, .n = n, .delivery_id = delivery_id(&w)};
     return decode_end(&w.d, rc, &list, ret, e);
 }

@@ -140,6 +140,7 @@ static void decode_one(struct decoder *d, const json_t *body, const json_t *aler
         ret->link = labels_get(given, "ruleSource");
     if (ret->link.len == 0)
         ret->link = decode_str(d, body, "externalURL");
+    decode_append(d, decode_cut_off(d, body, "the channel's limit"), ret);
     bool test = slice_is(labels_get(given, "testalert"), "true");
     ret->ends_announced = !test;
     if (ret->kind == REPORT_FIRING)

@@ -63,6 +63,16 @@ class SentryIssue:
         return senders.sentry_event_alert(event_id or uuid.uuid4().hex, self.id, rule="every event", **self.what)
 
 
+def sentry_metric(name, action, starts):
+    """A metric alert of a project that bears the test's name; one incident of it by its start."""
+    over = action == "resolved"
+    alert = {"id": str(zlib.crc32(f"{name}{starts}".encode())), "title": f"Errors of {name}", "projects": [name]}
+    alert |= {"date_started": senders.rfc3339(starts), "date_closed": senders.rfc3339(time.time()) if over else None}
+    alert |= {"alert_rule": {"id": "7", "name": f"Errors of {name}", "aggregate": "count()", "query": "level:error"}}
+    data = {"metric_alert": alert, "description_title": f"{action.title()}: Errors of {name}", "description_text": "1000 events"}
+    return {"action": action, "data": data, "actor": {"type": "application", "id": "sentry", "name": "Sentry"}}
+
+
 # Senders whose bodies are short. Each makes (method, path, headers, body) of a state of what bears the test's name.
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -54,6 +54,27 @@ def test_alertmanager_repeats_do_not_count(stack, name):
     assert len(stack.messages(name)) == 2
 
 
+def test_alertmanager_pair_counts_once(stack, name):
+    """Two Alertmanagers of two Prometheus: each tells it, with a start of its own."""
+    starts = time.time() - 60
+    pair = [bodies.webhook(bodies.one_alert(name, starts=starts + late)) for late in (0, 7)]
+    for body in pair * 2:
+        stack.send("/webhook/alertmanager", body)
+    opened(stack, name)
+    for body in pair:
+        stack.send("/webhook/alertmanager", bodies.resolved(body))
+    incident = closed(stack, name)
+    assert incident["frequency_stats"]["count_24h"] == 1 and incident["alerts_total"] == 1
+    assert len(stack.messages(name)) == 2
+
+
+def test_alertmanager_says_what_it_cut_off(stack, name):
+    body = {**bodies.webhook(bodies.one_alert(name, to="to-slack")), "truncatedAlerts": 17}
+    stack.send("/webhook/alertmanager", body)
+    opened(stack, name)
+    assert "17 more alerts of this group were cut off" in stack.messages(name)[0]["text"]
+
+
 def test_what_ends_at_once_is_told_all_the_same(stack, name):
     body = bodies.webhook(bodies.one_alert(name))
     stack.send("/webhook/alertmanager", body)
@@ -113,6 +134,37 @@ def test_sentry_delivery_seen_twice_is_one(stack, name):
     assert ended["frequency_stats"]["count_24h"] == 1
 
 
+def test_sentry_metric_alert_that_gets_worse(stack, name):
+    """A warning waits for the digest; when it becomes critical it is told at once."""
+    starts = time.time() - 60
+    tell = lambda action: bodies.post_sentry(stack, "metric_alert", bodies.sentry_metric(name, action, starts))
+    at_once = lambda: stack.messages(name, "webhook")
+    assert tell("warning")[0] == 200
+    wait("the warning", lambda: stack.incident(name)["severity"] == "warning")
+    wait("the digest", lambda: stack.messages(name, "slack"))
+    assert not at_once()
+    tell("critical")
+    wait("the critical", at_once)
+    assert stack.incident(name)["severity"] == "critical"
+    tell("resolved")
+    ended = wait("the end", lambda: stack.incident(name)["status"] == "resolved" and stack.incident(name))
+    assert ended["alerts_firing"] == 0 and ended["resolve_reason"] == "alerts"
+    wait("its message", lambda: len(at_once()) == 2)
+
+
+def test_sentry_our_own_comment_does_not_come_round(stack, name):
+    issue = bodies.SentryIssue(name)
+    bodies.post_sentry(stack, "issue", issue.issue("created"))
+    opened(stack, name)
+    actor = {"type": "application", "id": "f00d", "name": "Tocsin"}
+    for text in ("Told to hook.\n\n(written by Tocsin)", "seen by Ann"):
+        data = {"comment": text, "project_slug": name, "comment_id": 1, "issue_id": issue.id}
+        bodies.post_sentry(stack, "comment", {"action": "created", "data": data, "actor": actor})
+    entries = wait("the other comment", lambda: "seen by Ann" in str(stack.incident(name)["timeline"]) and stack.incident(name)["timeline"])
+    assert "Told to hook" not in str(entries)
+    assert kinds(stack.incident(name)) == ["opened"]
+
+
 def test_grafana(stack, name):
     body = bodies.webhook(bodies.one_alert(name))
     stack.send("/webhook/grafana", bodies.grafana(body, f"[FIRING:1] {name}"))
@@ -120,6 +172,13 @@ def test_grafana(stack, name):
     over = bodies.grafana(bodies.resolved(body), f"[RESOLVED] {name}")
     stack.send("/webhook/grafana", over)
     closed(stack, name)
+
+
+def test_grafana_shows_its_values(stack, name):
+    body = bodies.webhook(bodies.one_alert(name, to="to-slack"))
+    stack.send("/webhook/grafana", bodies.grafana(body, f"[FIRING:1] {name}"))
+    opened(stack, name)
+    assert "A=1" in stack.messages(name)[0]["text"]
 
 
 def tell(stack, sender, name, firing):

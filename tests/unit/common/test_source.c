@@ -118,6 +118,45 @@ static void test_sentry_signs_the_raw_body(void **state)
     conf_free(l.conf);
 }
 
+/* Of which kind is what this body reports? */
+static enum report_kind kind_of(const struct loaded *l, const char *body)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    const struct record r = {.source = SLICE_LIT("x"), .body = slice_of(body)};
+    struct alert_list list = {0};
+    struct err e = {0};
+    if (l->x->type->decode(l->x->cfg, &r, &l->settings.limits, a, &list, &e) < 0)
+        fail_msg("%s", e.msg);
+    assert_int_equal(list.n, 1);
+    return list.v[0].kind;
+}
+
+#define SENTRY_BY(actor)                                                                           \
+    "{\"action\":\"resolved\",\"data\":{\"issue\":{\"id\":\"1\"}},\"actor\":" actor "}"
+#define INTEGRATION(id, name)                                                                      \
+    SENTRY_BY("{\"type\":\"application\",\"id\":\"" id "\",\"name\":\"" name "\"}")
+
+static void test_sentry_obeys_all_but_our_own_integration(void **state)
+{
+    (void)state;
+    static const char *const ours[] = {"sources: {x: {type: sentry, integration: f00d}}",
+                                       "sources: {x: {type: sentry, integration: Tocsin}}"};
+    static const char user[] = SENTRY_BY("{\"type\":\"user\",\"id\":7,\"name\":\"Tocsin\"}");
+    struct loaded l;
+    for (size_t i = 0; i < 2; i++) {
+        l = load(ours[i]);
+        assert_int_equal(kind_of(&l, INTEGRATION("f00d", "Tocsin")), REPORT_NOTE);
+        assert_int_equal(kind_of(&l, INTEGRATION("beef", "Tracker")), REPORT_RESOLVED);
+        assert_int_equal(kind_of(&l, INTEGRATION("sentry", "Sentry")), REPORT_RESOLVED);
+        assert_int_equal(kind_of(&l, user), REPORT_RESOLVED);
+        conf_free(l.conf);
+    }
+    l = load("sources: {x: {type: sentry}}"); /* which is ours, nobody says */
+    assert_int_equal(kind_of(&l, INTEGRATION("beef", "Tracker")), REPORT_NOTE);
+    assert_int_equal(kind_of(&l, user), REPORT_RESOLVED);
+    conf_free(l.conf);
+}
+
 static void test_grafana_with_and_without_a_signed_time(void **state)
 {
     (void)state;
@@ -230,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_open_without_secrets),
         cmocka_unit_test(test_each_configured_way_is_a_way_in),
         cmocka_unit_test(test_sentry_signs_the_raw_body),
+        cmocka_unit_test(test_sentry_obeys_all_but_our_own_integration),
         cmocka_unit_test(test_grafana_with_and_without_a_signed_time),
         cmocka_unit_test(test_entries),
         cmocka_unit_test(test_bad_entries_say_where),
