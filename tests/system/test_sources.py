@@ -201,6 +201,8 @@ def tell(stack, sender, name, firing):
         bodies.datadog_form,
         bodies.pagerduty,
         bodies.pagerduty_v1,
+        bodies.zabbix,
+        bodies.zabbix_oncall,
     ],
     ids=lambda sender: sender.__name__,
 )
