@@ -51,6 +51,10 @@ prometheus prometheus
 prometheus-alertmanager prometheus-alertmanager
 chromium chromium
 chromedriver chromium-driver
+/usr/sbin/zabbix_server zabbix-server-pgsql
+/usr/share/zabbix/api_jsonrpc.php zabbix-frontend-php
+php php-cli
+php-cgi php-cgi
 '
 
 have() {
@@ -132,7 +136,7 @@ restore_file() {
 
 server_units() {
   local unit
-  for unit in postgresql redis-server prometheus prometheus-node-exporter prometheus-alertmanager; do
+  for unit in postgresql redis-server prometheus prometheus-node-exporter prometheus-alertmanager zabbix-server; do
     [[ ! -e /etc/init.d/$unit ]] || echo "$unit"
   done
 }
