@@ -13,6 +13,8 @@
 #define POLL_MS 1000
 #define LINE_MAX_BYTES 512
 #define RETRY_AFTER_MAX (24 * MS_HOUR)
+#define MOMENT_MIN INT64_C(1000000000)
+#define MOMENT_MAX INT64_C(100000000000)
 
 /* One request under way. */
 struct call {
@@ -85,7 +87,8 @@ static size_t take_body(char *p, size_t size, size_t n, void *ctx)
     return len;
 }
 
-/* Seconds, or a date: then the wait is the difference to the wall clock. */
+/* Seconds, or a date; a number too large for a wait is a moment, in seconds since 1970 (Sentry's
+ * header). Of a moment the wait is the difference to the wall clock. */
 static int64_t retry_after(const char *value)
 {
     while (*value == ' ')
@@ -93,6 +96,10 @@ static int64_t retry_after(const char *value)
     int64_t ms;
     if (isdigit((unsigned char)*value)) {
         ms = strtoll(value, NULL, 10);
+        if (ms >= MOMENT_MIN && ms < MOMENT_MAX)
+            ms -= clock_now_ms() / MS_SECOND;
+        if (ms < 0)
+            ms = 0;
         ms = ms > RETRY_AFTER_MAX / MS_SECOND ? RETRY_AFTER_MAX : ms * MS_SECOND;
     } else {
         time_t at = curl_getdate(value, NULL);

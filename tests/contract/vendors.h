@@ -161,6 +161,42 @@ static const struct answer answers[] = {
     {"jira", 0, "", VERDICT_RETRY, false, 0, false},
     {"jira", 200, "<html>log in</html>", VERDICT_RETRY, false, 0, false},
     {"jira", 200, "{}", VERDICT_RETRY, false, 0, false},
+    {"servicenow", 400, "{\"error\":{\"message\":\"Invalid table\"},\"status\":\"failure\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"servicenow", 401,
+     "{\"error\":{\"message\":\"User Not Authenticated\",\"detail\":\"Required to provide Auth "
+     "information\"},\"status\":\"failure\"}",
+     VERDICT_REJECT, false, 0, false},
+    {"servicenow", 403, "{\"error\":{\"message\":\"no\"},\"status\":\"failure\"}", VERDICT_REJECT,
+     false, 0, false},
+    {"servicenow", 404, "{\"error\":{\"message\":\"no\"},\"status\":\"failure\"}", VERDICT_REJECT,
+     false, 0, false},
+    {"servicenow", 429, "{\"error\":{\"message\":\"Rate limit exceeded\"}}", VERDICT_RETRY, true, 0,
+     false},
+    {"servicenow", 500, "", VERDICT_RETRY, false, 0, false},
+    {"servicenow", 503, "", VERDICT_RETRY, false, 0, false},
+    {"servicenow", 0, "", VERDICT_RETRY, false, 0, false},
+    {"servicenow", 200, "<html>Instance Hibernating page</html>", VERDICT_RETRY, false, 60000,
+     false},
+    {"servicenow", 302, "", VERDICT_RETRY, false, 60000, false},
+    {"servicenow", 200, "{}", VERDICT_RETRY, false, 60000, false},
+    {"sentry", 201, "{\"id\":\"1\",\"type\":\"note\",\"data\":{\"text\":\"x\"}}", VERDICT_DELIVERED,
+     false, 0, false},
+    {"sentry", 200, "{\"id\":\"1\"}", VERDICT_DELIVERED, false, 0, false},
+    {"sentry", 400, "{\"detail\":\"You have already posted that comment.\"}", VERDICT_DELIVERED,
+     false, 0, false},
+    {"sentry", 400, "{\"text\":[\"This field may not be blank.\"]}", VERDICT_REJECT, false, 0,
+     false},
+    {"sentry", 401, "{\"detail\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"sentry", 403, "{\"detail\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"sentry", 404, "{\"detail\":\"no\"}", VERDICT_REJECT, false, 0, false},
+    {"sentry", 429, "{\"detail\":\"You are attempting to use this endpoint too frequently.\"}",
+     VERDICT_RETRY, true, 0, false},
+    {"sentry", 500, "", VERDICT_RETRY, false, 0, false},
+    {"sentry", 502, "", VERDICT_RETRY, false, 0, false},
+    {"sentry", 0, "", VERDICT_RETRY, false, 0, false},
+    {"sentry", 200, "<html>log in</html>", VERDICT_RETRY, false, 0, false},
+    {"sentry", 200, "", VERDICT_RETRY, false, 0, false},
     {"dingtalk", 200, "{\"errcode\":0,\"errmsg\":\"ok\"}", VERDICT_DELIVERED, false, 0, false},
     {"dingtalk", 200, "{\"errcode\":310000,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
     {"dingtalk", 200, "{\"errcode\":300001,\"errmsg\":\"no\"}", VERDICT_REJECT, false, 0, false},
@@ -467,6 +503,179 @@ static const struct {
     enum verdict verdict;
     const char *keeps; /* the message; NULL: nothing */
 } talks[] = {
+    {"servicenow",
+     "opened",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200, "{\"result\":[]}"},
+      {"POST https://acme.service-now.com/api/now/table/incident?",
+       "\"correlation_id\":\"99990000-0000-5000-8000-000000000001\"", 201,
+       "{\"result\":{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\"}}"}},
+     VERDICT_DELIVERED,
+     "\"number\": \"INC1\""},
+    {"servicenow",
+     "opened",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200, "{\"result\":[]}"},
+      {"POST https://acme.service-now.com/api/now/table/incident?", "", 403, "{}"}},
+     VERDICT_REJECT,
+     NULL},
+    {"servicenow",
+     "opened",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200, "{\"result\":[]}"},
+      {"POST https://acme.service-now.com/api/now/table/incident?", "", 0, ""}},
+     VERDICT_RETRY,
+     NULL},
+    {"servicenow",
+     "opened",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200, "{\"result\":[]}"},
+      {"POST https://acme.service-now.com/api/now/table/incident?", "", 201, "<html>"}},
+     VERDICT_RETRY,
+     NULL},
+    {"servicenow",
+     "opened",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200,
+       "{\"result\":[{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\","
+       "\"state\":\"1\",\"correlation_id\":\"99990000-0000-5000-8000-000000000001\"}]}"},
+      {"PATCH "
+       "https://acme.service-now.com/api/now/table/incident/0123456789abcdef0123456789abcdef?",
+       "work_notes", 200,
+       "{\"result\":{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\"}}"}},
+     VERDICT_DELIVERED,
+     "\"number\": \"INC1\""},
+    {"servicenow",
+     "opened",
+     {{"GET", "", 200,
+       "{\"result\":[{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\","
+       "\"state\":\"1\","
+       "\"correlation_id\":\"other\"}]}"}},
+     VERDICT_REJECT,
+     NULL},
+    {"servicenow",
+     "again",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200,
+       "{\"result\":[{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\","
+       "\"state\":\"1\",\"correlation_id\":\"99990000-0000-5000-8000-000000000001\"}]}"}},
+     VERDICT_DELIVERED,
+     "\"number\": \"INC1\""},
+    {"servicenow",
+     "again",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200,
+       "{\"result\":[{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\","
+       "\"state\":\"6\",\"correlation_id\":\"99990000-0000-5000-8000-000000000001\"}]}"},
+      {"PATCH "
+       "https://acme.service-now.com/api/now/table/incident/0123456789abcdef0123456789abcdef?",
+       "\"state\":\"2\"", 200,
+       "{\"result\":{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\"}}"}},
+     VERDICT_DELIVERED,
+     "\"number\": \"INC1\""},
+    {"servicenow",
+     "digest",
+     {{"correlation_id%3D0a0b0c0d-0000-5000-8000-000000000042", "", 200, "{\"result\":[]}"},
+      {"POST https://acme.service-now.com/api/now/table/incident?",
+       "0a0b0c0d-0000-5000-8000-000000000042", 201,
+       "{\"result\":{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\"}}"}},
+     VERDICT_DELIVERED,
+     NULL},
+    {"servicenow",
+     "resolved",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200,
+       "{\"result\":[{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\","
+       "\"state\":\"2\",\"correlation_id\":\"99990000-0000-5000-8000-000000000001\"}]}"},
+      {"PATCH "
+       "https://acme.service-now.com/api/now/table/incident/0123456789abcdef0123456789abcdef?",
+       "\"state\":\"6\",\"close_code\":\"Solution provided\"", 200,
+       "{\"result\":{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\"}}"}},
+     VERDICT_DELIVERED,
+     "\"number\": \"INC1\""},
+    {"servicenow",
+     "resolved",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200,
+       "{\"result\":[{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\","
+       "\"state\":\"6\",\"correlation_id\":\"99990000-0000-5000-8000-000000000001\"}]}"}},
+     VERDICT_DELIVERED,
+     "\"number\": \"INC1\""},
+    {"servicenow",
+     "resolved",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200, "{\"result\":[]}"}},
+     VERDICT_DELIVERED,
+     NULL},
+    {"servicenow",
+     "missed",
+     {{"GET "
+       "https://acme.service-now.com/api/now/table/"
+       "incident?sysparm_query=correlation_id%3D99990000-0000-5000-8000-000000000001%5Eactive%"
+       "3Dtrue",
+       "", 200, "{\"result\":[]}"},
+      {"POST https://acme.service-now.com/api/now/table/incident?", "", 201,
+       "{\"result\":{\"sys_id\":\"0123456789abcdef0123456789abcdef\",\"number\":\"INC1\"}}"},
+      {"PATCH "
+       "https://acme.service-now.com/api/now/table/incident/0123456789abcdef0123456789abcdef?",
+       "\"state\":\"6\"", 429, ""}},
+     VERDICT_RETRY,
+     NULL},
+    {"sentry",
+     "resolved_by_person",
+     {{"POST https://sentry.io/api/0/organizations/acme/issues/4242/comments/",
+       "(written by Tocsin)\"}", 201, "{}"},
+      {"PUT https://sentry.io/api/0/organizations/acme/issues/4242/", "{\"status\":\"resolved\"}",
+       200, "{}"}},
+     VERDICT_DELIVERED,
+     NULL},
+    {"sentry",
+     "resolved_by_person",
+     {{"POST", "", 400, "{\"detail\":\"You have already posted that comment.\"}"},
+      {"PUT", "", 403, "{}"}},
+     VERDICT_REJECT,
+     NULL},
+    {"sentry", "resolved_there", {{"POST", "", 201, "{}"}}, VERDICT_DELIVERED, NULL},
+    {"sentry", "resolved_here_only", {{"POST", "", 201, "{}"}}, VERDICT_DELIVERED, NULL},
+    {"sentry",
+     "many",
+     {{"POST https://sentry.io/api/0/organizations/acme/issues/1/comments/", "", 201, "{}"},
+      {"POST https://sentry.io/api/0/organizations/acme/issues/2/comments/", "", 201, "{}"},
+      {"POST https://sentry.io/api/0/organizations/acme/issues/3/comments/", "", 201, "{}"},
+      {"POST https://sentry.io/api/0/organizations/acme/issues/4/comments/", "", 201, "{}"}},
+     VERDICT_DELIVERED,
+     NULL},
+    {"sentry", "many", {{"POST", "", 201, "{}"}, {"POST", "", 429, "{}"}}, VERDICT_RETRY, NULL},
     {"jira",
      "opened",
      {{"POST https://acme.atlassian.net/rest/api/3/search/jql",
@@ -1066,6 +1275,9 @@ static const struct {
 static const struct {
     const char *channel, *config, *place;
 } places[] = {
+    {"servicenow", "{url: 'https://Acme.service-now.com/x?s3cret', username: u, password: s3cret}",
+     "acme.service-now.com"},
+    {"sentry", "{organization: acme, auth_token: s3cret}", "acme at sentry.io"},
     {"jira",
      "{api_url: 'https://acme.atlassian.net', project: OPS, issue_type: Bug, http_config: "
      "{basic_auth: {username: ann, password: s3cret}}}",
@@ -1137,6 +1349,19 @@ static const struct {
 static const struct {
     const char *channel, *config, *words;
 } mistakes[] = {
+    {"servicenow", "{username: u}", "url"},
+    {"servicenow", "{url: 'https://h'}", "username or http_config is needed"},
+    {"servicenow", "{url: 'https://h', username: u, table: '../x'}", "no table"},
+    {"servicenow", "{url: 'https://h', username: u, fields: [a]}", "fields are a map"},
+    {"servicenow",
+     "{url: 'https://h', username: u, http_config: {authorization: {credentials: c}}}",
+     "exclude each other"},
+    {"servicenow", "{url: h, username: u}", "an http or https URL"},
+    {"sentry", "{auth_token: t}", "organization"},
+    {"sentry", "{organization: acme}", "auth_token"},
+    {"sentry", "{organization: 'a/b', auth_token: t}", "is a slug"},
+    {"sentry", "{organization: acme, auth_token: ''}", "auth_token is empty"},
+    {"sentry", "{organization: acme, auth_token: t, url: h}", "an http or https URL"},
     {"jira", "{project: OPS, issue_type: Bug}", "api_url is missing"},
     {"jira", "{api_url: 'https://h', issue_type: Bug}", "project"},
     {"jira", "{api_url: 'https://h', project: 'A B', issue_type: Bug}", "no key of a project"},

@@ -33,6 +33,8 @@ from mattermost import Mattermost
 from opsgenie import Opsgenie
 from pagerduty import Pagerduty
 from reply import JSON, PLAIN, Reply, Request
+from sentry import Sentry
+from servicenow import Servicenow
 from slack import Slack, SlackApi
 from teams import Teams
 from telegram import Telegram
@@ -54,6 +56,8 @@ FAKES = (
     Mattermost,
     Opsgenie,
     Pagerduty,
+    Sentry,
+    Servicenow,
     Slack,
     SlackApi,
     Teams,

@@ -1,6 +1,7 @@
 """The fakes of programs that keep an alert or a ticket refuse what the vendors refuse, and remember what they have."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -217,3 +218,96 @@ def test_jira_wants_a_user_and_refuses_on_demand(fake):
     assert (status, headers["Retry-After"]) == (429, "7")
     assert jira(fake, "issue", {}) == (400, {"errorMessages": [], "errors": {"priority": "Field 'priority' cannot be set."}})
     assert exchange(fake, "/rest/api/3/issue", {}, "POST", ANN)[0] == 200
+
+
+# ServiceNow
+
+TABLE = "/api/now/table/incident"
+
+
+def snow(fake, rest="", body=None, method="GET", headers=ANN):
+    status, _, answer = exchange(fake, TABLE + rest, body, method, headers)
+    return status, json.loads(answer).get("result") if answer.startswith("{") else answer
+
+
+def test_servicenow_finds_and_changes_a_record(fake):
+    status, made = snow(fake, "", {"short_description": "disk", "correlation_id": "c"}, "POST")
+    assert status == 201 and made["state"] == "1"
+    query = "?sysparm_query=correlation_id%3Dc%5Eactive%3Dtrue&sysparm_fields=sys_id,state"
+    assert snow(fake, query) == (200, [{"sys_id": made["sys_id"], "state": "1"}])
+    one = f"/{made['sys_id']}"
+    assert snow(fake, one, {"work_notes": "more"}, "PATCH")[0] == 200 and last(fake)["text"].endswith("disk\nmore")
+    assert snow(fake, one, {"state": "6"}, "PATCH")[0] == 403
+    assert snow(fake, one, {"state": "6", "close_code": "c", "close_notes": "n"}, "PATCH")[1]["active"] == "true"
+    assert snow(fake, one, {"state": "7"}, "PATCH")[1]["active"] == "false" and snow(fake, query) == (200, [])
+
+
+def test_servicenow_finds_everything_by_a_field_that_it_does_not_know(fake):
+    snow(fake, "", {"short_description": "one", "correlation_id": "x"}, "POST")
+    assert len(snow(fake, "?sysparm_query=no_such_field%3Dc")[1]) >= 1
+
+
+@pytest.mark.parametrize(
+    "rest, body, method, headers, status",
+    [
+        ("", None, "GET", {}, 401),
+        ("", {"description": "d"}, "POST", ANN, 400),
+        ("", {"short_description": "s" * 161}, "POST", ANN, 400),
+        ("", {"short_description": "s", "urgency": "4"}, "POST", ANN, 400),
+        ("", {"short_description": 1}, "POST", ANN, 400),
+        ("/" + "0" * 32, {"state": "6"}, "PATCH", ANN, 404),
+    ],
+)
+def test_servicenow_refuses(fake, rest, body, method, headers, status):
+    assert snow(fake, rest, body, method, headers)[0] == status and not last(fake)["accepted"]
+
+
+def test_servicenow_sleeps_and_refuses_on_demand(fake):
+    assert order(fake, "servicenow", "ann/GET", "200body:asleep", "429:7", "401") == 200
+    status, headers, answer = exchange(fake, TABLE, None, "GET", ANN)
+    assert (status, headers["Content-Type"]) == (200, "text/html") and "Hibernating" in answer
+    status, headers, _ = exchange(fake, TABLE, None, "GET", ANN)
+    assert (status, headers["Retry-After"]) == (429, "7")
+    status, _, answer = exchange(fake, TABLE, None, "GET", ANN)
+    assert status == 401 and json.loads(answer)["error"]["message"] == "User Not Authenticated"
+
+
+# Sentry
+
+TOKEN = {"Authorization": "Bearer T"}
+
+
+def sentry(fake, path, body, method, headers=TOKEN):
+    status, _, answer = exchange(fake, f"/api/0/organizations/acme/issues/{path}", body, method, headers)
+    return status, json.loads(answer)
+
+
+def test_sentry_takes_a_comment_once_and_a_status(fake):
+    assert sentry(fake, "7/comments/", {"text": "hello"}, "POST")[0] == 201 and last(fake)["text"] == "hello"
+    assert sentry(fake, "7/comments/", {"text": "hello"}, "POST") == (400, {"detail": "You have already posted that comment."})
+    assert sentry(fake, "7/", {"status": "resolved"}, "PUT") == (200, {"id": "7", "status": "resolved"})
+    issue = fake.endpoints.of("/api/0/").issues["7"]
+    assert issue["status"] == "resolved" and len(issue["comments"]) == 1
+
+
+@pytest.mark.parametrize(
+    "path, body, method, headers, status",
+    [
+        ("7/comments/", {"text": "x"}, "POST", {}, 401),
+        ("7/comments/", {"text": " "}, "POST", TOKEN, 400),
+        ("7/comments/", b"{", "POST", TOKEN, 400),
+        ("7/comments", {"text": "x"}, "POST", TOKEN, 404),
+        ("x/comments/", {"text": "x"}, "POST", TOKEN, 404),
+        ("7/", {"status": "over"}, "PUT", TOKEN, 400),
+        ("7/", {"status": "resolved"}, "POST", TOKEN, 405),
+    ],
+)
+def test_sentry_refuses(fake, path, body, method, headers, status):
+    assert sentry(fake, path, body, method, headers)[0] == status and not last(fake)["accepted"]
+
+
+def test_sentry_names_the_moment_until_which_it_refuses(fake):
+    assert order(fake, "sentry", "T/POST", "429:7", "403") == 200
+    status, headers, _ = exchange(fake, "/api/0/organizations/acme/issues/7/comments/", {"text": "x"}, "POST", TOKEN)
+    assert status == 429 and 5 < int(headers["X-Sentry-Rate-Limit-Reset"]) - time.time() < 9
+    assert sentry(fake, "7/comments/", {"text": "x"}, "POST")[0] == 403

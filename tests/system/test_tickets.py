@@ -153,10 +153,77 @@ def test_jira_says_which_transition_it_does_not_have(stack, name):
     assert 'the transition "Done"' in row["reason"] and len(issue["comments"]) == 1
 
 
+def servicenow(stack, name):
+    return [r for r in stack.web.endpoints.of("/api/now/").incidents.values() if name in r["short_description"]]
+
+
+def test_servicenow_has_one_record_from_start_to_end(stack, name):
+    body = fire(stack, name, "to-servicenow")
+    told(stack, name, "opened")
+    (record,) = servicenow(stack, name)
+    assert (record["state"], record["urgency"], record["impact"], record["notes"]) == ("1", "1", "1", [])
+    acknowledge(stack, name)
+    assert len(record["notes"]) == 1
+    end(stack, name, body)
+    assert (record["state"], record["close_code"]) == ("6", "Solution provided")
+    fire(stack, name, "to-servicenow")
+    told(stack, name, "reopened")
+    assert (record["state"], len(record["notes"])) == ("2", 3) and servicenow(stack, name) == [record]
+
+
+@pytest.mark.parametrize("what", ["GET", "POST"])
+def test_servicenow_has_one_record_though_an_answer_was_lost(stack, name, what):
+    stack.faults.push("servicenow", f"ann/{what}", ["lost"])
+    fire(stack, name, "to-servicenow")
+    told(stack, name, "opened")
+    (record,) = servicenow(stack, name)
+    assert record["notes"] == []
+
+
+def sentry(stack, issue):
+    return stack.web.endpoints.of("/api/0/").issues[issue.id]
+
+
+def test_sentry_is_written_back_what_became_of_its_issue(stack, name):
+    """Each act is a comment with our mark; an end that Sentry does not know resolves the issue there."""
+    service = f"{name}-written-back"
+    issue = bodies.SentryIssue(service)
+    bodies.post_sentry(stack, "issue", issue.issue("created"))
+    told(stack, service, "opened")
+    acknowledge(stack, service)
+    stack.put(f"/api/v1/incidents/{stack.incident(service)['id']}/status", {"status": "resolved"})
+    told(stack, service, "resolved")
+    there = sentry(stack, issue)
+    assert there["status"] == "resolved" and len(there["comments"]) == 3
+    assert all(text.endswith("(written by Tocsin)") for _, text in there["comments"])
+
+
+def test_sentry_keeps_its_own_end_and_hears_nothing_twice(stack, name):
+    service = f"{name}-written-back"
+    issue = bodies.SentryIssue(service)
+    stack.faults.push("sentry", "system-sentry-token/POST", ["lost"])
+    bodies.post_sentry(stack, "issue", issue.issue("created"))
+    row = told(stack, service, "opened")
+    assert row["possible_duplicate"]
+    bodies.post_sentry(stack, "issue", issue.issue("resolved"))
+    told(stack, service, "resolved")
+    there = sentry(stack, issue)
+    assert there["status"] == "unresolved" and len(there["comments"]) == 2
+
+
+def test_sentry_names_the_moment_from_which_it_may_be_asked(stack, name):
+    service = f"{name}-written-back"
+    stack.faults.push("sentry", "system-sentry-token/POST", ["429:2", "500"])
+    bodies.post_sentry(stack, "issue", bodies.SentryIssue(service).issue("created"))
+    row = told(stack, service, "opened")
+    assert [d["outcome"] for d in row["deliveries"]] == ["retry", "retry", "delivered"]
+
+
 TRIES = [
     ("jira", "ann/search", ["500", "429:1", "200body:maybe", "reset"]),
     ("opsgenie", OPSGENIE, ["500", "429:1", "reset"]),
     ("pagerduty", PAGERDUTY, ["500", "429:1", "200body:maybe", "reset"]),
+    ("servicenow", "ann/GET", ["500", "429:1", "reset"]),
 ]
 
 
@@ -172,6 +239,7 @@ REFUSALS = [
     ("jira", "ann/create", "400:priority", "Field 'priority'"),
     ("opsgenie", OPSGENIE, "422", "not processable"),
     ("pagerduty", PAGERDUTY, "400", "invalid event"),
+    ("servicenow", "ann/POST", "403", "Insufficient rights"),
 ]
 
 
