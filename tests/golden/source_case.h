@@ -21,7 +21,8 @@ struct source_case {
     bool is_get; /* then `body` is the query string */
 
     const struct source_route *route; /* of the type's own, by which it comes */
-    struct case_header params[8];     /* of the route, and of the query */
+    struct case_header params[8];     /* of the route, and of the query ... */
+    char pattern[256], line[1024];    /* ... which point into these */
 };
 
 static void require(int rc, const struct err *e)
@@ -51,7 +52,7 @@ static const char *param(const struct hook *h, const char *name)
 }
 
 /* "a/b" to "a", and s behind it. */
-static const char *case_part(char **s, const char *ends)
+static char *case_part(char **s, const char *ends)
 {
     char *part = *s;
     const size_t n = strcspn(part, ends);
@@ -62,10 +63,12 @@ static const char *case_part(char **s, const char *ends)
 
 static bool case_matches(const char *pattern, char *path, struct source_case *c)
 {
-    char *words = strdup(pattern); /* names point into it: a test's, never freed */
+    char *words = c->pattern;
     size_t n = 0;
+    if (snprintf(words, sizeof(c->pattern), "%s", pattern) >= (int)sizeof(c->pattern))
+        abort();
     while (*words && *path) {
-        char *word = (char *)(uintptr_t)case_part(&words, "/");
+        char *word = case_part(&words, "/");
         const char *given = case_part(&path, "/");
         const size_t len = strlen(word);
         if (len > 1 && word[0] == '{') {
@@ -85,10 +88,11 @@ __attribute__((unused)) static bool case_route(const struct source *type, const 
                                                struct source_case *c)
 {
     for (const struct source_route *r = type->routes; r && r->method; r++) {
-        char *rest = strdup(line);
-        const char *method = case_part(&rest, " "), *target = case_part(&rest, "\n");
-        char *values = (char *)(uintptr_t)target;
-        char *path = (char *)(uintptr_t)case_part(&values, "?");
+        char *rest = c->line;
+        if (snprintf(rest, sizeof(c->line), "%s", line) >= (int)sizeof(c->line))
+            abort();
+        const char *method = case_part(&rest, " ");
+        char *values = case_part(&rest, "\n"), *path = case_part(&values, "?");
         if (strcmp(method, r->method) != 0 || !case_matches(r->pattern, path, c))
             continue;
         size_t n = 0;
