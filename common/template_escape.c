@@ -144,6 +144,23 @@ static void add_backslashes(struct buf *out, struct slice s)
     }
 }
 
+/* Inside of a string. */
+static void add_json(struct buf *out, struct slice s)
+{
+    static const char *const shorts[128] = {
+        ['"'] = "\\\"", ['\\'] = "\\\\", ['\n'] = "\\n", ['\r'] = "\\r", ['\t'] = "\\t"};
+
+    for (size_t i = 0; i < s.len; i++) {
+        const unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x80 && shorts[c])
+            buf_puts(out, shorts[c]);
+        else if (c < ' ')
+            buf_printf(out, "\\u%04x", (unsigned)c);
+        else
+            buf_putc(out, s.p[i]);
+    }
+}
+
 void template_escape(struct buf *out, struct slice s, enum escape escape)
 {
     switch (escape) {
@@ -161,6 +178,9 @@ void template_escape(struct buf *out, struct slice s, enum escape escape)
         break;
     case ESCAPE_BACKSLASH:
         add_backslashes(out, s);
+        break;
+    case ESCAPE_JSON:
+        add_json(out, s);
         break;
     }
 }

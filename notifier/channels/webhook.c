@@ -1,22 +1,34 @@
-/* Any program that takes Alertmanager's webhook, version 4. What only we know stands under one key
- * of our own, `tocsin`. */
+/* Any program that takes Alertmanager's webhook, version 4; what only we know stands under one key
+ * of our own, `tocsin`. Or one that takes something else: then the body is the user's own template,
+ * and where that gives no JSON for once, the usual payload, because something must be said. */
 #include <errno.h>
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "notifier/channel.h"
 #include "notifier/http_auth.h"
+#include "notifier/model.h"
+
+#define JSON_TYPE "application/json"
+#define SAMPLE_MEMORY ((size_t)1 << 20)
 
 struct webhook_cfg {
     const char *url;
     uint32_t max_alerts;
+    const char *body, *content_type;
     struct http_auth auth;
+    struct template *own; /* of body; NULL: the usual payload */
+    bool is_json;
 };
 
 #define T struct webhook_cfg
 static const struct conf_key keys[] = {
     CONF(T, url, CONF_STR, NULL, CONF_SECRET, "where to post"),
     CONF(T, max_alerts, CONF_U32, "0", 0, "alerts in one message; 0: limits.message_alerts alone"),
+    CONF(T, body, CONF_STR, NULL, CONF_SECRET,
+         "Mustache text of the body, docs/templates.md; default: Alertmanager's payload"),
+    CONF(T, content_type, CONF_STR, JSON_TYPE, 0, "of such a body"),
     CONF_END,
 };
 #undef T
@@ -28,6 +40,109 @@ static bool given(const char *s)
     return s && *s;
 }
 
+static enum escape escape_of(const struct webhook_cfg *w)
+{
+    if (w->is_json)
+        return ESCAPE_JSON;
+    return strstr(w->content_type, "xml") || strstr(w->content_type, "html") ? ESCAPE_HTML
+                                                                             : ESCAPE_NONE;
+}
+
+static struct slice own_body(const struct webhook_cfg *w, const json_t *data, struct arena *a,
+                             struct err *e)
+{
+    static const struct json_limits limits = {.max_depth = 32};
+    struct slice body = {0};
+
+    body.p = template_render(w->own, data, escape_of(w), a, &body.len);
+    if (!body.p)
+        (void)err_set(e, -ENOMEM, "it is too long");
+    else if (body.len == 0)
+        (void)err_set(e, -EINVAL, "it is empty");
+    else if (!w->is_json || json_scan(body, &limits, e) == 0)
+        return body;
+    return (struct slice){0};
+}
+
+/* A message as they come, with signs in it that a template must not let through as they are. */
+static json_t *sample(bool resolved, const struct zone *zone, struct arena *a)
+{
+    static const char quoted[] = "a \"quoted\" title, C:\\ and\ntwo lines";
+    const char *status = resolved ? "resolved" : "firing";
+    json_t *alert =
+        json_pack("{s:s, s:i, s:i, s:{s:s, s:s}, s:{s:s}, s:s, s:s, s:I}", "fingerprint",
+                  "00000000000000a1", "status", resolved ? 2 : 1, "severity", 4, "labels",
+                  "alertname", "Sample", "instance", quoted, "annotations", "summary", quoted,
+                  "title", quoted, "source", "alertmanager", "starts_at", (json_int_t)1);
+    json_t *incident =
+        json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i}",
+                  "id", "018f0000-0000-7000-8000-000000000001", "status", resolved ? 4 : 1,
+                  "severity", 4, "episode", 1, "title", quoted, "description", quoted, "source",
+                  "alertmanager", "service", quoted, "environment", "production", "namespace",
+                  "shop", "opened_at", (json_int_t)1, "last_seen", (json_int_t)2, "resolved_at",
+                  (json_int_t)(resolved ? 3 : 0), "occurrences", 1, "alerts_total", 1);
+    json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:I, s:{s:{s:s, s:i}, s:s, s:{}}}",
+                            "id", "018f0000-0000-7000-8000-000000000002", "group_id",
+                            "018f0000-0000-7000-8000-000000000003", "receiver", "sample", "seq", 1,
+                            "kind", resolved ? "resolved" : "opened", "severity", 4, "created_at",
+                            (json_int_t)2, "about", "state", "status", status, "severity", 4,
+                            "group_key", "{}", "group_labels");
+    const json_t *facts = json_owned(
+        json_pack("{s:o, s:o, s:[o]}", "notification", row, "incident", incident, "alerts", alert),
+        a);
+    const struct style style = {.words = words_at(0),
+                                .zone = zone,
+                                .external_url = "https://tocsin.example.com",
+                                .now_ms = 2,
+                                .send_resolved = true,
+                                .max_alerts = 20};
+
+    return facts ? model_build(facts, &style, a) : NULL;
+}
+
+/* Rather no start than a body that nobody can read, found at three in the morning. */
+static int try_body(const struct webhook_cfg *w, struct err *e)
+{
+    CLEANUP(zone_free) struct zone *zone = NULL;
+    int r = zone_open("UTC", &zone, e);
+
+    if (r < 0)
+        return err_wrap(e, "webhook");
+    for (int resolved = 0; resolved < 2; resolved++) {
+        CLEANUP(arena_free) struct arena *a = arena_new(SAMPLE_MEMORY);
+        const json_t *data = a ? sample(resolved, zone, a) : NULL;
+        struct err why = {0};
+        if (!data)
+            return err_set(e, -ENOMEM, "webhook: out of memory");
+        if (!own_body(w, data, a, &why).p)
+            return err_set(e, -EINVAL, "webhook: body: for a message %s: %s",
+                           resolved ? "of an end" : "that something fires", why.msg);
+    }
+    return 0;
+}
+
+static void free_template(void *t)
+{
+    template_free(t);
+}
+
+static int load_body(struct webhook_cfg *w, const struct check_input *in, struct err *e)
+{
+    w->own = NULL;
+    w->is_json = strstr(w->content_type, "json") != NULL;
+    for (const char *p = w->content_type; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            return err_set(e, -EINVAL, "webhook: content_type: this is none");
+    if (!given(w->body))
+        return 0;
+    w->own = template_compile(w->body, e);
+    if (!w->own)
+        return err_wrap(e, "webhook: body");
+    if (conf_defer(in->conf, free_template, w->own) < 0)
+        return err_set(e, -ENOMEM, "webhook: out of memory");
+    return try_body(w, e);
+}
+
 static int check(void *cfg, const struct check_input *in, struct err *e)
 {
     struct webhook_cfg *w = cfg;
@@ -37,6 +152,8 @@ static int check(void *cfg, const struct check_input *in, struct err *e)
         return r;
     if (!given(w->url))
         return err_set(e, -EINVAL, "webhook: url is missing");
+    if ((r = load_body(w, in, e)) < 0)
+        return r;
     return check_http_url("webhook: url", w->url, e);
 }
 
@@ -173,10 +290,15 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
 
     *ret = (struct request){
         .url = w->url, .method = "POST", .headers = headers, .header_n = auth ? 3 : 2};
-    ret->body = json_bytes(payload(w, n), a);
+    struct err why = {0};
+    if (w->own)
+        ret->body = own_body(w, n->data, a, &why);
+    const bool own = ret->body.p != NULL;
+    if (!own)
+        ret->body = json_bytes(payload(w, n), a);
     if (!headers || !value || !ret->body.len)
         return err_set(e, -ENOMEM, "webhook: the message does not fit in its memory");
-    headers[0] = (struct header){"Content-Type", "application/json"};
+    headers[0] = (struct header){"Content-Type", own ? w->content_type : JSON_TYPE};
     headers[1] = (struct header){"Idempotency-Key", n->id};
     headers[2] = (struct header){"Authorization", value};
     return 0;
@@ -184,7 +306,7 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
 
 const struct channel channel_webhook = {
     .name = "webhook",
-    .summary = "HTTP POST of Alertmanager's webhook payload, version 4",
+    .summary = "HTTP POST of Alertmanager's webhook payload, version 4, or of your own",
     .cfg_size = sizeof(struct webhook_cfg),
     .keys = keys,
     .foreign = foreign,

@@ -1419,6 +1419,13 @@ static const struct {
      "['13800000000'], "
      "template_params: {a: '{{'}}",
      "template_params.a"},
+    {"webhook", "{url: 'http://h', body: '{{'}", "webhook: body: 1:1: this tag"},
+    {"webhook", "{url: 'http://h', body: '{\"a\": {{title}}}'}",
+     "webhook: body: for a message that something fires"},
+    {"webhook", "{url: 'http://h', body: '{\"a\": \"{{{title}}}\"}'}", "something fires"},
+    {"webhook", "{url: 'http://h', body: '{\"a\": \"{{title}}\" {{#resolved}},{{/resolved}} }'}",
+     "of an end"},
+    {"webhook", "{url: 'http://h', body: '{{nothing}}'}", "it is empty"},
     {"wecom_app", "{corp_id: c, agent_id: 7, to_user: a}", "api_secret are needed"},
     {"wecom_app", "{corp_id: c, api_secret: s, agent_id: x, to_user: a}", "agent_id"},
     {"wecom_app", "{corp_id: c, api_secret: s, agent_id: 7}", "to_user, to_party or to_tag"},

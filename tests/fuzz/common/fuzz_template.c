@@ -8,15 +8,13 @@
 #include "fuzz.h"
 #include "text.h"
 
-static const char *const forbidden[] = {[ESCAPE_NONE] = "",
-                                        [ESCAPE_ANGLE] = "<>",
-                                        [ESCAPE_HTML] = "<>\"'",
-                                        [ESCAPE_MARKDOWN] = "<>*`",
-                                        [ESCAPE_BACKSLASH] = ""};
+static const char *const forbidden[] = {
+    [ESCAPE_NONE] = "",         [ESCAPE_ANGLE] = "<>",   [ESCAPE_HTML] = "<>\"'",
+    [ESCAPE_MARKDOWN] = "<>*`", [ESCAPE_BACKSLASH] = "", [ESCAPE_JSON] = "\n\r\t"};
 
 static void check_rendered(const struct template *t, const json_t *tree, struct arena *a)
 {
-    for (enum escape how = ESCAPE_NONE; how <= ESCAPE_BACKSLASH; how++) {
+    for (enum escape how = ESCAPE_NONE; how <= ESCAPE_JSON; how++) {
         size_t len = 0, again_len = 0;
         const char *out = template_render(t, tree, how, a, &len);
         const char *again = out ? template_render(t, tree, how, a, &again_len) : NULL;
@@ -40,9 +38,15 @@ static void check_escapes(struct slice value, struct arena *a)
     json_t *tree = json_pack("{s:s%}", "v", value.p, value.len);
     size_t len = 0;
     MUST(tree);
-    for (enum escape how = ESCAPE_NONE; how <= ESCAPE_BACKSLASH; how++) {
+    for (enum escape how = ESCAPE_NONE; how <= ESCAPE_JSON; how++) {
         const char *out = alone("{{v}}", tree, how, a, &len);
         MUST(!out || strcspn(out, forbidden[how]) == len);
+        if (out && how == ESCAPE_JSON) {
+            json_t *read = json_loads(alone("[\"{{v}}\"]", tree, how, a, &len), 0, NULL);
+            const json_t *one = json_array_get(read, 0);
+            MUST(slice_eq((struct slice){json_string_value(one), json_string_length(one)}, value));
+            json_decref(read);
+        }
         out = alone("{{{v}}}", tree, how, a, &len);
         MUST(!out || slice_eq((struct slice){out, len}, value));
     }

@@ -287,6 +287,19 @@ static void escape_backslash(void **state)
     RENDER(cases, ESCAPE_BACKSLASH);
 }
 
+static void json_stays_within_its_string(void **state)
+{
+    (void)state;
+    static const struct example cases[] = {
+        {"{\"a\": \"{{x}}\"}", "{\"x\":\"say \\\"hi\\\" \\\\ 世\"}",
+         "{\"a\": \"say \\\"hi\\\" \\\\ 世\"}"},
+        {"{{x}}", "{\"x\":\"a\\nb\\tc\\rd\\u0001\"}", "a\\nb\\tc\\rd\\u0001"},
+        {"{{{x}}}", "{\"x\":{\"k\":[\"\\\"\"]}}", "{\"k\":[\"\\\"\"]}"},
+        {"{{x}}", "{\"x\":7}", "7"},
+    };
+    RENDER(cases, ESCAPE_JSON);
+}
+
 static void a_bad_template_says_where(void **state)
 {
     (void)state;
@@ -415,6 +428,7 @@ int main(void)
         cmocka_unit_test(escape_none),
         cmocka_unit_test(escape_markdown),
         cmocka_unit_test(escape_backslash),
+        cmocka_unit_test(json_stays_within_its_string),
         cmocka_unit_test(a_bad_template_says_where),
         cmocka_unit_test(sixteen_sections_nest_and_seventeen_do_not),
         cmocka_unit_test(output_is_bounded),
