@@ -17,7 +17,14 @@ struct template;
 /* What {{x}} does to a value; {{{x}}} never escapes. ANGLE: & < > only (Slack). MARKDOWN: where
  * a backslash escapes nothing (WeCom, DingTalk, Feishu). BACKSLASH: where it does (Discord,
  * Mattermost). JSON: inside of a string. */
-enum escape { ESCAPE_NONE, ESCAPE_ANGLE, ESCAPE_HTML, ESCAPE_MARKDOWN, ESCAPE_BACKSLASH, ESCAPE_JSON };
+enum escape {
+    ESCAPE_NONE,
+    ESCAPE_ANGLE,
+    ESCAPE_HTML,
+    ESCAPE_MARKDOWN,
+    ESCAPE_BACKSLASH,
+    ESCAPE_JSON
+};
 
 /* NULL with line:column in `e` on a syntax error, which more than 16 nested sections are too. */
 struct template *template_compile(const char *text, struct err *e) MUST_CHECK;

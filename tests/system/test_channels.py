@@ -127,6 +127,17 @@ def test_email_is_for_its_recipient(stack, name):
     assert re.search(r"^Subject: .*\S", message["text"], re.M)
 
 
+def test_the_mails_of_an_incident_are_one_thread(stack, name):
+    fire(stack, name, "to-email")
+    ended(stack, name, "delivered")
+    stack.put(f"/api/v1/incidents/{stack.incident(name)['id']}/status", {"status": "acknowledged"})
+    wait("the acknowledgement to be told", lambda: states(stack.incident(name)).get("status") == "delivered")
+    mails = [m["raw"] for m in stack.messages(name)]
+    assert len(mails) == 2
+    ids, *roots = ([re.search(rf"^{header}: *(\S+)", m, re.M)[1] for m in mails] for header in ("Message-ID", "In-Reply-To", "References"))
+    assert ids[0] != ids[1] and len(set(roots[0] + roots[1])) == 1
+
+
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("answers", [["500"], ["429:1"], ["reset", "close"]])
 def test_tries_again(stack, name, channel, answers):
