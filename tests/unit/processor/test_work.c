@@ -394,6 +394,32 @@ static void test_a_delivery_comes_twice(void **state)
     ASK("SELECT string_agg(id, ',' ORDER BY id) FROM delivery_ids WHERE tenant = '%s'", t, "d1,d2");
 }
 
+#define METRIC(action, closed)                                                                     \
+    "{\"action\":\"" action "\",\"data\":{\"metric_alert\":{\"id\":\"4\",\"title\":\"Errors\","    \
+    "\"projects\":[\"shop\"],\"date_started\":\"2026-01-02T03:00:00Z\",\"date_closed\":" closed    \
+    "}},\"actor\":{\"type\":\"application\",\"id\":\"sentry\"}}"
+
+/* The critical is no repeat of the warning: the incident gets its severity at once. */
+static void test_a_metric_alert_gets_worse(void **state)
+{
+    static const char *const bodies[] = {METRIC("warning", "null"), METRIC("critical", "null"),
+                                         METRIC("warning", "null"),
+                                         METRIC("resolved", "\"2026-01-02T03:00:50Z\"")};
+    static const char *const firing_and_worst[] = {"1 2", "2 4", "2 4", "0 4"};
+    const char *t = new_tenant();
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct batch *b = batch_open();
+        const struct report r = OPENED(10 + 20 * i);
+        put_body(b, 6, t, &r.order, "sentry", bodies[i], NULL);
+        commit_free(b);
+        ASK("SELECT alerts_firing || ' ' || severity FROM incidents WHERE tenant = '%s'", t,
+            firing_and_worst[i]);
+    }
+    ASK("SELECT count(*)::text FROM alerts WHERE tenant = '%s' AND status = 1", t, "0");
+}
+
 /* ---- ends by silence ---- */
 
 static void be_silent(const char *t, int64_t quiet_at)
@@ -718,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_a_new_name_keeps_its_time),
         cmocka_unit_test(test_a_poisoned_record_is_buried),
         cmocka_unit_test(test_a_delivery_comes_twice),
+        cmocka_unit_test(test_a_metric_alert_gets_worse),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_unreadable_facts),
         cmocka_unit_test(test_unreadable_facts_of_nothing),
