@@ -57,11 +57,11 @@ static const char *authorization(const struct twilio_cfg *t, struct arena *a)
     return arena_printf(a, "Basic %s", encoded);
 }
 
-static struct slice form(const struct twilio_field *fields, size_t n, struct arena *a)
+static struct slice form(const struct twilio_field *fields, struct arena *a)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT(FORM_MAX);
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; fields[i].name; i++) {
         if (!fields[i].value || !*fields[i].value)
             continue;
         buf_printf(&out, "%s%s=", out.len ? "&" : "", fields[i].name);
@@ -71,7 +71,7 @@ static struct slice form(const struct twilio_field *fields, size_t n, struct are
 }
 
 int twilio_post(const char *name, const struct twilio_cfg *t, const char *resource,
-                const struct twilio_field *fields, size_t n, struct arena *a, struct request *ret,
+                const struct twilio_field *fields, struct arena *a, struct request *ret,
                 struct err *e)
 {
     size_t len = strlen(t->api_url);
@@ -85,7 +85,7 @@ int twilio_post(const char *name, const struct twilio_cfg *t, const char *resour
                             .method = "POST",
                             .headers = headers,
                             .header_n = 2,
-                            .body = form(fields, n, a)};
+                            .body = form(fields, a)};
     if (!headers || !auth || !ret->url || !ret->body.p)
         return err_set(e, -ENOMEM, "%s: the message does not fit in its memory", name);
     headers[0] = (struct header){"Content-Type", "application/x-www-form-urlencoded"};

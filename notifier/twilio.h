@@ -24,8 +24,9 @@ void twilio_place(const void *cfg, struct buf *out);
 struct twilio_field {
     const char *name, *value;
 };
-/* A POST of the fields that have a value to /Accounts/SID/RESOURCE.json. */
+/* A POST of the fields that have a value, ended by one without a name, to
+ * /Accounts/SID/RESOURCE.json. */
 int twilio_post(const char *name, const struct twilio_cfg *t, const char *resource,
-                const struct twilio_field *fields, size_t n, struct arena *a, struct request *ret,
+                const struct twilio_field *fields, struct arena *a, struct request *ret,
                 struct err *e) MUST_CHECK;
 struct outcome twilio_classify(const void *cfg, const struct response *r, struct arena *a);

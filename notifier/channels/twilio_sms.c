@@ -57,9 +57,10 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
     const struct twilio_field fields[] = {{"To", t->to},
                                           {"From", t->from},
                                           {"MessagingServiceSid", t->messaging_service_sid},
-                                          {"Body", n->text}};
+                                          {"Body", n->text},
+                                          {NULL, NULL}};
 
-    return twilio_post("twilio_sms", t, "Messages", fields, 4, a, ret, e);
+    return twilio_post("twilio_sms", t, "Messages", fields, a, ret, e);
 }
 
 const struct channel channel_twilio_sms = {

@@ -81,11 +81,11 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
 {
     const struct twilio_cfg *t = cfg;
     const struct twilio_field fields[] = {
-        {"To", t->to}, {"From", t->from}, {"Twiml", twiml(t, n, a)}};
+        {"To", t->to}, {"From", t->from}, {"Twiml", twiml(t, n, a)}, {NULL, NULL}};
 
     if (!fields[2].value)
         return err_set(e, -ENOMEM, "twilio_voice: the message does not fit in its memory");
-    return twilio_post("twilio_voice", t, "Calls", fields, 3, a, ret, e);
+    return twilio_post("twilio_voice", t, "Calls", fields, a, ret, e);
 }
 
 const struct channel channel_twilio_voice = {
