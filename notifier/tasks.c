@@ -120,13 +120,13 @@ static void show_request(const struct outlet *o, const struct request *r, struct
 static int show(const struct settings *s, const struct outlet *o, json_t *doc, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
-    struct notification n;
+    struct notification n = {0};
     struct step step = {.done = true};
     int r = a ? message_of(s, o, doc, a, &n, e) : err_set(e, -ENOMEM, "out of memory");
 
     if (r < 0)
         return r;
-    (void)printf("%s\n", n.text);
+    (void)printf("%s\n", n.text ? n.text : "");
     if (n.news)
         (void)printf("--- who has the first message\n%s\n", n.news);
     struct step_input in = {.cfg = o->cfg, .notification = &n};
@@ -225,7 +225,7 @@ static bool test_one(const struct settings *s, const struct outlet *o, struct wi
 {
     CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
     json_t *doc = sample_incident();
-    struct notification n;
+    struct notification n = {0};
     struct outcome out = {0};
     struct err e = {0};
     int r = a && doc ? message_of(s, o, doc, a, &n, &e) : err_set(&e, -ENOMEM, "out of memory");
