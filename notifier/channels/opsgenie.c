@@ -88,6 +88,9 @@ static int check(void *cfg, const struct check_input *in, struct err *e)
     if (given(o->priority) &&
         (o->priority[0] != 'P' || !strchr("12345", o->priority[1]) || o->priority[2]))
         return err_set(e, -EINVAL, "opsgenie: priority %s is none of P1 to P5", o->priority);
+    if ((o->details && !json_is_object(o->details)) ||
+        (o->responders && !json_is_array(o->responders)))
+        return err_set(e, -EINVAL, "opsgenie: details are a map, responders are a list");
     return check_http_url("opsgenie: api_url", o->api_url, e);
 }
 

@@ -85,6 +85,9 @@ static int check(void *cfg, const struct check_input *in, struct err *e)
         return r;
     if (given(p->routing_key) == given(p->service_key))
         return err_set(e, -EINVAL, "pagerduty: either routing_key or service_key is needed");
+    if ((p->details && !json_is_object(p->details)) || (p->links && !json_is_array(p->links)) ||
+        (p->images && !json_is_array(p->images)))
+        return err_set(e, -EINVAL, "pagerduty: details are a map, links and images are lists");
     if (given(p->routing_key) && strlen(p->routing_key) != KEY_LEN)
         return err_set(e, -EINVAL, "pagerduty: a routing_key has %d characters", KEY_LEN);
     if (given(p->severity) && !is_severity(p->severity))
