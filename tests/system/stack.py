@@ -14,9 +14,10 @@ sys.path[:0] = [str(ROOT / "tests" / "fakes"), str(ROOT / "deploy" / "demo")]
 from http_fake import HttpFake  # noqa: E402
 from senders import Client  # noqa: E402
 from smtp_fake import SmtpFake  # noqa: E402
+from sns import Sns  # noqa: E402
 
 PORT_BASE = 21000
-HTTP_FAKE_PORT, SMTP_FAKE_PORT = PORT_BASE + 10, PORT_BASE + 11  # also in tocsin.yml
+HTTP_FAKE_PORT, SMTP_FAKE_PORT, SNS_PORT = PORT_BASE + 10, PORT_BASE + 11, PORT_BASE + 17  # also in tocsin.yml
 WINDOW_S = 20  # aggregation.window of tocsin.yml
 DEADLINE_S = int(os.environ.get("TOCSIN_TEST_DEADLINE", 90))  # seconds; more on a slow machine
 OURS = ("ingest", "processor", "notifier", "learner", "console")
@@ -49,6 +50,8 @@ class Stack:
             "TOCSIN_PORT_BASE": str(PORT_BASE),
             "TOCSIN_CONFIG": str(Path(__file__).with_name("tocsin.yml")),
         }
+        self.sns = Sns(SNS_PORT)
+        self.environ["TOCSIN__INGEST__FETCH_CA_FILE"] = str(self.sns.ca_file)
         self.web = HttpFake(HTTP_FAKE_PORT)
         self.journal, self.faults = self.web.journal, self.web.faults
         self.mail = SmtpFake(SMTP_FAKE_PORT, self.journal, self.faults)
@@ -56,6 +59,7 @@ class Stack:
     def up(self):
         self.web.start()
         self.mail.start()
+        self.sns.start()
         self.dev("up")
         self.addresses = self._env()
         self.ingest_url = self.addresses["TOCSIN_INGEST_URL"]
@@ -68,6 +72,7 @@ class Stack:
         finally:
             self.web.stop()
             self.mail.stop()
+            self.sns.stop()
 
     def dev(self, *args, check=True):
         """deploy/dev ARGS; its output when that succeeds."""
