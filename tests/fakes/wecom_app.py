@@ -95,7 +95,7 @@ class WecomApp:
                 self._tokens[mine[0]] = now + TOKEN_S
             left = int(self._tokens[mine[0]] - now)
         body = {"errcode": 0, "errmsg": "ok", "access_token": mine[0], "expires_in": left}
-        return Reply(False, 200, JSON, json.dumps(body).encode(), "token", "")
+        return Reply(False, 200, JSON, json.dumps(body).encode(), "token", f"token for {corp}")
 
     def _send(self, request):
         if request.method != "POST":

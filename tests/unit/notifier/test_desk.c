@@ -22,7 +22,21 @@ struct world {
     struct arena *arena;
 };
 
-enum { EMAIL, SLACK, WEBHOOK, WECOM, DISCORD, TELEGRAM, MATTERMOST, DASHBOARD };
+enum {
+    EMAIL,
+    SLACK,
+    WEBHOOK,
+    WECOM,
+    DISCORD,
+    TELEGRAM,
+    MATTERMOST,
+    DASHBOARD,
+    WECOM_APP,
+    SMS,
+    CALL,
+    ALIYUN,
+    TEAMS
+};
 
 static char *text_of(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 static char *text_of(struct world *w, const char *format, ...)
@@ -61,9 +75,21 @@ static void world_open(struct world *w, const char *name, const char *more)
                 "  telegram_configs: [{api_url: 'http://127.0.0.1:%d', bot_token: '%s', chat_id: "
                 "-7}]\n"
                 "  mattermost_configs: [{webhook_url: 'http://127.0.0.1:%d/hooks/%s'}]\n"
-                "  dashboard_configs: [{}]\n",
+                "  dashboard_configs: [{}]\n"
+                "  wechat_configs: [{api_url: 'http://127.0.0.1:%d/cgi-bin', corp_id: '%s', "
+                "api_secret: 'secret/of %s', agent_id: 7, to_user: 'ann|gone1'}]\n"
+                "  twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', account_sid: AC1, "
+                "auth_token: token of AC1, from: '+15005550006', to: '+4930123456'}]\n"
+                "  twilio_voice_configs: [{api_url: 'http://127.0.0.1:%d', account_sid: AC1, "
+                "auth_token: token of AC1, from: '+15005550006', to: '+4930123456'}]\n"
+                "  aliyun_sms_configs: [{api_url: 'http://127.0.0.1:%d/aliyun', access_key_id: K, "
+                "access_key_secret: secret of K, sign_name: S, template_code: SMS_1, to: "
+                "['13800000000']}]\n"
+                "  msteamsv2_configs: [{webhook_url: 'http://127.0.0.1:%d/workflows/%s/triggers/"
+                "manual/paths/invoke?api-version=1&sp=x&sv=1&sig=s'}]\n",
                 db.settings.url, fakes.smtp_port, name, name, fakes.port, name, fakes.port, name,
-                fakes.port, name, more, fakes.port, name, fakes.port, name, fakes.port, name);
+                fakes.port, name, more, fakes.port, name, fakes.port, name, fakes.port, name,
+                fakes.port, name, name, fakes.port, fakes.port, fakes.port, fakes.port, name);
     if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
         settings_load(w->conf, &w->settings, &e) < 0 ||
         outlets_load(&w->settings, &w->outlets, &e) < 0)
@@ -756,6 +782,57 @@ static void waits_as_the_vendors_own_header_says(void **state)
     world_close(&w);
 }
 
+/* A token is asked for once, serves the messages after, and is renewed when it is taken back. */
+static void a_token_serves_until_it_is_taken_back(void **state)
+{
+    static const char *const names[] = {"first", "next", "renewed"};
+    struct world w;
+
+    (void)state;
+    world_open(&w, "tokens", "");
+    start(&w, 0);
+    for (int i = 0; i < 3; i++) {
+        if (i == 2)
+            fakes_order(
+                &fakes,
+                "{\"channel\":\"wecom_app\",\"key\":\"tokens\",\"answers\":[\"200body:42001\"]}");
+        add_incident(&w, names[i], names[i]);
+        add_group(&w, names[i], "{}");
+        add_row(&w, &(struct row){names[i], names[i], names[i], "opened", "firing",
+                                  .integration = WECOM_APP, .seq = 1});
+        until(&w, "delivered", state_of(&w, names[i]));
+        assert_int_equal(fakes_count(&fakes, "wecom_app", "token for tokens"), i == 2 ? 2 : 1);
+        assert_string_equal(
+            TEXT(&w, "SELECT attempts::text || ' ' || reason FROM notifications WHERE id = " ID,
+                 w.name, names[i]),
+            "1 refused for gone1");
+    }
+    world_close(&w);
+}
+
+/* Forms, signatures and cards, over the wire. */
+static void telephones_and_teams_are_told(void **state)
+{
+    static const int integrations[] = {SMS, CALL, ALIYUN, TEAMS};
+    static const char *const names[] = {"twilio_sms", "twilio_voice", "aliyun_sms", "teams"};
+    struct world w;
+
+    (void)state;
+    world_open(&w, "phones", "");
+    add_incident(&w, "i", "Disk of phones");
+    for (int i = 0; i < 4; i++) {
+        add_group(&w, names[i], "{}");
+        add_row(&w, &(struct row){names[i], names[i], "i", "opened", "firing",
+                                  .integration = integrations[i], .seq = 1});
+    }
+    start(&w, 0);
+    for (int i = 0; i < 4; i++) {
+        until(&w, "delivered", state_of(&w, names[i]));
+        assert_int_equal(fakes_count(&fakes, names[i], "Disk of phones"), 1);
+    }
+    world_close(&w);
+}
+
 /* The vendor wants no further try, and gets none from this process. */
 static void a_channel_that_is_gone_is_not_asked_again(void **state)
 {
@@ -879,6 +956,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_destination_that_hangs_delays_no_other),
         cmocka_unit_test(two_workers_send_each_message_once),
         cmocka_unit_test(waits_as_the_vendors_own_header_says),
+        cmocka_unit_test(a_token_serves_until_it_is_taken_back),
+        cmocka_unit_test(telephones_and_teams_are_told),
         cmocka_unit_test(a_channel_that_is_gone_is_not_asked_again),
         cmocka_unit_test(one_message_tells_an_incident),
         cmocka_unit_test(a_private_address_is_refused_unless_it_is_opened),
