@@ -149,6 +149,8 @@ static void read_route(struct arena *a, struct request *ret)
         return;
     while (entry->type->routes[n].method)
         n++;
+    if (n == 0)
+        return;
     ret->route = &entry->type->routes[(unsigned char)(s.p[1] - '0') % n];
     ret->words = header_value((struct slice){s.p + 2, (size_t)(end - s.p - 2)}, a);
     ret->body = (struct slice){end + 1, s.len - (size_t)(end + 1 - s.p)};
