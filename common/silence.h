@@ -77,7 +77,10 @@ struct silence_look {
     const struct silencing
         *by; /* lives as long as the arena; of an incident the one that ends first */
 };
-/* Inside the caller's transaction; *ret is in the arena. */
+/* Is any silence in force for one of their tenants? Mostly not, and then nothing else is asked. */
+int silences_any(struct pg *pg, struct arena *a, const struct silence_look *v, size_t n,
+                 int64_t now_ms, bool *ret, struct err *e) MUST_CHECK;
+/* Inside the caller's transaction. */
 int silences_of_alerts(struct pg *pg, struct arena *a, struct silence_look *v, size_t n,
                        int64_t now_ms, struct err *e) MUST_CHECK;
 int silences_of_incidents(struct pg *pg, struct arena *a, struct silence_look *v, size_t n,

@@ -319,9 +319,8 @@ static int judge(struct pg *pg, struct arena *a, const struct subjects *s, int64
     return rc;
 }
 
-/* Mostly there is no silence at all, and then nothing more is read. */
-static int any(struct pg *pg, struct arena *a, const struct silence_look *v, size_t n,
-               int64_t now_ms, bool *ret, struct err *e)
+int silences_any(struct pg *pg, struct arena *a, const struct silence_look *v, size_t n,
+                 int64_t now_ms, bool *ret, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct slice *tenants = arena_array(a, n + 1, struct slice);
@@ -433,7 +432,7 @@ static int silences_of(struct pg *pg, struct arena *a, const struct question *q,
 
     for (size_t i = 0; i < q->n; i++)
         q->v[i].by = NULL;
-    int rc = q->n > 0 ? any(pg, a, q->v, q->n, q->now_ms, &some, e) : 0;
+    int rc = q->n > 0 ? silences_any(pg, a, q->v, q->n, q->now_ms, &some, e) : 0;
     if (rc < 0 || !some)
         return rc;
     if ((rc = look_up(pg, a, q, &r, e)) < 0 || (rc = take_subjects(a, r, q->v, &s, e)) < 0 ||

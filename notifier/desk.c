@@ -236,6 +236,23 @@ static void send_off(struct desk *d, struct job *list)
     }
 }
 
+/* Those that may still be sent. */
+static struct job *end_silenced(struct desk *d, struct job *list)
+{
+    struct job *wanted = NULL, **wanted_end = &wanted;
+
+    while (list) {
+        struct job *j = list;
+
+        list = j->next;
+        if (j->silenced)
+            end(d, j);
+        else
+            push(&wanted_end, j);
+    }
+    return wanted;
+}
+
 /* What was claimed: some are not wanted any more, some have to wait, the others go. */
 static void process(struct desk *d, struct job *claimed)
 {
@@ -252,9 +269,14 @@ static void process(struct desk *d, struct job *claimed)
     }
     if (!wanted)
         return;
-    if (store_grant(&d->store, wanted, &go, &rest, &e) < 0) {
+    const bool asked = store_silenced(&d->store, wanted, &e) == 0;
+    if (asked)
+        wanted = end_silenced(d, wanted);
+    if (!wanted)
+        return;
+    if (!asked || store_grant(&d->store, wanted, &go, &rest, &e) < 0) {
         /* They are ours until their lease ends; writing a release is tried as long as it takes. */
-        trouble("asking the rate", &e);
+        trouble(asked ? "asking the rate" : "asking for silences", &e);
         while (wanted) {
             struct job *j = wanted;
             wanted = j->next;

@@ -212,5 +212,6 @@ bool judge_answer(struct job *j, const struct settings *s, int64_t now_ms, uint6
 
 void judge_release(struct job *j)
 {
+    j->silenced = false;
     end_as(j, LIFE_RELEASE, "");
 }

@@ -39,6 +39,7 @@ struct job {
     bool unanswered;  /* may have arrived: possible duplicate from now on */
     bool limited;     /* nothing to this destination for wait_ms */
     bool ill, well;   /* it did not answer, or with an error of its own; it did answer */
+    bool silenced;    /* SUPPRESS: the group is to be told when the silence is over */
     bool gone;        /* nothing to this destination any more */
     int status;
     int64_t duration_ms;

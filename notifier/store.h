@@ -52,6 +52,10 @@ int store_claim_orphans(struct store *st, const struct channel *const *channels,
  * more end. */
 int store_forget_failing(struct store *st, struct err *e) MUST_CHECK;
 
+/* Is any of them silenced by now? Those are to end as LIFE_SUPPRESS. After a failure, what was set
+ * does not matter: all have to be released. */
+int store_silenced(struct store *st, struct job *list, struct err *e) MUST_CHECK;
+
 /*
  * Just before the send: is each job still ours, may its destination take it? Debits the rates,
  * merges what has to wait and is for people, puts the rest back. `list` is consumed: *ret_go are to

@@ -29,6 +29,12 @@ static bool tells(const struct job *j)
     return j->end == LIFE_ACCEPT || j->end == LIFE_GIVE_UP;
 }
 
+/* Does its group know it otherwise now? */
+static bool concerns_group(const struct job *j)
+{
+    return tells(j) || j->silenced;
+}
+
 static const char *text(const json_t *o, const char *key)
 {
     const char *s = json_string_value(json_object_get(o, key));
@@ -63,7 +69,7 @@ static int lock_all_groups(struct ending *x, struct err *e)
         const struct job *j = x->jobs[i];
         struct uuid group;
         int64_t integration;
-        if (!tells(j))
+        if (!concerns_group(j))
             continue;
         if (!j->merge && whose_news(j, NULL, &group, &integration))
             (void)table_add(&t, j->tenant, group.b);
@@ -176,6 +182,10 @@ static void note_group(struct ending *x, const struct job *j, const json_t *abou
 
     if (!told)
         return;
+    if (j->silenced) {
+        told_withhold(told, integration, state);
+        return;
+    }
     if (j->end == LIFE_ACCEPT) {
         if (told_deliver(told, integration, state) && told_catch_up(told, integration))
             look_again(x, j, group);
@@ -216,12 +226,14 @@ static void note_ends(struct ending *x)
     for (size_t i = 0; i < x->n; i++) {
         const struct job *j = x->jobs[i];
         const json_t *row = json_object_get(j->facts, "notification");
-        if (!x->still[i] || !tells(j))
+        if (!x->still[i] || !concerns_group(j))
             continue;
         struct uuid group;
         int64_t integration;
         if (!j->merge && whose_news(j, NULL, &group, &integration))
             note_group(x, j, json_object_get(row, "about"), &group, integration, j->digest);
+        if (j->silenced)
+            continue;
         note_timeline(x, j, text(row, "incident_id"), j->id_text);
         for (size_t k = 0; k < json_array_size(members(j)); k++) {
             const json_t *m = json_array_get(members(j), k);

@@ -60,6 +60,12 @@ bool told_fail(json_t *told, int64_t integration, int64_t seq)
     return true;
 }
 
+void told_withhold(json_t *told, int64_t integration, json_t *state)
+{
+    if (told_fail(told, integration, seq_of(state)))
+        (void)json_object_set(of(told, integration), "withheld", state);
+}
+
 bool told_catch_up(json_t *told, int64_t integration)
 {
     json_t *entry = of(told, integration);

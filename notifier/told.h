@@ -18,6 +18,9 @@ bool told_deliver(json_t *told, int64_t integration, json_t *state);
 /* The message with `seq` failed. True when it was the newest that was said: `last` is then what was
  * delivered, and the group has to be looked at again. */
 bool told_fail(json_t *told, int64_t integration, int64_t seq);
+/* A silence kept the message with this state from being sent: it counts as not said, but neither is
+ * it to be withheld once more. */
+void told_withhold(json_t *told, int64_t integration, json_t *state);
 /* What was delivered is newer than what counts as said last: a message after it failed while it
  * waited. It is then what was said last. True when it was so: the group has to be looked at again.
  */

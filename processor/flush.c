@@ -56,19 +56,26 @@ static int load_told(struct flush *f, struct target *t, struct err *e)
                          SLICE_FMT(t->receiver_name));
 }
 
+static int said_what(struct flush *f, const struct target *t, const char *key, const char *what,
+                     struct said *ret, struct err *e)
+{
+    char path[KEY_MAX + 16];
+
+    (void)snprintf(path, sizeof(path), "%s.%s", key, what);
+    return said_from_json(f->a, json_at(t->told, path), ret, e);
+}
+
 static int said_last(struct flush *f, const struct target *t, const char *key, struct said *ret,
                      struct err *e)
 {
-    char path[KEY_MAX + 8];
+    int rc = said_what(f, t, key, "last", ret, e);
 
-    (void)snprintf(path, sizeof(path), "%s.last", key);
-    struct slice last = json_at(t->told, path);
-    if (!last.p && !t->receiver)
-        last = json_at(t->told, "0.last");
-    return said_from_json(f->a, last, ret, e);
+    return rc == 0 && ret->seq == 0 && !t->receiver ? said_what(f, t, "0", "last", ret, e) : rc;
 }
 
-static int remember(struct target *t, const char *key, const struct said *s, struct err *e)
+/* What it was told last, or would have been but for a silence. */
+static int remember(struct target *t, const char *key, const struct said *s, bool withheld,
+                    struct err *e)
 {
     CLEANUP(buf_release) struct buf b = BUF_INIT(TEXT_MAX);
     json_t *entry = json_object_get(t->told_tree, key);
@@ -81,7 +88,9 @@ static int remember(struct target *t, const char *key, const struct said *s, str
             return no_memory(e);
     }
     json_t *state = json_loadb(b.p, b.len, 0, NULL);
-    return json_object_set_new(entry, "last", state) < 0 ? no_memory(e) : 0;
+    if (!withheld)
+        (void)json_object_del(entry, "withheld");
+    return json_object_set_new(entry, withheld ? "withheld" : "last", state) < 0 ? no_memory(e) : 0;
 }
 
 static int by_number(const void *x, const void *y)
@@ -96,9 +105,18 @@ static bool among(const uint64_t *v, size_t n, uint64_t fp)
     return n > 0 && bsearch(&fp, v, n, sizeof(*v), by_number) != NULL;
 }
 
-/* The lists of alerts as one integration sees them; all ascend. */
+/* ---- what a silence keeps from it ---- */
+
+/* What it was told as firing it is told the end of. */
+static bool hidden(const struct member *m, const struct said *last)
+{
+    return m->silence && !among(last->firing, last->firing_n, m->fingerprint);
+}
+
+/* The lists of alerts as one integration sees them; all ascend. What was withheld and is over is
+ * nothing to tell. */
 static int split_members(struct flush *f, const struct target *t, const struct said *last,
-                         struct standing *is, struct err *e)
+                         const struct said *withheld, struct standing *is, struct err *e)
 {
     uint64_t *firing = arena_array(f->a, t->member_n + 1, uint64_t),
              *ended = arena_array(f->a, last->firing_n + t->member_n + 1, uint64_t);
@@ -107,7 +125,7 @@ static int split_members(struct flush *f, const struct target *t, const struct s
     if (!firing || !ended)
         return no_memory(e);
     for (size_t i = 0; i < t->member_n; i++)
-        if (t->members[i].firing)
+        if (t->members[i].firing && !hidden(&t->members[i], last))
             firing[firing_n++] = t->members[i].fingerprint;
     for (size_t i = 0; i < last->firing_n; i++)
         if (!among(firing, firing_n, last->firing[i]))
@@ -115,7 +133,8 @@ static int split_members(struct flush *f, const struct target *t, const struct s
     for (size_t i = 0; i < t->member_n; i++) {
         const struct member *m = &t->members[i];
 
-        if (m->firing || among(last->firing, last->firing_n, m->fingerprint) ||
+        if (m->firing || hidden(m, last) || among(last->firing, last->firing_n, m->fingerprint) ||
+            among(withheld->firing, withheld->firing_n, m->fingerprint) ||
             among(last->ended, last->ended_n, m->fingerprint) ||
             !lasted(t->route, is, last->seq > 0, m->starts_ms, m->ended_ms))
             continue;
@@ -131,41 +150,136 @@ static int split_members(struct flush *f, const struct target *t, const struct s
     return 0;
 }
 
+/* The alerts of which it shall hear nothing at all; NULL: there are none. */
+static const struct silencing *split_hidden(struct flush *f, const struct target *t,
+                                            const struct said *last, struct standing *is)
+{
+    uint64_t *firing = arena_array(f->a, t->member_n + 1, uint64_t);
+    const struct silencing *by = NULL;
+
+    is->firing = firing;
+    is->firing_n = is->ended_n = is->missed_n = 0;
+    for (size_t i = 0; firing && i < t->member_n; i++) {
+        const struct member *m = &t->members[i];
+
+        if (!m->firing || !hidden(m, last))
+            continue;
+        firing[is->firing_n++] = m->fingerprint;
+        by = by ? by : m->silence;
+    }
+    return by;
+}
+
+/* The silence of the first, when all that fires is silenced. */
+static const struct silencing *all_silenced(const struct target *t)
+{
+    const struct silencing *first = NULL;
+
+    for (size_t i = 0; i < t->member_n; i++) {
+        if (!t->members[i].firing)
+            continue;
+        if (!t->members[i].silence)
+            return NULL;
+        first = first ? first : t->members[i].silence;
+    }
+    return first;
+}
+
 /* ---- deciding ---- */
+
+/* What one integration is to be told, or would be but for `by`. */
+struct decision {
+    struct due due[DUE_MAX];
+    size_t n;
+    int64_t again;
+    const struct silencing *by;
+};
+
+/* One integration: what it knows, and what it would but for silences. */
+struct view {
+    struct said last, withheld;
+    int32_t offset;
+};
+
+static void decide_incident(const struct flush *f, const struct target *t, const struct view *v,
+                            struct decision *d)
+{
+    const bool owed = v->last.seq > 0 && !v->last.resolved && t->is.status == INCIDENT_RESOLVED;
+
+    d->by = owed ? NULL : t->silence;
+    d->n = group_due(t->route, &t->is,
+                     d->by && v->withheld.seq > v->last.seq ? &v->withheld : &v->last, f->now_ms,
+                     v->offset, d->due, &d->again);
+}
+
+static int decide_alerts(struct flush *f, struct target *t, struct view *v, struct decision *d,
+                         struct err *e)
+{
+    const struct silencing *all = all_silenced(t);
+    struct standing is = t->is;
+    int64_t again = 0;
+    int rc = split_members(f, t, &v->last, &v->withheld, &is, e);
+
+    if (rc < 0)
+        return rc;
+    if (all && v->withheld.at > v->last.at) /* since then it would have been repeated */
+        v->last.at = v->withheld.at;
+    d->n = group_due(t->route, &is, &v->last, f->now_ms, v->offset, d->due, &d->again);
+    t->missed_wait |= d->n == 0 && is.missed_n > 0;
+    if (d->n > 0) {
+        d->by = d->due[d->n - 1].kind == DUE_REPEAT ? all : NULL;
+        return 0;
+    }
+    is = t->is;
+    d->by = split_hidden(f, t, &v->last, &is);
+    if (!d->by)
+        return is.firing ? 0 : no_memory(e);
+    d->n = group_due(t->route, &is, &v->withheld, f->now_ms, v->offset, d->due, &again);
+    if (again > 0 && (d->again == 0 || again < d->again))
+        d->again = again;
+    return 0;
+}
+
+static void look_again_at(struct target *t, int64_t at)
+{
+    if (at > 0 && (t->look_again == 0 || at < t->look_again))
+        t->look_again = at;
+}
 
 static int decide_one(struct flush *f, struct target *t, size_t integration, int32_t offset,
                       struct notes *notes, struct err *e)
 {
     char text[KEY_MAX];
     const char *key = told_key(t, integration, text);
-    struct standing is = t->is;
-    struct due due[DUE_MAX];
-    struct said last;
-    int64_t again;
-    int rc = said_last(f, t, key, &last, e);
+    struct view v = {.offset = offset};
+    struct decision d = {.n = 0};
+    int rc = said_last(f, t, key, &v.last, e);
 
+    if (rc == 0)
+        rc = said_what(f, t, key, "withheld", &v.withheld, e);
     if (rc == 0 && t->kind == GROUP_ALERTS)
-        rc = split_members(f, t, &last, &is, e);
+        rc = decide_alerts(f, t, &v, &d, e);
+    else if (rc == 0)
+        decide_incident(f, t, &v, &d);
     if (rc < 0)
         return rc;
-    size_t n = group_due(t->route, &is, &last, f->now_ms, offset, due, &again);
-    if (n > 0 && target_mute(t) && due[n - 1].kind == DUE_REPEAT)
-        n--; /* the ledger says it once */
-    t->missed_wait |= n == 0 && is.missed_n > 0;
-    for (size_t i = 0; i < n; i++) {
+    if (d.n > 0 && target_mute(t) && d.due[d.n - 1].kind == DUE_REPEAT)
+        d.n--; /* the ledger says it once */
+    for (size_t i = 0; i < d.n; i++) {
         struct note *note = note_new(notes, f->a);
 
         if (!note)
             return no_memory(e);
-        due[i].state.seq = t->seq + (int64_t)i + 1;
-        *note = (struct note){
-            .target = (size_t)(t - f->targets), .integration = integration, .due = due[i]};
+        d.due[i].state.seq = t->seq + (int64_t)i + 1;
+        *note = (struct note){.target = (size_t)(t - f->targets),
+                              .integration = integration,
+                              .due = d.due[i],
+                              .by = d.by};
     }
-    if (n > t->note_n)
-        t->note_n = n;
-    if (again > 0 && (t->look_again == 0 || again < t->look_again))
-        t->look_again = again;
-    return n > 0 ? remember(t, key, &due[n - 1].state, e) : 0;
+    if (d.n > t->note_n)
+        t->note_n = d.n;
+    look_again_at(t, d.again);
+    return d.n > 0 ? remember(t, key, &d.due[d.n - 1].state, d.by != NULL, e) : 0;
 }
 
 /* An incident that was purged has nothing to say. */
@@ -188,6 +302,8 @@ static int decide(struct flush *f, struct target *t, struct notes *notes, struct
         (void)json_object_del(t->told_tree, "none");
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = decide_one(f, t, i, offset, notes, e);
+    if (t->kind != GROUP_INCIDENT || t->is.status != INCIDENT_RESOLVED)
+        look_again_at(t, t->silence_ends_ms);
     if (!t->receiver)
         t->look_again = 0;
     t->seq += (int64_t)t->note_n;
@@ -213,6 +329,9 @@ int flush_groups(const struct flush_settings *s, struct pg *pg, struct arena *a,
     struct flush f = {.s = s, .pg = pg, .a = a, .now_ms = v->now_ms};
     struct notes notes = {0};
     int rc = v->n > 0 ? flush_read(&f, v->v, v->n, e) : 0;
+
+    if (rc == 0 && f.target_n > 0)
+        rc = flush_read_silences(&f, e);
 
     for (size_t i = 0; rc == 0 && i < f.target_n; i++)
         rc = decide(&f, &f.targets[i], &notes, e);

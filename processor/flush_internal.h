@@ -5,10 +5,14 @@
 #include "processor/flush.h"
 #include "processor/group.h"
 
+struct silencing; /* common/silence.h */
+struct silenced_group;
+
 struct member {
     uint64_t fingerprint;
     bool firing;
     int64_t starts_ms, ended_ms;
+    const struct silencing *silence; /* NULL: to be told */
 };
 
 /* One group under its lock, and what it is about. */
@@ -25,8 +29,12 @@ struct target {
     bool found;             /* kind incident: its row is there */
     struct member *members; /* kind alerts, ascending */
     size_t member_n;
-    bool missed_wait;   /* some of them are over and yet to be told */
-    struct slice items; /* kind digest, taken: a JSON array's inside */
+    bool missed_wait;                /* some of them are over and yet to be told */
+    struct slice items;              /* kind digest, taken: a JSON array's inside */
+    const struct silencing *silence; /* kind incident */
+    struct uuid *waiting;            /* kind digest: incidents that are silenced */
+    size_t waiting_n;
+    int64_t silence_ends_ms; /* of the silences that keep some of it from being told; 0: none */
 
     int64_t seq;
     size_t note_n;
@@ -47,13 +55,16 @@ struct flush {
     int64_t now_ms;
     struct target *targets; /* by (tenant, id) */
     size_t target_n;
+    struct silenced_group *silenced;
+    size_t silenced_n, silenced_cap;
 };
 
 /* One notification row to be. */
 struct note {
     size_t target;
     size_t integration;
-    struct due due; /* seq is filled */
+    struct due due;             /* seq is filled */
+    const struct silencing *by; /* withheld; NULL: told */
 };
 
 struct notes {
@@ -63,6 +74,13 @@ struct notes {
 
 /* Lock, then read what each group is about. */
 int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct err *e) MUST_CHECK;
+/* Run `sql` for the targets of one kind, those of `only` if that is not NULL, with $1 tenants, $2
+ * incidents or groups, $3 indexes of targets; *ret stays NULL when there are none. */
+int flush_ask(struct flush *f, enum group_kind kind, const bool *only, const char *sql,
+              PGresult **ret, struct err *e) MUST_CHECK;
+/* After flush_read(). */
+int flush_read_silences(struct flush *f, struct err *e) MUST_CHECK;
+int flush_write_silenced(struct flush *f, struct err *e) MUST_CHECK;
 /* Take the digest items of those targets for which `due` is set. */
 int flush_take_items(struct flush *f, const bool *due, struct err *e) MUST_CHECK;
 /* Offset of the target's zone at its next flush time, in minutes; 0 unless it is a digest by time

@@ -112,9 +112,8 @@ static size_t keys_of(struct flush *f, enum group_kind kind, const bool *only, s
     return n;
 }
 
-/* Run `sql` for the targets of one kind; *ret stays NULL when there are none. */
-static int ask(struct flush *f, enum group_kind kind, const bool *only, const char *sql,
-               PGresult **ret, struct err *e)
+int flush_ask(struct flush *f, enum group_kind kind, const bool *only, const char *sql,
+              PGresult **ret, struct err *e)
 {
     struct pg_args *p = pg_args(f->a);
 
@@ -148,12 +147,13 @@ static int has_moved(struct flush *f, const struct target *t, bool *ret, struct 
 static int read_incidents(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc = ask(f, GROUP_INCIDENT, NULL,
-                 "SELECT k.n, status, severity, level, opened_level, episode, source, "
-                 "episode_at, resolved_at FROM incidents i JOIN unnest($1::text[], $2::uuid[], "
-                 "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
-                 "AND i.id = k.id",
-                 &r, e);
+    int rc =
+        flush_ask(f, GROUP_INCIDENT, NULL,
+                  "SELECT k.n, status, severity, level, opened_level, episode, source, "
+                  "episode_at, resolved_at FROM incidents i JOIN unnest($1::text[], $2::uuid[], "
+                  "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
+                  "AND i.id = k.id",
+                  &r, e);
 
     for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
@@ -185,13 +185,14 @@ static int by_fingerprint(const void *x, const void *y)
 static int read_members(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc = ask(f, GROUP_ALERTS, NULL,
-                 "SELECT k.n, a.fingerprint, a.status, a.severity, a.starts_at, a.ended_at FROM "
-                 "unnest($1::text[], "
-                 "$2::uuid[], $3::int8[]) k(t, id, n) JOIN group_alerts g ON g.tenant = k.t AND "
-                 "g.group_id = k.id JOIN alerts a ON a.tenant = g.tenant AND a.fingerprint = "
-                 "g.fingerprint ORDER BY k.n",
-                 &r, e);
+    int rc =
+        flush_ask(f, GROUP_ALERTS, NULL,
+                  "SELECT k.n, a.fingerprint, a.status, a.severity, a.starts_at, a.ended_at FROM "
+                  "unnest($1::text[], "
+                  "$2::uuid[], $3::int8[]) k(t, id, n) JOIN group_alerts g ON g.tenant = k.t AND "
+                  "g.group_id = k.id JOIN alerts a ON a.tenant = g.tenant AND a.fingerprint = "
+                  "g.fingerprint ORDER BY k.n",
+                  &r, e);
 
     if (rc < 0 || !r)
         return rc;
@@ -221,11 +222,12 @@ static int read_members(struct flush *f, struct err *e)
 static int read_digests(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc = ask(f, GROUP_DIGEST, NULL,
-                 "SELECT k.n, count(*), min(d.first_at) FROM unnest($1::text[], $2::uuid[], "
-                 "$3::int8[]) k(t, id, n) JOIN digest_items d ON d.tenant = k.t AND d.group_id = "
-                 "k.id GROUP BY k.n",
-                 &r, e);
+    int rc =
+        flush_ask(f, GROUP_DIGEST, NULL,
+                  "SELECT k.n, count(*), min(d.first_at) FROM unnest($1::text[], $2::uuid[], "
+                  "$3::int8[]) k(t, id, n) JOIN digest_items d ON d.tenant = k.t AND d.group_id = "
+                  "k.id GROUP BY k.n",
+                  &r, e);
 
     for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
@@ -287,22 +289,52 @@ static int take_target(struct flush *f, const PGresult *r, int row, struct err *
     return t->items.p ? row : no_memory(e);
 }
 
+/* $4 groups, $5 incidents of items that are silenced, and stay. */
+static int put_waiting(struct flush *f, struct pg_args *p, struct err *e)
+{
+    size_t most = 1, n = 0;
+
+    for (size_t i = 0; i < f->target_n; i++)
+        most += f->targets[i].waiting_n;
+    struct uuid *groups = arena_array(f->a, most, struct uuid),
+                *incidents = arena_array(f->a, most, struct uuid);
+    if (!groups || !incidents)
+        return no_memory(e);
+    for (size_t i = 0; i < f->target_n; i++)
+        for (size_t k = 0; k < f->targets[i].waiting_n; k++) {
+            groups[n] = f->targets[i].id;
+            incidents[n++] = f->targets[i].waiting[k];
+        }
+    pg_uuids(p, groups, n);
+    pg_uuids(p, incidents, n);
+    return 0;
+}
+
 int flush_take_items(struct flush *f, const bool *due, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
+    struct pg_args *p = pg_args(f->a);
+
+    if (keys_of(f, GROUP_DIGEST, due, p) == 0)
+        return 0;
+    int rc = put_waiting(f, p, e);
+    if (rc < 0)
+        return rc;
     /* Batches add to the same rows, ordered by their key. */
-    int rc =
-        ask(f, GROUP_DIGEST, due,
-            "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n)), "
-            "held AS (SELECT d.tenant, d.group_id, d.incident_id FROM digest_items d JOIN k ON "
-            "d.tenant = k.t AND d.group_id = k.id ORDER BY 1, 2, 3 FOR UPDATE OF d), "
-            "taken AS (DELETE FROM digest_items d USING held h WHERE d.tenant = h.tenant AND "
-            "d.group_id = h.group_id AND d.incident_id = h.incident_id RETURNING d.*) "
-            "SELECT k.n, t.incident_id, t.occurrences, t.first_at, t.last_at, "
-            "coalesce(i.severity, 1) FROM taken t JOIN k ON t.tenant = k.t AND t.group_id = "
-            "k.id LEFT JOIN incidents i ON i.tenant = t.tenant AND i.id = t.incident_id "
-            "ORDER BY k.n, coalesce(i.severity, 1) DESC, t.first_at, t.incident_id",
-            &r, e);
+    rc = pg_query(
+        f->pg,
+        "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n)), "
+        "held AS (SELECT d.tenant, d.group_id, d.incident_id FROM digest_items d JOIN k ON "
+        "d.tenant = k.t AND d.group_id = k.id WHERE NOT EXISTS (SELECT FROM unnest($4::uuid[], "
+        "$5::uuid[]) w(g, i) WHERE w.g = d.group_id AND w.i = d.incident_id) "
+        "ORDER BY 1, 2, 3 FOR UPDATE OF d), "
+        "taken AS (DELETE FROM digest_items d USING held h WHERE d.tenant = h.tenant AND "
+        "d.group_id = h.group_id AND d.incident_id = h.incident_id RETURNING d.*) "
+        "SELECT k.n, t.incident_id, t.occurrences, t.first_at, t.last_at, "
+        "coalesce(i.severity, 1) FROM taken t JOIN k ON t.tenant = k.t AND t.group_id = "
+        "k.id LEFT JOIN incidents i ON i.tenant = t.tenant AND i.id = t.incident_id "
+        "ORDER BY k.n, coalesce(i.severity, 1) DESC, t.first_at, t.incident_id",
+        p, &r, e);
 
     for (int row = 0; rc >= 0 && r && row < PQntuples(r); row = rc)
         rc = take_target(f, r, row, e);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/digest.h"
+#include "common/silence.h"
 #include "processor/flush_internal.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
@@ -104,6 +105,12 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     c->kind[i] = slice_of(due_name(n->due.kind));
     c->severity[i] = (int32_t)t->severity;
     c->about[i] = arena_slice(f->a, (struct slice){b.p, b.len});
+    if (!target_mute(t) && n->by) {
+        c->channel[i] = slice_of(t->receiver->v[n->integration].channel);
+        c->state[i] = SLICE_LIT("suppressed");
+        c->reason[i] = slice_of(n->by->reason);
+        return c->about[i].p;
+    }
     if (!target_mute(t)) {
         c->channel[i] = slice_of(t->receiver->v[n->integration].channel);
         c->state[i] = SLICE_LIT("pending");
@@ -186,7 +193,7 @@ static int note_wakeups(struct flush *f, const struct notes *notes, const struct
         unsigned char hash[SHA256_LEN];
         char text[512];
 
-        if (target_mute(t))
+        if (target_mute(t) || notes->v[i].by)
             continue;
         struct wakeup *w = &ret->wakeups[ret->wakeup_n++];
         const int len = snprintf(text, sizeof(text), "%zu %s", notes->v[i].integration, r->name);
@@ -343,7 +350,7 @@ int flush_write(struct flush *f, const struct notes *notes, struct flushed *ret,
         ((rc = write_notes(f, notes, &columns, e)) < 0 || (rc = write_groups(f, e)) < 0 ||
          (rc = note_wakeups(f, notes, &columns, &done, e)) < 0))
         return rc;
-    if ((rc = leave(f, e)) < 0 || (rc = arm(f, e)) < 0)
+    if ((rc = flush_write_silenced(f, e)) < 0 || (rc = leave(f, e)) < 0 || (rc = arm(f, e)) < 0)
         return rc;
     for (size_t i = 0; i < notes->n; i++)
         done.created[notes->v[i].due.kind]++;

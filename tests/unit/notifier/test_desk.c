@@ -3,6 +3,8 @@
 #include "testing.h"
 
 #include "common/clock.h"
+#include "common/digest.h"
+#include "common/silence.h"
 #include "fakes.h"
 #include "notifier/desk.h"
 #include "schema.h"
@@ -604,6 +606,53 @@ static void an_end_that_nobody_wants_is_suppressed(void **state)
     world_close(&w);
 }
 
+/* Made after the flush; the silence of another tenant or job keeps nothing. */
+static void what_is_silenced_meanwhile_is_not_sent(void **state)
+{
+    struct world w;
+    unsigned char key[SILENCE_KEY_LEN];
+    char hex[2 * SILENCE_KEY_LEN + 1];
+
+    (void)state;
+    world_open(&w, "hushed", "");
+    silence_key(SLICE_LIT("job"), SLICE_LIT("hushed"), key);
+    DO(&w,
+       "INSERT INTO silences SELECT 't', " ID ", '[{\"name\": \"job\", \"value\": "
+       "\"hushed\"}]', '\\x%s', 0, (extract(epoch FROM now()) * 1000)::int8 + 3600000, 'ann', "
+       "'known', 0",
+       w.name, "silence", hex_encode(key, sizeof(key), hex));
+    add_incident(&w, "i", "hushed");
+    add_incident(&w, "o", "hushed other");
+    DO(&w, "UPDATE alerts SET labels = '{\"job\": \"hushed\"}' WHERE incident_id = " ID, w.name,
+       "i");
+    DO(&w, "UPDATE alerts SET labels = '{\"job\": \"loud\"}' WHERE incident_id = " ID, w.name, "o");
+    add_group(&w, "g", "{\"1\":{\"last\":{\"seq\":4}}}");
+    add_group(&w, "h", "{}");
+    add_row(&w, &(struct row){"n", "g", "i", "opened", "firing", .integration = SLACK, .seq = 4});
+    add_row(&w, &(struct row){"m", "h", "o", "opened", "firing", .integration = SLACK, .seq = 1});
+    start(&w, 0);
+    until(&w, "suppressed", state_of(&w, "n"));
+    until(&w, "delivered", state_of(&w, "m"));
+    assert_int_equal(fakes_count(&fakes, "slack", "hushed"), 1);
+    assert_non_null(strstr(TEXT(&w, "SELECT reason FROM notifications WHERE id = " ID, w.name, "n"),
+                           "of ann until 2"));
+    /* the group does not think that it was told, and is known to who ends the silence */
+    assert_string_equal(TEXT(&w,
+                             "SELECT concat_ws('|', told->'1'->'last', "
+                             "told->'1'->'withheld'->>'seq') FROM groups WHERE id = " ID,
+                             w.name, "g"),
+                        "4");
+    assert_int_equal(
+        NUMBER(&w, "SELECT count(*) FROM silenced_groups WHERE group_id = " ID, w.name, "g"), 1);
+    assert_int_equal(NUMBER(&w,
+                            "SELECT count(*) FROM timers, silences WHERE due_at = ends_at AND "
+                            "subject = uuid_send(" ID ")",
+                            w.name, "g"),
+                     1);
+    schema_do(&db, "TRUNCATE silences, silenced_groups");
+    world_close(&w);
+}
+
 /* Twelve incidents, a rate of two at once: the others are told in digests, and share their end. */
 static void a_storm_becomes_a_digest_and_nothing_is_lost(void **state)
 {
@@ -950,6 +999,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_resolve_after_an_undelivered_firing_says_both),
         cmocka_unit_test(an_older_message_never_follows_a_delivered_newer_one),
         cmocka_unit_test(an_end_that_nobody_wants_is_suppressed),
+        cmocka_unit_test(what_is_silenced_meanwhile_is_not_sent),
         cmocka_unit_test(a_storm_becomes_a_digest_and_nothing_is_lost),
         cmocka_unit_test(a_digest_that_is_too_long_goes_on_in_another_message),
         cmocka_unit_test(a_failed_digest_gives_its_items_back),
