@@ -10,6 +10,7 @@
 #include "console/acts.h"
 #include "console/alerts.h"
 #include "console/assets.h"
+#include "console/callback.h"
 #include "console/console.h"
 #include "console/incidents.h"
 #include "console/ledger.h"
@@ -26,6 +27,8 @@ const struct http_route console_routes[] = {
     {.method = "PUT", .pattern = "/act/{token}", .handle = other_act},
     {.method = "PATCH", .pattern = "/act/{token}", .handle = other_act},
     {.method = "DELETE", .pattern = "/act/{token}", .handle = other_act},
+    {.method = "POST", .pattern = "/callback/slack", .handle = post_slack},
+    {.method = "POST", .pattern = "/callback/twilio/{token}", .handle = post_twilio},
     {.method = "GET", .pattern = "/api/v1/incidents", .handle = get_incidents},
     {.method = "GET", .pattern = "/api/v1/incidents/{id}", .handle = get_incident},
     {.method = "PUT", .pattern = "/api/v1/incidents/{id}/status", .handle = put_incident_status},

@@ -62,6 +62,7 @@ static int render(struct job *j, const struct settings *s, struct err *e)
         .secrets = {slice_of(s->console.link_secret), slice_of(s->console.link_secret_before)},
         .link_ttl_ms = s->console.link_ttl,
         .silence_ms = s->console.silence_for,
+        .answers_calls = s->console.twilio_auth_token && *s->console.twilio_auth_token,
     };
     struct layout layout = {
         .channel = o->channel,

@@ -28,6 +28,7 @@ struct style {
     uint32_t max_alerts;
     struct act_secrets secrets; /* empty: no links that act */
     int64_t link_ttl_ms, silence_ms;
+    bool answers_calls; /* Twilio may call back */
 };
 
 /* Owned by the arena. NULL past its cap. */

@@ -72,6 +72,10 @@ void model_acts(struct model *m)
         json_t *one = act_of(m, v, token);
         (void)json_array_append_new(buttons, one);
         put_str(m->root, arena_printf(m->a, "%s_url", act_verb_name(v)), get_str(one, "url"));
+        if (v == ACT_ACKNOWLEDGE && m->s->answers_calls)
+            put_str(m->root, "acknowledge_call_url",
+                    arena_printf(m->a, "%.*s/callback/twilio/%s", (int)url_len(m->s->external_url),
+                                 m->s->external_url, token));
         if (v == ACT_CLAIM)
             continue;
         json_t *link = json_copy(one);

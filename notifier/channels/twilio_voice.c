@@ -53,7 +53,7 @@ static const char *language(const struct notification *n)
 /* Whoever picks up and presses nothing hears it to its end. */
 static const char *twiml(const struct twilio_cfg *t, const struct notification *n, struct arena *a)
 {
-    const char *ack = json_string_value(json_object_get(n->data, "acknowledge_url"));
+    const char *ack = json_string_value(json_object_get(n->data, "acknowledge_call_url"));
     const char *hint = json_string_value(
         json_object_get(json_object_get(n->data, "word"), "press_to_acknowledge"));
     const char *text = text_line(a, slice_of(n->text), TWIML_MAX);

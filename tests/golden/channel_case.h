@@ -82,6 +82,7 @@ __attribute__((unused)) static int channel_case_render(const struct channel_case
         .secrets = {.now = slice_of(json_string_value(json_object_get(c->doc, "link_secret")))},
         .link_ttl_ms = 7 * MS_DAY,
         .silence_ms = MS_HOUR,
+        .answers_calls = true,
     };
     struct layout layout = {o->channel, o->channel->max_text ? o->channel->max_text : 65536, o->own,
                             o->words};

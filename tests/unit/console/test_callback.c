@@ -1,0 +1,227 @@
+/* What vendors post back, with their own vectors, and over HTTP on a real PostgreSQL. */
+#include "testing.h"
+
+#include <string.h>
+
+#include "common/act.h"
+#include "common/clock.h"
+#include "common/digest.h"
+#include "console/callback.h"
+#include "served.h"
+
+#define INCIDENT "018f0000-0000-7000-8000-00000000000a"
+
+/* ---- signatures ---- */
+
+/* java-slack-sdk, SlackSignatureTest */
+static void slack_vector(void **state)
+{
+    static const char body[] =
+        "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id="
+        "G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-"
+        "collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%"
+        "2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121."
+        "803a0bc887a14d10d2c447fce8b6703c";
+    static const char good[] =
+        "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+    const struct slice secret = SLICE_LIT(SLACK_SECRET), text = slice_of(body);
+    const int64_t at = INT64_C(1531420618000);
+
+    (void)state;
+    assert_true(slack_signed(secret, "1531420618", text, good, at));
+    assert_true(slack_signed(secret, "1531420618", text, good, at + SLACK_TOLERANCE_MS));
+    assert_true(slack_signed(secret, "1531420618", text, good, at - SLACK_TOLERANCE_MS));
+    assert_false(slack_signed(secret, "1531420618", text, good, at + SLACK_TOLERANCE_MS + 1));
+    assert_false(slack_signed(secret, "1531420618", text, good, at - SLACK_TOLERANCE_MS - 1));
+    assert_false(slack_signed(secret, "1531420619", text, good, at));
+    assert_false(slack_signed(secret, "-1", text, good, at));
+    assert_false(slack_signed(secret, "", text, good, at));
+    assert_false(slack_signed(secret, "99999999999999999999", text, good, at));
+    assert_false(slack_signed(secret, NULL, text, good, at));
+    assert_false(slack_signed(secret, "1531420618", text, NULL, at));
+    assert_false(slack_signed(secret, "1531420618", text, "", at));
+    assert_false(slack_signed(secret, "1531420618", (struct slice){body, text.len - 1}, good, at));
+    assert_false(slack_signed(SLICE_LIT(""), "1531420618", text, good, at));
+}
+
+/* goalert's signature_test.go, and Twilio's documentation */
+static void twilio_vectors(void **state)
+{
+    static const char url[] = "https://mycompany.com/myapp.php?foo=1&bar=2";
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    static const char *const callers[][2] = {{"+14158675310", "GvWf1cFY/Q7PnoempGyD5oXAezc="},
+                                             {"+14158675309", "RSOYDt4T1cUTdK1PDd93/VVr8B8="}};
+    const struct slice secret = SLICE_LIT(TWILIO_TOKEN);
+    struct form g = {.n = 5,
+                     .v = {{SLICE_LIT("To"), SLICE_LIT("+18005551212")},
+                           {SLICE_LIT("Digits"), SLICE_LIT("1234")},
+                           {.name = SLICE_LIT("Caller")},
+                           {.name = SLICE_LIT("From")},
+                           {SLICE_LIT("CallSid"), SLICE_LIT("CA1234567890ABCDE")}}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        g.v[2].value = g.v[3].value = slice_of(callers[i][0]);
+        assert_true(twilio_signed(secret, url, &g, callers[i][1], a));
+    }
+    assert_false(twilio_signed(secret, "https://mycompany.com/myapp.php?foo=1", &g,
+                               "RSOYDt4T1cUTdK1PDd93/VVr8B8=", a));
+    assert_false(twilio_signed(secret, url, &g, "RSOYDt4T1cUTdK1PDd93/VVr8B8", a));
+    assert_false(twilio_signed(secret, url, &g, NULL, a));
+    assert_false(twilio_signed(SLICE_LIT(""), url, &g, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", a));
+    g.v[1].value = SLICE_LIT("1235");
+    assert_false(twilio_signed(secret, url, &g, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", a));
+}
+
+/* ---- over HTTP ---- */
+
+static int fill(void **state)
+{
+    (void)state;
+    schema_do(&db, "TRUNCATE anomalies, incidents, alerts, timeline, groups, timers, silences;"
+                   "INSERT INTO anomalies (tenant, key, alert_name, service, namespace, "
+                   "error_type, first_seen, last_seen) VALUES ('default', '\\x0a', 'Slow', 'shop', "
+                   "'', '', 1, 1);"
+                   "INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, "
+                   "source, alert_name, service, namespace, environment, error_type, opened_at, "
+                   "updated_at, window_start, last_seen, occurrences, alerts_firing, "
+                   "alerts_total) VALUES ('default', '" INCIDENT "', '\\x0a', 1, 4, 'Slow', "
+                   "'prom', 'Slow', 'shop', '', '', '', 1, 1, 1, 1, 1, 1, 1);"
+                   "INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, "
+                   "severity, labels, annotations, title, description, link, source, first_seen, "
+                   "last_seen) VALUES ('default', 7, '\\x0a', '" INCIDENT "', 1, 3, "
+                   "'{\"alertname\": \"Slow\"}', '{}', '', '', '', '', 1, 1);");
+    return 0;
+}
+
+static const char *token_to(enum act_verb verb, int64_t lasts_ms)
+{
+    const struct act_secrets secrets = {.now = SLICE_LIT(LINK_SECRET)};
+    struct act_grant g = {.verb = verb,
+                          .tenant = SLICE_LIT("default"),
+                          .receiver = SLICE_LIT("team"),
+                          .expires_ms = clock_now_ms() + lasts_ms};
+
+    assert_true(uuid_parse(SLICE_LIT(INCIDENT), &g.incident));
+    return act_token(&g, &secrets, db.arena);
+}
+
+static const char *row(void)
+{
+    return schema_text(&db, "SELECT concat_ws('|', status, owner, coalesce(resolved_by, 0)) "
+                            "FROM incidents WHERE id = '" INCIDENT "'");
+}
+
+/* As Slack posts it, `late_ms` ago, signed with `secret`. */
+static void press(const char *value, const char *secret, int64_t late_ms)
+{
+    char body[2048], headers[512], mac[2 * SHA256_LEN + 1], at[24];
+    unsigned char raw[SHA256_LEN];
+
+    snprintf(body, sizeof body,
+             "payload=%%7B%%22type%%22%%3A%%22block_actions%%22%%2C%%22user%%22%%3A%%7B%%22id%%22%%"
+             "3A%%22U1%%22%%2C%%22username%%22%%3A%%22ann%%22%%7D%%2C%%22actions%%22%%3A%%5B%%7B%%"
+             "22action_id%%22%%3A%%22x%%22%%2C%%22value%%22%%3A%%22%s%%22%%7D%%5D%%7D",
+             value);
+    snprintf(at, sizeof at, "%lld", (long long)(clock_now_ms() - late_ms) / 1000);
+    const struct slice text[] = {SLICE_LIT("v0:"), slice_of(at), SLICE_LIT(":"), slice_of(body)};
+    hmac_sha256_v(slice_of(secret), text, 4, raw);
+    snprintf(headers, sizeof headers,
+             "Content-Type: application/x-www-form-urlencoded\r\nX-Slack-Request-Timestamp: "
+             "%s\r\nX-Slack-Signature: v0=%s\r\n",
+             at, hex_encode(raw, sizeof raw, mac));
+    ask_with("POST", "/callback/slack", headers, body);
+}
+
+static void buttons_of_slack_act(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* Slack may post twice */
+        press(token_to(ACT_ACKNOWLEDGE, MS_HOUR), SLACK_SECRET, 0);
+        assert_status(200);
+        assert_int_equal(answer.len, 0);
+        assert_string_equal(row(), "2|ann (team)|0");
+    }
+    assert_string_equal(
+        schema_text(&db, "SELECT string_agg(concat_ws('|', kind, actor, body), ';') FROM timeline"),
+        "status|ann (team)|acknowledged");
+    press(token_to(ACT_SILENCE, MS_HOUR), SLACK_SECRET, 0);
+    assert_status(200);
+    assert_string_equal(schema_text(&db, "SELECT count(*)::text FROM silences"), "1");
+    press(token_to(ACT_RESOLVE, MS_HOUR), SLACK_SECRET, 0);
+    assert_status(200);
+    assert_string_equal(row(), "4|ann (team)|2");
+    press(token_to(ACT_CLAIM, MS_HOUR), SLACK_SECRET, 0);
+    assert_status(200); /* it is over */
+    assert_string_equal(row(), "4|ann (team)|2");
+    press("", SLACK_SECRET, 0);
+    assert_status(200); /* a button of the message that is only a link */
+}
+
+static void what_slack_did_not_sign_is_refused(void **state)
+{
+    (void)state;
+    press(token_to(ACT_RESOLVE, MS_HOUR), "somebody else's secret", 0);
+    assert_status(401);
+    press(token_to(ACT_RESOLVE, MS_HOUR), SLACK_SECRET, 301 * MS_SECOND);
+    assert_status(401);
+    press(token_to(ACT_RESOLVE, -MS_HOUR), SLACK_SECRET, 0);
+    assert_status(410);
+    press("AQEAZ", SLACK_SECRET, 0);
+    assert_status(403);
+    ask("POST", "/callback/slack", "payload=x");
+    assert_status(401);
+    assert_string_equal(row(), "1||0");
+}
+
+/* As Twilio posts it. */
+static void dial(const char *token, const char *digits, const char *secret)
+{
+    char path[256], headers[256], text[1024], mac[64], body[128];
+    unsigned char raw[SHA1_LEN];
+
+    snprintf(path, sizeof path, "/callback/twilio/%s", token);
+    snprintf(text, sizeof text, "%s%sDigits%sTo+1555", settings.external_url, path, digits);
+    snprintf(body, sizeof body, "To=%%2B1555&Digits=%s", digits);
+    hmac_sha1(slice_of(secret), slice_of(text), raw);
+    (void)base64_encode(raw, sizeof raw, mac);
+    snprintf(headers, sizeof headers,
+             "Content-Type: application/x-www-form-urlencoded\r\nX-Twilio-Signature: %s\r\n", mac);
+    ask_with("POST", path, headers, body);
+}
+
+static void a_key_of_the_telephone_acknowledges(void **state)
+{
+    const char *token = token_to(ACT_ACKNOWLEDGE, MS_HOUR);
+
+    (void)state;
+    dial(token, "2", TWILIO_TOKEN);
+    assert_status(200);
+    assert_non_null(strstr(answer.body, "<Say>Nothing was changed.</Say>"));
+    assert_string_equal(row(), "1||0");
+    dial(token, "1", "54321");
+    assert_status(401);
+    assert_string_equal(row(), "1||0");
+    dial(token, "1", TWILIO_TOKEN);
+    assert_status(200);
+    assert_non_null(strstr(answer.head, "text/xml"));
+    assert_non_null(strstr(answer.body, "<Response><Say>Acknowledged.</Say></Response>"));
+    assert_string_equal(row(), "2|+1555 (team)|0");
+    dial(token, "1", TWILIO_TOKEN);
+    assert_non_null(strstr(answer.body, "acknowledged already"));
+    dial(token_to(ACT_ACKNOWLEDGE, -MS_HOUR), "1", TWILIO_TOKEN);
+    assert_status(410);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slack_vector),
+        cmocka_unit_test(twilio_vectors),
+        cmocka_unit_test_setup(buttons_of_slack_act, fill),
+        cmocka_unit_test_setup(what_slack_did_not_sign_is_refused, fill),
+        cmocka_unit_test_setup(a_key_of_the_telephone_acknowledges, fill),
+    };
+
+    return cmocka_run_group_tests(tests, start, finish);
+}
