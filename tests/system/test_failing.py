@@ -10,8 +10,9 @@ def fire(stack, name, to):
 
 def about(stack, receiver):
     """The incident about a receiver that takes nothing."""
-    (incident,) = (i for i in stack.incidents(receiver) if i["alert_name"] == "TocsinReceiverFailing")
-    return incident
+    found = [i for i in stack.incidents(receiver) if i["alert_name"] == "TocsinReceiverFailing"]
+    assert len(found) == 1, found
+    return found[0]
 
 
 def ledger(incident):
