@@ -170,10 +170,11 @@ static const char *fit_value(struct slice text, uint32_t max, struct arena *a)
     const char *kept = buf_str(&out);
     kept = text_cut(a, slice_of(*kept ? kept : "-"), max, UNIT_UTF16, "…");
     char *value = kept ? arena_strndup(a, kept, strlen(kept)) : NULL;
+    /* They differ in their last byte only. */
     for (char *p = value; p && (p = strstr(p, "【"));)
-        memcpy(p, "「", strlen("「"));
+        p[2] = "「"[2];
     for (char *p = value; p && (p = strstr(p, "】"));)
-        memcpy(p, "」", strlen("」"));
+        p[2] = "」"[2];
     return value;
 }
 
