@@ -186,7 +186,7 @@ int source_body(const struct source *type, const struct hook *h, struct arena *a
     if (type->text_field && !h->is_get && !is_json(h->body))
         return text_to_json(type->text_field, h->body, a, ret, e);
     if (!h->is_get && !is_form) {
-        *ret = h->body;
+        *ret = h->route && h->body.len == 0 ? SLICE_LIT("{}") : h->body;
         return 0;
     }
     struct form *form = arena_new_of(a, struct form);

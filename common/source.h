@@ -43,6 +43,7 @@ struct fetch {
 struct hook {
     const struct source_route *route; /* of the type's own; NULL: /webhook/{entry} */
     const char *(*param)(const struct hook *h, const char *name); /* of that route's pattern */
+    const char *entry;                                            /* its name; door_enter() says */
     struct uuid id;         /* what its record will be known by; door_enter() says */
     const char *path_token; /* the {token} of the URL; NULL when there is none */
     const char *(*header)(const struct hook *h, const char *name); /* NULL when absent */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "common/json.h"
 
@@ -46,6 +47,23 @@ struct slice decode_line(struct slice s)
     while (s.len > 0 && is_space(s.p[s.len - 1]))
         s.len--;
     return s;
+}
+
+struct slice decode_bare(struct slice title)
+{
+    const struct slice line = decode_line(title);
+    if (line.len < 9 || (memcmp(line.p, "[FIRING", 7) != 0 && memcmp(line.p, "[RESOLV", 7) != 0))
+        return line;
+    const char *end = memchr(line.p, ']', line.len);
+    const struct slice rest =
+        end ? decode_line((struct slice){end + 1, line.len - (size_t)(end + 1 - line.p)}) : line;
+    return rest.len > 0 ? rest : line;
+}
+
+bool decode_is_page(struct slice url)
+{
+    return (url.len > 7 && strncasecmp(url.p, "http://", 7) == 0) ||
+           (url.len > 8 && strncasecmp(url.p, "https://", 8) == 0);
 }
 
 #define ID_MAX 128

@@ -25,6 +25,11 @@ struct slice decode_str(struct decoder *d, const json_t *object, const char *key
 struct slice decode_first(struct decoder *d, const json_t *object, const char *const *keys);
 /* Its first line, without surrounding space: for titles. */
 struct slice decode_line(struct slice s);
+/* That without what Alertmanager's titles begin with, and what changes from report to report:
+ * "[FIRING:2] DiskFull". */
+struct slice decode_bare(struct slice title);
+/* Is it an address that one may be led to: http or https? */
+bool decode_is_page(struct slice url);
 /* An id that becomes a key in the database: as it is while it is short and printable, else its
  * hash. */
 struct slice decode_id(struct decoder *d, struct slice id);

@@ -188,6 +188,7 @@ void door_enter_known(const struct source_entry *entry, const struct hook *h,
                       struct arena *a, struct entrance *ret)
 {
     struct hook known = *h;
+    known.entry = entry->name;
     known.id = *id;
     known.a = a;
     *ret = (struct entrance){0};

@@ -11,7 +11,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <strings.h>
 
 #include "common/json.h"
 #include "common/source_decode.h"
@@ -332,18 +331,6 @@ struct event {
     struct slice action, key;
 };
 
-/* "[FIRING:2] DiskFull (web)" without what changes from report to report. */
-static struct slice bare(struct slice title)
-{
-    const struct slice line = decode_line(title);
-    if (line.len < 9 || (memcmp(line.p, "[FIRING", 7) != 0 && memcmp(line.p, "[RESOLV", 7) != 0))
-        return line;
-    const char *end = memchr(line.p, ']', line.len);
-    const struct slice rest =
-        end ? decode_line((struct slice){end + 1, line.len - (size_t)(end + 1 - line.p)}) : line;
-    return rest.len > 0 ? rest : line;
-}
-
 static struct slice summary_of(struct event *w)
 {
     struct slice s = decode_line(decode_str(&w->d, w->payload, "summary"));
@@ -356,7 +343,7 @@ static struct slice name_of(struct event *w)
 {
     struct slice name = decode_line(decode_str(&w->d, w->payload, "class"));
     if (name.len == 0)
-        name = bare(summary_of(w));
+        name = decode_bare(summary_of(w));
     return name.len > 0 ? name : SLICE_LIT("PagerDuty event");
 }
 
@@ -419,8 +406,7 @@ static struct labels annotations_of(struct event *w)
         d->failed = true;
     if (json_is_string(w->details))
         pairs_add(&notes, "details", decode_str(d, w->payload, details_name(w)));
-    pairs_add(&notes, "dedup_key",
-              source_cut(w->key, d->lim->annotation_value, d->a, &d->truncated));
+    pairs_add(&notes, "dedup_key", w->key);
     pairs_add(&notes, "client", decode_str(d, w->body, "client"));
     pairs_add(&notes, "timestamp", decode_str(d, w->payload, "timestamp"));
     pairs_add(&notes, "links", listed(w, "links", "text"));
@@ -429,19 +415,13 @@ static struct labels annotations_of(struct event *w)
     return decode_merge(d, details, &notes, d->lim->annotation_value);
 }
 
-static bool is_page(struct slice url)
-{
-    return (url.len > 7 && strncasecmp(url.p, "http://", 7) == 0) ||
-           (url.len > 8 && strncasecmp(url.p, "https://", 8) == 0);
-}
-
 static struct slice link_of(struct event *w)
 {
     static const char *const arrays[] = {"links", "contexts", "images", NULL};
     struct slice link = decode_str(&w->d, w->body, "client_url");
-    for (const char *const *at = arrays; *at && !is_page(link); at++)
+    for (const char *const *at = arrays; *at && !decode_is_page(link); at++)
         link = decode_str(&w->d, json_array_get(json_object_get(w->body, *at), 0), "href");
-    return is_page(link) ? link : (struct slice){"", 0};
+    return decode_is_page(link) ? link : (struct slice){"", 0};
 }
 
 static uint64_t fingerprint_of(struct event *w)
@@ -477,7 +457,7 @@ static void describe(struct event *w, struct alert_event *ev)
     ev->fingerprint = fingerprint_of(w);
     ev->labels = labels_of(w);
     ev->annotations = annotations_of(w);
-    ev->title = bare(summary_of(w));
+    ev->title = decode_bare(summary_of(w));
     if (ev->title.len == 0)
         ev->title = name_of(w);
     ev->description = decode_first(&w->d, w->details, texts);

@@ -79,6 +79,7 @@ static json_t *taken(const struct source_entry *entry, const struct source_case 
     const struct json_limits depth = {.max_depth = settings.ingest.max_depth};
     struct err e = {0};
     struct hook h = case_hook(c);
+    h.entry = entry->name;
     int rc = source_body(entry->type, &h, a, &h.body, &e);
     if (rc < 0)
         return json_pack("{s:o}", "form", failure(rc, &e));

@@ -9,6 +9,7 @@ import zlib
 import senders
 
 SENTRY_SECRET = "system-sentry-secret"
+GENIE = {"Authorization": "GenieKey system-genie-key"}
 PAGERDUTY_KEY = "0123456789abcdef0123456789ABCDEF"
 
 
@@ -128,6 +129,20 @@ def datadog(name, firing):
 def datadog_form(name, firing):
     _, path, _, body = datadog(name, firing)
     return "POST", path, FORM, urllib.parse.urlencode(body).encode()
+
+
+def opsgenie(name, firing):
+    """As Opsgenie's libraries do; the close goes by the alias."""
+    if not firing:
+        return "POST", f"/v2/alerts/alias-{name}/close?identifierType=alias", GENIE, {"user": "Ann"}
+    body = {"message": f"{name} is down", "alias": f"alias-{name}", "priority": "P1", "tags": [f"service:{name}"]}
+    return "POST", "/v2/alerts", GENIE, body
+
+
+def opsgenie_delete(name, firing):
+    """As Zabbix and curl may: no body at all."""
+    created = opsgenie(name, firing=True)
+    return created if firing else ("DELETE", f"/v2/alerts/alias-{name}?identifierType=alias", GENIE, None)
 
 
 def pagerduty(name, firing):

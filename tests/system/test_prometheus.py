@@ -48,6 +48,11 @@ receivers:
         routing_key: "{pagerduty_key}"
         component: "{{{{ .CommonLabels.service }}}}"
         severity: "{{{{ .CommonLabels.severity }}}}"
+    opsgenie_configs:
+      - api_url: "{ingest}/"
+        api_key: system-genie-key
+        priority: P1
+        update_alerts: true
 """
 
 
@@ -148,7 +153,7 @@ def start_alertmanager(run, where, config):
 
 def test_alertmanager_tells_us_as_it_tells_vendors(stack, name, run, tmp_path):
     """One incident for each way in, each ended by what Alertmanager says of the end."""
-    ways = ("alertmanager", "pagerduty")
+    ways = ("alertmanager", "opsgenie", "pagerduty")
     start_alertmanager(run, tmp_path, VENDORS_YML.format(ingest=stack.ingest_url, pagerduty_key=bodies.PAGERDUTY_KEY))
     starts = time.time() - 10
 

@@ -199,6 +199,8 @@ def tell(stack, sender, name, firing):
         bodies.uptimekuma_form,
         bodies.datadog,
         bodies.datadog_form,
+        bodies.opsgenie,
+        bodies.opsgenie_delete,
         bodies.pagerduty,
         bodies.pagerduty_v1,
         bodies.zabbix,
@@ -213,6 +215,33 @@ def test_short(stack, name, sender):
     assert opened(stack, name)["source"] == sender.__name__.partition("_")[0]
     tell(stack, sender, name, firing=False)
     assert closed(stack, name)["frequency_stats"]["count_24h"] == 1
+
+
+def test_what_others_did_is_on_the_timeline(stack, name):
+    """Acknowledged at PagerDuty's address, snoozed and noted at Opsgenie's: told, and not obeyed."""
+    tell(stack, bodies.pagerduty, name, firing=True)
+    opened(stack, name)
+    ack = {"routing_key": bodies.PAGERDUTY_KEY, "event_action": "acknowledge", "dedup_key": f"key-{name}", "client": "Zabbix"}
+    assert stack.post("/v2/enqueue", ack) == (202, {"status": "success", "message": "Event processed", "dedup_key": f"key-{name}"})
+    notes = lambda: [t for t in stack.incident(name)["timeline"] if t["kind"] == "note"]
+    wait("the acknowledgement", lambda: [n["body"] for n in notes()] == ["acknowledged by Zabbix"])
+    assert stack.incident(name)["status"] == "open"
+    tell(stack, bodies.pagerduty, name, firing=False)
+    closed(stack, name)
+
+    other = f"{name}-og"
+    tell(stack, bodies.opsgenie, other, firing=True)
+    opened(stack, other)
+    at = f"/v2/alerts/alias-{other}"
+    snooze = {"endTime": "2026-01-02T05:00:00Z", "user": "ann@example.com"}
+    status, answer = stack.post(f"{at}/snooze?identifierType=alias", snooze, bodies.GENIE)
+    assert status == 202 and answer["result"] == "Request will be processed" and answer["requestId"]
+    stack.send(f"{at}/notes?identifierType=alias", {"note": "looking", "user": "bob@example.com"}, bodies.GENIE)
+    told = lambda: [(t["actor"], t["body"]) for t in stack.incident(other)["timeline"] if t["kind"] == "note"]
+    expected = [("ann@example.com", "snoozed until 2026-01-02T05:00:00Z"), ("bob@example.com", "looking")]
+    wait("both lines", lambda: sorted(told()) == expected)
+    tell(stack, bodies.opsgenie, other, firing=False)
+    closed(stack, other)
 
 
 def test_signoz_without_data_is_the_same_problem(stack, name):
