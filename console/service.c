@@ -14,6 +14,7 @@
 #include "console/console.h"
 #include "console/incidents.h"
 #include "console/ledger.h"
+#include "console/opsgenie.h"
 #include "console/silences.h"
 
 #define PING_MS 2000
@@ -44,6 +45,7 @@ const struct http_route console_routes[] = {
     {.method = "POST", .pattern = "/api/v1/silences", .handle = post_silence},
     {.method = "GET", .pattern = "/api/v1/silences/{id}", .handle = get_silence},
     {.method = "DELETE", .pattern = "/api/v1/silences/{id}", .handle = delete_silence},
+    {.method = "GET", .pattern = "/v2/alerts/requests/{id}", .handle = get_opsgenie_request},
     {.method = NULL},
 };
 

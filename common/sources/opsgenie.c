@@ -4,8 +4,8 @@
  * words.
  *
  * An alias is an alert until it is closed. Its id and tiny id are the fingerprint in other writing,
- * so that any of the three finds it without a look at what is stored. Reports have no start, since
- * a further create of an open alias is the same alert.
+ * so that any of the three finds it without a look at what is stored (opsgenie_id.h). Reports have
+ * no start, since a further create of an open alias is the same alert.
  *
  * A create is stored as it came. What an address says of an alert is stored around the body:
  * {"opsgenie":{"action":"close","alert":"FINGERPRINT"},"request":BODY}.
@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "common/json.h"
+#include "common/opsgenie_id.h"
 #include "common/source_decode.h"
 
 struct opsgenie_cfg {
@@ -23,67 +24,48 @@ struct opsgenie_cfg {
 
 static const struct conf_key keys[] = {SOURCE_COMMON_KEYS, CONF_END};
 
-enum act {
-    CREATE,
-    CLOSE,
-    DELETE,
-    ACKNOWLEDGE,
-    UNACKNOWLEDGE,
-    ESCALATE,
-    SNOOZE,
-    ASSIGN,
-    ADD_NOTE,
-    ADD_TAGS,
-    ADD_DETAILS,
-    ADD_RESPONDER,
-    SET_MESSAGE,
-    SET_DESCRIPTION,
-    SET_PRIORITY,
-    ACTS
-};
-
 /* How an act is stored; what the timeline says of it, before the field that it is about. */
 static const struct {
     const char *name, *words, *field;
-} acts[ACTS] = {
-    [CLOSE] = {"close", "closed", NULL},
-    [DELETE] = {"delete", "deleted", NULL},
-    [ACKNOWLEDGE] = {"acknowledge", "acknowledged", NULL},
-    [UNACKNOWLEDGE] = {"unacknowledge", "unacknowledged", NULL},
-    [ESCALATE] = {"escalate", "escalated to", "escalation"},
-    [SNOOZE] = {"snooze", "snoozed until", "endTime"},
-    [ASSIGN] = {"assign", "assigned to", "owner"},
-    [ADD_NOTE] = {"notes", "", NULL},
-    [ADD_TAGS] = {"tags", "tags added:", "tags"},
-    [ADD_DETAILS] = {"details", "details added:", "details"},
-    [ADD_RESPONDER] = {"responders", "responder added:", "responder"},
-    [SET_MESSAGE] = {"message", "message is now:", "message"},
-    [SET_DESCRIPTION] = {"description", "description is now:", "description"},
-    [SET_PRIORITY] = {"priority", "priority is now", "priority"},
+} acts[OPSGENIE_ACTS] = {
+    [OPSGENIE_CLOSE] = {"close", "closed", NULL},
+    [OPSGENIE_DELETE] = {"delete", "deleted", NULL},
+    [OPSGENIE_ACKNOWLEDGE] = {"acknowledge", "acknowledged", NULL},
+    [OPSGENIE_UNACKNOWLEDGE] = {"unacknowledge", "unacknowledged", NULL},
+    [OPSGENIE_ESCALATE] = {"escalate", "escalated to", "escalation"},
+    [OPSGENIE_SNOOZE] = {"snooze", "snoozed until", "endTime"},
+    [OPSGENIE_ASSIGN] = {"assign", "assigned to", "owner"},
+    [OPSGENIE_NOTE] = {"notes", "", NULL},
+    [OPSGENIE_TAGS] = {"tags", "tags added:", "tags"},
+    [OPSGENIE_DETAILS] = {"details", "details added:", "details"},
+    [OPSGENIE_RESPONDER] = {"responders", "responder added:", "responder"},
+    [OPSGENIE_MESSAGE] = {"message", "message is now:", "message"},
+    [OPSGENIE_DESCRIPTION] = {"description", "description is now:", "description"},
+    [OPSGENIE_PRIORITY] = {"priority", "priority is now", "priority"},
 };
 
 static const struct source_route routes[] = {
-    {"POST", "/v2/alerts", CREATE},
-    {"DELETE", "/v2/alerts/{identifier}", DELETE},
-    {"POST", "/v2/alerts/{identifier}/close", CLOSE},
-    {"POST", "/v2/alerts/{identifier}/acknowledge", ACKNOWLEDGE},
-    {"POST", "/v2/alerts/{identifier}/unacknowledge", UNACKNOWLEDGE},
-    {"POST", "/v2/alerts/{identifier}/escalate", ESCALATE},
-    {"POST", "/v2/alerts/{identifier}/snooze", SNOOZE},
-    {"POST", "/v2/alerts/{identifier}/assign", ASSIGN},
-    {"POST", "/v2/alerts/{identifier}/notes", ADD_NOTE},
-    {"POST", "/v2/alerts/{identifier}/tags", ADD_TAGS},
-    {"POST", "/v2/alerts/{identifier}/details", ADD_DETAILS},
-    {"POST", "/v2/alerts/{identifier}/responders", ADD_RESPONDER},
-    {"PUT", "/v2/alerts/{identifier}/message", SET_MESSAGE},
-    {"PUT", "/v2/alerts/{identifier}/description", SET_DESCRIPTION},
-    {"PUT", "/v2/alerts/{identifier}/priority", SET_PRIORITY},
+    {"POST", "/v2/alerts", OPSGENIE_CREATE},
+    {"DELETE", "/v2/alerts/{identifier}", OPSGENIE_DELETE},
+    {"POST", "/v2/alerts/{identifier}/close", OPSGENIE_CLOSE},
+    {"POST", "/v2/alerts/{identifier}/acknowledge", OPSGENIE_ACKNOWLEDGE},
+    {"POST", "/v2/alerts/{identifier}/unacknowledge", OPSGENIE_UNACKNOWLEDGE},
+    {"POST", "/v2/alerts/{identifier}/escalate", OPSGENIE_ESCALATE},
+    {"POST", "/v2/alerts/{identifier}/snooze", OPSGENIE_SNOOZE},
+    {"POST", "/v2/alerts/{identifier}/assign", OPSGENIE_ASSIGN},
+    {"POST", "/v2/alerts/{identifier}/notes", OPSGENIE_NOTE},
+    {"POST", "/v2/alerts/{identifier}/tags", OPSGENIE_TAGS},
+    {"POST", "/v2/alerts/{identifier}/details", OPSGENIE_DETAILS},
+    {"POST", "/v2/alerts/{identifier}/responders", OPSGENIE_RESPONDER},
+    {"PUT", "/v2/alerts/{identifier}/message", OPSGENIE_MESSAGE},
+    {"PUT", "/v2/alerts/{identifier}/description", OPSGENIE_DESCRIPTION},
+    {"PUT", "/v2/alerts/{identifier}/priority", OPSGENIE_PRIORITY},
     {0},
 };
 
-static bool is_closing(enum act act)
+static bool is_closing(enum opsgenie_act act)
 {
-    return act == CLOSE || act == DELETE;
+    return act == OPSGENIE_CLOSE || act == OPSGENIE_DELETE;
 }
 
 /* ---- identity ---- */
@@ -98,18 +80,6 @@ static bool fingerprint_of(struct slice source, struct slice alias, struct arena
     if (labels_make(a, v, 2, &l) < 0)
         return false;
     *ret = labels_fingerprint(l);
-    return true;
-}
-
-/* The id: sixteen digits of the fingerprint in the first half of a UUID. */
-static bool read_id(struct slice s, uint64_t *ret)
-{
-    struct uuid u;
-    *ret = 0;
-    if (!uuid_parse(s, &u))
-        return false;
-    for (size_t i = 0; i < 8; i++)
-        *ret = *ret << 8 | u.b[i];
     return true;
 }
 
@@ -207,7 +177,7 @@ static int address(const struct hook *h, struct arena *a, struct filing *ret, ui
     const struct slice type = slice_of(h->query(h, "identifierType"));
     bool found = true;
     if (type.len == 0 || slice_is(type, "id"))
-        found = read_id(identifier, ret_alert);
+        found = opsgenie_alert_parse(identifier, ret_alert);
     else if (slice_is(type, "tiny"))
         found = read_tiny(identifier, ret_alert);
     else if (!slice_is(type, "alias"))
@@ -221,14 +191,14 @@ static int address(const struct hook *h, struct arena *a, struct filing *ret, ui
                    slice_is(type, "tiny") ? "tiny id" : "id");
 }
 
-static int check_act(enum act act, struct slice body, struct arena *a, struct filing *ret,
+static int check_act(enum opsgenie_act act, struct slice body, struct arena *a, struct filing *ret,
                      struct err *e)
 {
-    if (act == ADD_NOTE && decode_line(text_of(json_at(body, "note"), a)).len == 0)
+    if (act == OPSGENIE_NOTE && decode_line(text_of(json_at(body, "note"), a)).len == 0)
         return unprocessable(ret, a, "note", "Note can not be empty.", e);
-    if (act == SET_MESSAGE && decode_line(text_of(json_at(body, "message"), a)).len == 0)
+    if (act == OPSGENIE_MESSAGE && decode_line(text_of(json_at(body, "message"), a)).len == 0)
         return unprocessable(ret, a, "message", "Message can not be empty.", e);
-    return act == SET_PRIORITY ? check_priority(json_at(body, "priority"), a, ret, e) : 0;
+    return act == OPSGENIE_PRIORITY ? check_priority(json_at(body, "priority"), a, ret, e) : 0;
 }
 
 static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
@@ -236,33 +206,33 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
 {
     (void)cfg;
     (void)lim;
-    (void)now_ms;
-    const enum act act = h->route ? (enum act)h->route->id : CREATE;
+    const enum opsgenie_act act = h->route ? (enum opsgenie_act)h->route->id : OPSGENIE_CREATE;
     char hex[FINGERPRINT_STR], id[UUID_STR];
     uint64_t alert = 0;
     *ret = (struct filing){0};
     if (!is_object(json_at(h->body, "")))
         return unprocessable(ret, a, "body", "Expected an object.", e);
-    int rc = act == CREATE ? create(h, a, ret, &alert, e) : address(h, a, ret, &alert, e);
+    int rc = act == OPSGENIE_CREATE ? create(h, a, ret, &alert, e) : address(h, a, ret, &alert, e);
     if (rc == 0)
         rc = check_act(act, h->body, a, ret, e);
     if (rc < 0)
         return rc;
+    const struct opsgenie_request as = {.alert = alert, .at = now_ms, .act = act};
     fingerprint_format(alert, hex);
     const char *reply = arena_printf(
         a, "{\"result\":\"Request will be processed\",\"took\":0.0,\"requestId\":\"%s\"}",
-        uuid_format(&h->id, id));
+        opsgenie_request_id(&as, h->id.b[15], id));
     *ret = (struct filing){.partition_key = arena_slice(a, slice_of(hex)),
                            .alerts = 1,
                            .resolved = is_closing(act),
                            .status = 202,
                            .content_type = SLICE_LIT("application/json"),
                            .reply = slice_of(reply)};
-    if (act != CREATE)
+    if (act != OPSGENIE_CREATE)
         ret->body = slice_of(
             arena_printf(a, "{\"opsgenie\":{\"action\":\"%s\",\"alert\":\"%s\"},\"request\":%.*s}",
                          acts[act].name, hex, SLICE_FMT(h->body)));
-    if (!reply || !ret->partition_key.p || (act != CREATE && !ret->body.p))
+    if (!reply || !ret->partition_key.p || (act != OPSGENIE_CREATE && !ret->body.p))
         return err_set(e, -E2BIG, "the request needs more memory than one may");
     return 0;
 }
@@ -403,16 +373,16 @@ static void created(struct request *w, struct alert_list *list)
     list->n = 2;
 }
 
-static enum act act_of(struct slice name)
+static enum opsgenie_act act_of(struct slice name)
 {
-    for (enum act i = CLOSE; i < ACTS; i++)
+    for (enum opsgenie_act i = OPSGENIE_CLOSE; i < OPSGENIE_ACTS; i++)
         if (slice_is(name, acts[i].name))
             return i;
-    return CREATE;
+    return OPSGENIE_CREATE;
 }
 
 /* "snoozed until 2026-01-02T03:04:05Z: after the deploy" */
-static struct slice said(struct request *w, enum act act)
+static struct slice said(struct request *w, enum opsgenie_act act)
 {
     struct decoder *d = &w->d;
     const struct slice note = decode_str(d, w->body, "note");
@@ -433,8 +403,8 @@ static int acted(struct request *w, const json_t *of, struct alert_list *list, s
     struct decoder *d = &w->d;
     struct alert_event *ev = &list->v[0];
     struct pairs l = {0};
-    const enum act act = act_of(decode_str(d, of, "action"));
-    if (act == CREATE || !fingerprint_parse(decode_str(d, of, "alert"), &ev->fingerprint))
+    const enum opsgenie_act act = act_of(decode_str(d, of, "action"));
+    if (act == OPSGENIE_CREATE || !fingerprint_parse(decode_str(d, of, "alert"), &ev->fingerprint))
         return err_set(e, -EBADMSG, "opsgenie: neither an alert nor what was done to one");
     ev->title = SLICE_LIT("Opsgenie alert");
     ev->severity = ev->severity_again = SEVERITY_WARNING;

@@ -224,23 +224,26 @@ def test_what_others_did_is_on_the_timeline(stack, name):
     ack = {"routing_key": bodies.PAGERDUTY_KEY, "event_action": "acknowledge", "dedup_key": f"key-{name}", "client": "Zabbix"}
     assert stack.post("/v2/enqueue", ack) == (202, {"status": "success", "message": "Event processed", "dedup_key": f"key-{name}"})
     notes = lambda: [t for t in stack.incident(name)["timeline"] if t["kind"] == "note"]
-    wait("the acknowledgement", lambda: [n["body"] for n in notes()] == ["acknowledged by Zabbix"])
+    wait("the acknowledgement", lambda: [n["text"] for n in notes()] == ["acknowledged by Zabbix"])
     assert stack.incident(name)["status"] == "open"
     tell(stack, bodies.pagerduty, name, firing=False)
     closed(stack, name)
 
     other = f"{name}-og"
-    tell(stack, bodies.opsgenie, other, firing=True)
+    status, answer = stack.post("/v2/alerts", bodies.opsgenie(other, firing=True)[3], bodies.GENIE)
+    assert status == 202 and stack.post("/v2/alerts", {"message": "x"})[0] == 401
     opened(stack, other)
+    became = stack.get(f"/v2/alerts/requests/{answer['requestId']}")["data"]
+    assert became["isSuccess"] and became["action"] == "Create" and became["alias"] == f"alias-{other}"
     at = f"/v2/alerts/alias-{other}"
     snooze = {"endTime": "2026-01-02T05:00:00Z", "user": "ann@example.com"}
     status, answer = stack.post(f"{at}/snooze?identifierType=alias", snooze, bodies.GENIE)
     assert status == 202 and answer["result"] == "Request will be processed" and answer["requestId"]
     stack.send(f"{at}/notes?identifierType=alias", {"note": "looking", "user": "bob@example.com"}, bodies.GENIE)
-    told = lambda: [(t["actor"], t["body"]) for t in stack.incident(other)["timeline"] if t["kind"] == "note"]
+    told = lambda: [(t["actor"], t["text"]) for t in stack.incident(other)["timeline"] if t["kind"] == "note"]
     expected = [("ann@example.com", "snoozed until 2026-01-02T05:00:00Z"), ("bob@example.com", "looking")]
     wait("both lines", lambda: sorted(told()) == expected)
-    tell(stack, bodies.opsgenie, other, firing=False)
+    stack.send(f"/v2/alerts/{became['alertId']}/close", {"user": "ann@example.com"}, bodies.GENIE)
     closed(stack, other)
 
 
