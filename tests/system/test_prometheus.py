@@ -37,7 +37,8 @@ receivers:
   - name: tocsin
     webhook_configs: [{{url: "{ingest}/webhook/alertmanager"}}]
 """
-# As one would who moves from the vendors to us: their addresses are ours.
+# As one would who moves from the vendors to us: their addresses are ours. Without a class the two would be called alike,
+# and be one incident.
 VENDORS_YML = """
 route: {{receiver: tocsin, group_by: [service], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}
 receivers:
@@ -47,6 +48,7 @@ receivers:
       - url: "{ingest}/v2/enqueue"
         routing_key: "{pagerduty_key}"
         component: "{{{{ .CommonLabels.service }}}}"
+        class: disk
         severity: "{{{{ .CommonLabels.severity }}}}"
     opsgenie_configs:
       - api_url: "{ingest}/"
