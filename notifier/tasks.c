@@ -47,6 +47,7 @@ static json_t *model_of(const struct settings *s, const struct outlet *o, json_t
         .send_resolved = true,
         .max_alerts = s->limits.message_alerts,
         .secrets = {.now = slice_of(s->console.link_secret)},
+        .link_ttl_ms = s->console.link_ttl,
         .silence_ms = s->console.silence_for,
     };
 
