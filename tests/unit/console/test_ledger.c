@@ -279,7 +279,8 @@ static void an_unknown_value_is_refused_with_those_that_are_known(void **state)
     assert_refused("/api/v1/notifications?state=sent", 400,
                    "state must be pending, sending, delivered, failed, suppressed, superseded or "
                    "merged");
-    assert_refused("/api/v1/notifications?channel=pigeon", 400, "webhook or wecom");
+    assert_refused("/api/v1/notifications?channel=pigeon", 400,
+                   "channel must be aliyun_sms, dashboard, dingtalk");
     assert_refused("/api/v1/notifications?kind=", 400,
                    "kind must be opened, reopened, crossing, severity, status, resolved, repeat, "
                    "alerts, digest or merge");
