@@ -510,6 +510,16 @@ static struct slice or_header(const struct record *r, struct slice s, const char
     return s.p ? s : (struct slice){"", 0};
 }
 
+/* As it stands in the message; a header may be any bytes, where an ARN is plain ones. */
+static struct slice topic_of(const struct record *r, struct slice in_message)
+{
+    const struct slice s = or_header(r, in_message, "x-amz-sns-topic-arn");
+    for (size_t i = 0; i < s.len && in_message.len == 0; i++)
+        if (!isgraph((unsigned char)s.p[i]))
+            return (struct slice){"", 0};
+    return s;
+}
+
 /* The tree of what was published; of a text none. */
 static int load(struct message *m, struct err *e)
 {
@@ -525,7 +535,7 @@ static int decode_message(struct message *m, struct alert_event *v, size_t *ret_
     const struct record *r = m->d.r;
     open_parcel(r->body, m->d.a, &m->p);
     m->p.sns.id = or_header(r, m->p.sns.id, "x-amz-sns-message-id");
-    m->topic = or_header(r, m->p.sns.topic, "x-amz-sns-topic-arn");
+    m->topic = topic_of(r, m->p.sns.topic);
     if (m->p.sns.failed)
         m->d.failed = true;
     if (m->p.sns.kind == SNS_SUBSCRIPTION || m->p.sns.kind == SNS_UNSUBSCRIPTION || m->d.failed)
