@@ -215,8 +215,12 @@ static struct slice note_of(struct report_of *w)
 {
     struct slice what = either(field(w, "update_action"), SLICE_LIT("updated"));
     struct slice text = decode_line(field(w, "update_message"));
-    return decode_format(&w->d, "%.*s in Zabbix%s%.*s", SLICE_FMT(what), text.len > 0 ? ": " : "",
-                         SLICE_FMT(text));
+    struct slice note = decode_format(&w->d, "%.*s in Zabbix%s%.*s", SLICE_FMT(what),
+                                      text.len > 0 ? ": " : "", SLICE_FMT(text));
+    if (note.len > 0)
+        note = source_cut(note, w->d.lim->annotation_value, w->d.a, &w->d.truncated);
+    w->d.failed |= !note.p;
+    return note.p ? note : SLICE_LIT("");
 }
 
 /* What a person did there, beside what it says: the problem is still there. */
