@@ -1,13 +1,25 @@
-/* What every channel in the registry promises, whatever it sends. */
+/*
+ * What every channel in the registry promises, whatever it sends. What its vendor says, and how
+ * that is taken, stands beside its golden cases in vendor.json:
+ *
+ *   answers   [{status, body, verdict, limited, wait_ms, gone}]: the vendor's retry table; status 0
+ *             is no answer. At least one.
+ *   talks     [{case, turns: [{asks, with, status, body}], verdict, keeps}]: what is asked, in the
+ *             method and address or in the body, what is answered to each, and how it ends
+ *   places    [{config, place, key}]: where a message went, as the ledger says it to whoever may
+ *             read the console. At least one. `key`: by another name of the channel
+ *   mistakes  [{config, says, key}]: what a configuration is refused for
+ *   body_max  bytes that the vendor takes of a body, where that is more than its text
+ */
 #include "testing.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "contract/vendors.h"
 #include "golden/channel_case.h"
 
 #define GOLDEN SOURCE_DIR "/tests/golden/channels"
@@ -24,13 +36,75 @@ static bool a_case(const char *channel, char path[512])
     (void)snprintf(dir, sizeof(dir), GOLDEN "/%s", channel);
     DIR *d = opendir(dir);
     for (struct dirent *f; d && !found && (f = readdir(d));)
-        if (strstr(f->d_name, ".json")) {
+        if (strstr(f->d_name, ".json") && strcmp(f->d_name, "vendor.json") != 0) {
             (void)snprintf(path, 512, "%s/%.200s", dir, f->d_name);
             found = true;
         }
     if (d)
         (void)closedir(d);
     return found;
+}
+
+/* What stands in a channel's vendor.json at `key`, owned by the caller; NULL: nothing. */
+static json_t *vendor(const char *channel, const char *key)
+{
+    char path[512];
+    json_error_t bad;
+
+    (void)snprintf(path, sizeof(path), GOLDEN "/%s/vendor.json", channel);
+    json_t *all = json_load_file(path, 0, &bad);
+    if (!all)
+        fail_msg("%s:%d: %s", path, bad.line, bad.text);
+    json_t *found = json_incref(json_object_get(all, key));
+    json_decref(all);
+    return found;
+}
+
+typedef void row_fn(const char *channel, const json_t *row);
+
+/* Every row of one channel's list; their number. */
+static size_t each_row(const char *channel, const char *list, row_fn *fn)
+{
+    json_t *rows = vendor(channel, list);
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach (rows, i, row)
+        fn(channel, row);
+    json_decref(rows);
+    return i;
+}
+
+static const char *word(const json_t *row, const char *key)
+{
+    const char *s = json_string_value(json_object_get(row, key));
+    return s ? s : "";
+}
+
+/* The answer of an exchange, its body as text or as JSON. */
+static struct response answer(const json_t *row, struct arena *a)
+{
+    const json_t *body = json_object_get(row, "body");
+    char *text = json_is_object(body) ? json_dumps(body, JSON_COMPACT) : strdup(word(row, "body"));
+    int status = (int)json_integer_value(json_object_get(row, "status"));
+    struct response r = {.status = status,
+                         .transport = status ? "" : "timed out",
+                         .body = arena_slice(a, slice_of(text)),
+                         .retry_after_ms = -1};
+
+    free(text);
+    return r;
+}
+
+static enum verdict verdict(const json_t *row)
+{
+    static const char *const names[] = {"", "delivered", "retry", "reject"};
+
+    for (enum verdict v = VERDICT_DELIVERED; v <= VERDICT_REJECT; v++)
+        if (strcmp(word(row, "verdict"), names[v]) == 0)
+            return v;
+    fail_msg("no verdict: %s", word(row, "verdict"));
+    return 0;
 }
 
 static void names_itself_and_its_keys(void **state)
@@ -136,45 +210,39 @@ static void is_pure(void **state)
     }
 }
 
+static void judges(const char *channel, const json_t *row)
+{
+    char path[512];
+    struct channel_case c;
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
+    struct notification n;
+    struct step step;
+
+    assert_true(a_case(channel, path));
+    assert_int_equal(channel_case_load(path, channel, &c), 0);
+    assert_int_equal(channel_case_render(&c, a, &n, NULL), 0);
+    struct exchange past = {.response = answer(row, a)};
+    struct step_input in = {
+        .cfg = c.outlet->cfg, .notification = &n, .token = "TOKEN", .past = &past, .past_n = 1};
+    assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
+    assert_true(step.done);
+    if (step.outcome.verdict != verdict(row) ||
+        step.outcome.limited != json_is_true(json_object_get(row, "limited")) ||
+        step.outcome.wait_ms != json_integer_value(json_object_get(row, "wait_ms")) ||
+        step.outcome.gone != json_is_true(json_object_get(row, "gone")))
+        fail_msg("%s %d %.*s: verdict %d, limited %d, wait %lld, gone %d", channel,
+                 past.response.status, (int)past.response.body.len, past.response.body.p,
+                 (int)step.outcome.verdict, step.outcome.limited, (long long)step.outcome.wait_ms,
+                 step.outcome.gone);
+    assert_true(step.outcome.words && *step.outcome.words);
+    channel_case_free(&c);
+}
+
 static void judges_as_the_vendors_say(void **state)
 {
     (void)state;
-    for (size_t i = 0; channel_at(i); i++) {
-        size_t rows = 0;
-        for (size_t k = 0; k < sizeof(answers) / sizeof(*answers); k++)
-            rows += strcmp(answers[k].channel, channel_at(i)->name) == 0;
-        assert_true(rows > 0);
-    }
-    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
-        const struct answer *w = &answers[i];
-        char path[512];
-        struct channel_case c;
-        CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
-        struct notification n;
-        struct step step;
-
-        assert_true(a_case(w->channel, path));
-        assert_int_equal(channel_case_load(path, w->channel, &c), 0);
-        assert_int_equal(channel_case_render(&c, a, &n, NULL), 0);
-        struct exchange past = {.response = {.status = w->status,
-                                             .transport = w->status ? "" : "timed out",
-                                             .body = slice_of(w->body),
-                                             .retry_after_ms = -1}};
-        struct step_input in = {
-            .cfg = c.outlet->cfg, .notification = &n, .token = "TOKEN", .past = &past, .past_n = 1};
-        assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
-        assert_true(step.done);
-        if (step.outcome.verdict != w->verdict)
-            fail_msg("%s %d %s: verdict %d", w->channel, w->status, w->body,
-                     (int)step.outcome.verdict);
-        assert_int_equal(step.outcome.limited, w->limited);
-        if (step.outcome.wait_ms != w->wait_ms)
-            fail_msg("%s %d %s: wait %lld", w->channel, w->status, w->body,
-                     (long long)step.outcome.wait_ms);
-        assert_int_equal(step.outcome.gone, w->gone);
-        assert_true(step.outcome.words && *step.outcome.words);
-        channel_case_free(&c);
-    }
+    for (size_t i = 0; channel_at(i); i++)
+        assert_true(each_row(channel_at(i)->name, "answers", judges) > 0);
 }
 
 static void heeds_retry_after(void **state)
@@ -229,6 +297,20 @@ static void open_case(const char *channel, const char *name, int64_t later, stru
     ret->now += later;
 }
 
+/* Known answers; and a signature that ages is made for each attempt. */
+static const struct {
+    const char *channel;
+    int64_t later;
+    const char *url, *body;
+} signatures[] = {
+    {"dingtalk", 0,
+     "timestamp=1599360473000&sign=tGWkA5eQOQNCNPDgphtxIoNLO%2B%2FgD8Lcb705KQoRzeY%3D", ""},
+    {"dingtalk", 7200000, "timestamp=1599367673000&sign=", ""},
+    {"feishu", 0, "", "\"timestamp\":\"1599360473\""},
+    {"feishu", 0, "", "\"sign\":\"l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8=\""},
+    {"feishu", 7200000, "", "\"timestamp\":\"1599367673\""},
+};
+
 static void signs_as_the_vendors_do(void **state)
 {
     (void)state;
@@ -247,62 +329,63 @@ static void signs_as_the_vendors_do(void **state)
     }
 }
 
+static void talks(const char *channel, const json_t *row)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
+    const json_t *turns = json_object_get(row, "turns"), *turn;
+    struct exchange past[8];
+    struct channel_case c;
+    struct notification n;
+    struct step step;
+    size_t k;
+
+    assert_in_range(json_array_size(turns), 1, sizeof(past) / sizeof(*past));
+    open_case(channel, word(row, "case"), 0, &c, a, &n);
+    struct step_input in = {.cfg = c.outlet->cfg,
+                            .notification = &n,
+                            .reference = json_object_get(c.doc, "reference"),
+                            .token = json_string_value(json_object_get(c.doc, "token")),
+                            .past = past};
+    assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
+    json_array_foreach (turns, k, turn) {
+        assert_false(step.done);
+        const char *said = arena_printf(a, "%s %s", step.request.method, step.request.url);
+        const char *with = step.request.body.p ? step.request.body.p : "";
+        if (!strstr(said, word(turn, "asks")) || !strstr(with, word(turn, "with")))
+            fail_msg("%s asks %s %s, not %s %s", channel, said, with, word(turn, "asks"),
+                     word(turn, "with"));
+        past[k] = (struct exchange){step.request, answer(turn, a)};
+        in.past_n = k + 1;
+        assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
+    }
+    if (!step.done || step.outcome.verdict != verdict(row))
+        fail_msg("%s after %s: %s %s, verdict %d", channel,
+                 word(json_array_get(turns, k - 1), "asks"), step.done ? "over" : "goes on with",
+                 step.done ? "" : step.request.url, (int)step.outcome.verdict);
+    char *keeps = step.outcome.keep ? json_dumps(step.outcome.keep, 0) : strdup("");
+    if (!strstr(keeps, word(row, "keeps")) || (*keeps && !*word(row, "keeps")))
+        fail_msg("%s keeps %s", channel, keeps);
+    free(keeps);
+    channel_case_free(&c);
+}
+
 static void asks_on_until_it_is_told(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(talks) / sizeof(*talks); i++) {
-        CLEANUP(arena_free) struct arena *a = arena_new((size_t)8 << 20);
-        struct exchange past[TURNS_MAX];
-        struct channel_case c;
-        struct notification n;
-        struct step step;
-
-        open_case(talks[i].channel, talks[i].name, 0, &c, a, &n);
-        struct step_input in = {.cfg = c.outlet->cfg,
-                                .notification = &n,
-                                .reference = json_object_get(c.doc, "reference"),
-                                .token = json_string_value(json_object_get(c.doc, "token")),
-                                .past = past};
-        assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
-        for (size_t k = 0; k < TURNS_MAX && talks[i].turns[k].asks; k++) {
-            const char *said = arena_printf(a, "%s %s", step.request.method, step.request.url);
-            const char *with = step.request.body.p ? step.request.body.p : "";
-            assert_false(step.done);
-            if (!strstr(said, talks[i].turns[k].asks) || !strstr(with, talks[i].turns[k].with))
-                fail_msg("talk %zu, turn %zu: %s %s", i, k, said, with);
-            past[k] = (struct exchange){step.request,
-                                        {.status = talks[i].turns[k].status,
-                                         .transport = talks[i].turns[k].status ? "" : "timed out",
-                                         .body = slice_of(talks[i].turns[k].body),
-                                         .retry_after_ms = -1}};
-            in.past_n = k + 1;
-            assert_int_equal(channel_step(c.outlet->channel, &in, a, &step, NULL), 0);
-        }
-        if (!step.done || step.outcome.verdict != talks[i].verdict)
-            fail_msg("talk %zu of %s: %s %s, verdict %d", i, talks[i].channel,
-                     step.done ? "over" : "goes on with", step.done ? "" : step.request.url,
-                     (int)step.outcome.verdict);
-        assert_int_equal(step.outcome.keep != NULL, talks[i].keeps != NULL);
-        char *keeps = step.outcome.keep ? json_dumps(step.outcome.keep, 0) : strdup("");
-        if (!strstr(keeps, talks[i].keeps ? talks[i].keeps : ""))
-            fail_msg("talk %zu keeps %s", i, keeps);
-        free(keeps);
-        channel_case_free(&c);
-    }
+    size_t tried = 0;
+    for (size_t i = 0; channel_at(i); i++)
+        tried += each_row(channel_at(i)->name, "talks", talks);
+    assert_true(tried > 0);
 }
 
 /* What a vendor takes of JSON is more than its text, and counted apart. */
 static size_t body_max(const char *channel)
 {
-    static const struct {
-        const char *channel;
-        size_t max;
-    } all[] = {{"dingtalk", 20000}, {"feishu", 20 << 10}, {"teams", 28 << 10}};
+    json_t *max = vendor(channel, "body_max");
+    size_t n = max ? (size_t)json_integer_value(max) : SIZE_MAX;
 
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-        if (strcmp(all[i].channel, channel) == 0)
-            return all[i].max;
-    return SIZE_MAX;
+    json_decref(max);
+    return n;
 }
 
 /* Whatever stands in it: within the channel's limit, with the link, and still text. */
@@ -354,51 +437,61 @@ static void cuts_what_is_too_long(void **state)
     assert_true(tried > 0);
 }
 
+/* The outlets of a receiver with one entry, as of line 1 of a file t. */
+static int configure(const char *channel, const json_t *row, struct conf **conf,
+                     struct outlets **ret, struct err *e)
+{
+    const char *key = *word(row, "key") ? word(row, "key") : channel;
+    char text[512];
+
+    (void)snprintf(text, sizeof(text), "receivers: [{name: team, %s_configs: [%s]}]", key,
+                   word(row, "config"));
+    assert_int_equal(conf_parse("t", text, NULL, conf, e), 0);
+    struct settings s = {.conf = *conf, .locale = "", .time_zone = "UTC"};
+    return outlets_load(&s, ret, e);
+}
+
+static void is_found(const char *channel, const json_t *row)
+{
+    struct conf *conf = NULL;
+    struct err e = {0};
+    CLEANUP(outlets_free) struct outlets *all = NULL;
+
+    if (configure(channel, row, &conf, &all, &e) < 0)
+        fail_msg("%s", e.msg);
+    assert_string_equal(all->v[0].place, word(row, "place"));
+    assert_string_equal(all->v[0].channel->name, channel);
+    assert_null(strstr(all->v[0].place, "s3cret"));
+    outlets_free(TAKE(all));
+    conf_free(conf);
+}
+
 static void says_where_without_a_secret(void **state)
 {
-    bool seen[64] = {false};
-
     (void)state;
-    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-        char text[512];
-        struct conf *conf = NULL;
-        struct err e = {0};
-        CLEANUP(outlets_free) struct outlets *all = NULL;
+    for (size_t i = 0; channel_at(i); i++)
+        assert_true(each_row(channel_at(i)->name, "places", is_found) > 0);
+}
 
-        (void)snprintf(text, sizeof(text), "receivers: [{name: team, %s_configs: [%s]}]",
-                       places[i].channel, places[i].config);
-        assert_int_equal(conf_parse("t", text, NULL, &conf, &e), 0);
-        struct settings s = {.conf = conf, .locale = "", .time_zone = "UTC"};
-        if (outlets_load(&s, &all, &e) < 0)
-            fail_msg("%s", e.msg);
-        assert_string_equal(all->v[0].place, places[i].place);
-        for (size_t k = 0; channel_at(k); k++)
-            seen[k] = seen[k] || channel_at(k) == all->v[0].channel;
-        outlets_free(TAKE(all));
-        conf_free(conf);
-    }
-    for (size_t k = 0; channel_at(k); k++)
-        assert_true(seen[k]);
+static void is_refused(const char *channel, const json_t *row)
+{
+    struct conf *conf = NULL;
+    struct err e = {0};
+    struct outlets *all = NULL;
+
+    assert_int_equal(configure(channel, row, &conf, &all, &e), -EINVAL);
+    if (!*word(row, "says") || !strstr(e.msg, word(row, "says")) || strncmp(e.msg, "t:1:", 4) != 0)
+        fail_msg("%s: %s", word(row, "config"), e.msg);
+    conf_free(conf);
 }
 
 static void refuses_a_mistake_by_its_place(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
-        char text[512];
-        struct conf *conf = NULL;
-        struct err e = {0};
-        struct outlets *all = NULL;
-
-        (void)snprintf(text, sizeof(text), "receivers: [{name: team, %s_configs: [%s]}]",
-                       mistakes[i].channel, mistakes[i].config);
-        assert_int_equal(conf_parse("t", text, NULL, &conf, &e), 0);
-        struct settings s = {.conf = conf, .locale = "", .time_zone = "UTC"};
-        assert_int_equal(outlets_load(&s, &all, &e), -EINVAL);
-        if (!strstr(e.msg, mistakes[i].words) || strncmp(e.msg, "t:1:", 4) != 0)
-            fail_msg("%s: %s", mistakes[i].config, e.msg);
-        conf_free(conf);
-    }
+    size_t tried = 0;
+    for (size_t i = 0; channel_at(i); i++)
+        tried += each_row(channel_at(i)->name, "mistakes", is_refused);
+    assert_true(tried > 0);
 }
 
 int main(void)

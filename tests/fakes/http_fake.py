@@ -11,6 +11,7 @@ The key is what each fake's key() says, mostly the token in the address; the rec
 
 import argparse
 import http.server
+import importlib
 import json
 import os
 import select
@@ -20,64 +21,43 @@ import struct
 import threading
 import time
 import urllib.parse
+from pathlib import Path
 
 import smtp_fake
-from aliyun import Aliyun
-from dingtalk import Dingtalk
-from discord import Discord
 from faults import Faults
-from feishu import Feishu
-from jira import Jira
 from journal import Journal
-from mattermost import Mattermost
-from opsgenie import Opsgenie
-from pagerduty import Pagerduty
 from reply import JSON, PLAIN, Reply, Request
-from sentry import Sentry
-from servicenow import Servicenow
-from slack import Slack, SlackApi
-from teams import Teams
-from telegram import Telegram
-from twilio import TwilioSms, TwilioVoice
-from webhook import Webhook
-from wecom import Wecom
-from wecom_app import WecomApp
 
 MAX_BODY = 8 << 20
 HANG_CAP_S = 600
 
 
-FAKES = (
-    Aliyun,
-    Dingtalk,
-    Discord,
-    Feishu,
-    Jira,
-    Mattermost,
-    Opsgenie,
-    Pagerduty,
-    Sentry,
-    Servicenow,
-    Slack,
-    SlackApi,
-    Teams,
-    Telegram,
-    TwilioSms,
-    TwilioVoice,
-    WecomApp,
-    Wecom,
-    Webhook,  # takes every path, so last
-)
+def endpoints():
+    """One of each class in this folder that has a channel and a path, the longest path first."""
+    found = set()
+    for file in sorted(Path(__file__).resolve().parent.glob("*.py")):
+        if not file.stem.startswith("test_") and file.stem not in ("conftest", "http_fake"):
+            found |= {one for one in vars(importlib.import_module(file.stem)).values() if isinstance(one, type)}
+    fakes = (one for one in found if hasattr(one, "channel") and hasattr(one, "prefix"))
+    return sorted((fake() for fake in fakes), key=lambda one: -max(map(len, prefixes(one))) - len(suffix(one)))
+
+
+def prefixes(fake):
+    return fake.prefix if isinstance(fake.prefix, tuple) else (fake.prefix,)
+
+
+def suffix(fake):
+    return getattr(fake, "suffix", "")
 
 
 class Endpoints:
-    """Which fake answers for which path: the first whose prefix, and suffix if it has one, fits."""
+    """Which fake answers for which path: the first whose prefix, and suffix if it has one, fits. The webhook's takes every path."""
 
     def __init__(self):
-        self._all = [fake() for fake in FAKES]
+        self._all = endpoints()
 
     def of(self, path):
-        return next(one for one in self._all if path.startswith(one.prefix) and path.endswith(getattr(one, "suffix", "")))
+        return next(one for one in self._all if path.startswith(one.prefix) and path.endswith(suffix(one)))
 
     def reset(self):
         for one in self._all:
