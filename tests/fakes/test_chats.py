@@ -350,6 +350,43 @@ def test_mattermost_refuses_on_demand(fake):
 FLOW = "/workflows/K/triggers/manual/paths/invoke?api-version=2016-06-01&sp=x&sv=1.0&sig=s"
 
 
+# ntfy
+
+
+def push(**more):
+    return {"topic": "K", "title": "t", "message": "x", **more}
+
+
+def test_ntfy_takes_a_message_and_shows_it(fake):
+    status, _, text = send(fake, "/ntfy", push(message="世界", priority=5, actions=[{"action": "view", "label": "a", "url": "http://c"}]))
+    assert status == 200 and json.loads(text)["id"]
+    assert last(fake)["text"] == "t\n世界"
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b"{", 40024),
+        (push(message=7), 40024),
+        (push(topic="a/b"), 40009),
+        (push(priority=6), 40007),
+        (push(actions=[{"action": "view", "label": "a"}]), 40018),
+        (push(message="ü" * 2049), 40014),
+        (push(message="x" * 8192), 41303),
+    ],
+)
+def test_ntfy_refuses(fake, body, code):
+    status, _, text = send(fake, "/ntfy", body)
+    assert status == code // 100 and json.loads(text)["code"] == code
+
+
+def test_ntfy_has_sixty_requests_and_one_more_every_five_seconds(fake):
+    answers = [send(fake, "/ntfy", push())[0] for _ in range(61)]
+    assert answers == [200] * 60 + [429]
+    assert order(fake, "ntfy", "K", "403", "429:42908") == 200
+
+
+
 def adaptive(*texts, **more):
     body = [{"type": "TextBlock", "text": text, "wrap": True} for text in texts]
     content = {"type": "AdaptiveCard", "version": "1.2", "body": body, **more}
