@@ -245,7 +245,7 @@ static struct job *end_silenced(struct desk *d, struct job *list)
         struct job *j = list;
 
         list = j->next;
-        if (j->silenced)
+        if (j->end)
             end(d, j);
         else
             push(&wanted_end, j);

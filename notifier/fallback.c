@@ -42,6 +42,18 @@ const json_t *fallback_origin(const struct job *j, const json_t *member)
     return json_object_get(json_object_get(row, "about"), "fallback");
 }
 
+bool fallback_group(const struct job *j, const json_t *member, struct uuid *ret_group,
+                    int64_t *ret_integration)
+{
+    const json_t *origin = fallback_origin(j, member);
+    const json_t *row = member ? member : json_object_get(j->facts, "notification");
+    const char *group = json_string_value(origin ? json_object_get(origin, "group")
+                                                 : json_object_get(row, "group_id"));
+
+    *ret_integration = json_integer_value(json_object_get(origin ? origin : row, "integration"));
+    return group && uuid_parse(slice_of(group), ret_group);
+}
+
 const struct receiver *fallback_of(const struct job *j, const json_t *member)
 {
     const json_t *hops = json_object_get(fallback_origin(j, member), "hops");

@@ -31,7 +31,7 @@ struct job {
     int64_t loaded_at, lease_ends; /* monotonic */
 
     /* How it ended, or LIFE_RELEASE. */
-    enum life_event end;
+    enum life_event end; /* 0: not yet */
     const char *reason;
     int64_t wait_ms;  /* RELEASE */
     int64_t ended_at; /* of the attempt, by Postgres's clock as near as we know it */
@@ -39,7 +39,7 @@ struct job {
     bool unanswered;  /* may have arrived: possible duplicate from now on */
     bool limited;     /* nothing to this destination for wait_ms */
     bool ill, well;   /* it did not answer, or with an error of its own; it did answer */
-    bool silenced;    /* SUPPRESS: the group is to be told when the silence is over */
+    bool silenced;    /* SUPPRESS, WITHHOLD: the group is to be told when the silence is over */
     bool gone;        /* nothing to this destination any more */
     int status;
     int64_t duration_ms;

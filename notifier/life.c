@@ -26,6 +26,7 @@ static const struct {
     [LIFE_SUPPRESS] = {IN(LIFE_SENDING), LIFE_SUPPRESSED},
     [LIFE_SUPERSEDE] = {WAITING, LIFE_SUPERSEDED},
     [LIFE_MERGE] = {IN(LIFE_SENDING), LIFE_MERGED},
+    [LIFE_WITHHOLD] = {IN(LIFE_MERGED), LIFE_SUPPRESSED},
 };
 
 const char *life_state_name(enum life_state s)

@@ -3,6 +3,7 @@
  * states from here. Pure.
  *
  *     pending → sending → delivered | failed | superseded | suppressed | merged, or back to pending
+ *     merged → suppressed, while its merge waits
  */
 #pragma once
 
@@ -28,6 +29,7 @@ enum life_event {
     LIFE_SUPPRESS,  /* nobody wants it */
     LIFE_SUPERSEDE, /* a newer one of the same group was delivered */
     LIFE_MERGE,     /* the rate is used up: told in a digest */
+    LIFE_WITHHOLD,  /* a silence keeps it from the digest that would tell it */
     LIFE_EVENTS
 };
 

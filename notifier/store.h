@@ -52,7 +52,8 @@ int store_claim_orphans(struct store *st, const struct channel *const *channels,
  * more end. */
 int store_forget_failing(struct store *st, struct err *e) MUST_CHECK;
 
-/* Is any of them silenced by now? Those are to end as LIFE_SUPPRESS. After a failure, what was set
+/* Is any of them silenced by now? Those are to end as LIFE_SUPPRESS, with all that a merge would
+ * tell; what is silenced of a merge is taken out of it and has ended. After a failure, what was set
  * does not matter: all have to be released. */
 int store_silenced(struct store *st, struct job *list, struct err *e) MUST_CHECK;
 

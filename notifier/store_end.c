@@ -5,12 +5,16 @@
 #include "common/locks.h"
 #include "notifier/fallback.h"
 #include "notifier/store_ending.h"
+#include "notifier/store_sql.h"
 #include "notifier/told.h"
 
 #define BATCH_MEMORY ((size_t)64 << 20)
 
+/* What waits in a merge is whose the merge is. */
 static const char lock_sql[] =
-    "SELECT u.k, n.state, n.lease_by = $3 FROM unnest($1, $2) WITH ORDINALITY AS u (tenant, id, k)"
+    "SELECT u.k, n.state, n.lease_by = $3 OR EXISTS (SELECT FROM notifications o WHERE o.tenant = "
+    "n.tenant AND o.id = n.merged_into AND " STATE_OF_O " = 'sending' AND o.lease_by = $3 AND "
+    "o.lease_until > " MS_NOW ") FROM unnest($1, $2) WITH ORDINALITY AS u (tenant, id, k)"
     " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id ORDER BY n.tenant, n.id FOR NO "
     "KEY UPDATE OF n";
 
@@ -41,19 +45,14 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-/* The group whose news this is, and the integration there: a fallback tells another's. False: its
- * fallback is told instead, or it was one's that took it, and the group goes on as if it had been
- * told. */
+/* Whose group knows it otherwise now? False: its fallback is told instead, or it was one's that
+ * took it, and the group goes on as if it had been told. */
 static bool whose_news(const struct job *j, const json_t *member, struct uuid *ret_group,
                        int64_t *ret_integration)
 {
-    const json_t *origin = fallback_origin(j, member);
-    const json_t *row = member ? member : json_object_get(j->facts, "notification");
-
-    if (fallback_of(j, member) || (origin && j->end == LIFE_ACCEPT))
+    if (fallback_of(j, member) || (fallback_origin(j, member) && j->end == LIFE_ACCEPT))
         return false;
-    *ret_integration = json_integer_value(json_object_get(origin ? origin : row, "integration"));
-    return uuid_parse(slice_of(origin ? text(origin, "group") : text(row, "group_id")), ret_group);
+    return fallback_group(j, member, ret_group, ret_integration);
 }
 
 /* ---- locks ---- */
@@ -183,7 +182,9 @@ static void note_group(struct ending *x, const struct job *j, const json_t *abou
     if (!told)
         return;
     if (j->silenced) {
+        /* Who ended the silence since it was judged found the group as if it had been told. */
         told_withhold(told, integration, state);
+        look_again(x, j, group);
         return;
     }
     if (j->end == LIFE_ACCEPT) {

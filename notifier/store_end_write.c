@@ -17,7 +17,8 @@
 
 static const char end_sql[] =
     "UPDATE notifications n SET state = $6, reason = u.reason, lease_until = NULL, lease_by = '',"
-    " superseded_by = CASE WHEN $6 = 'superseded' THEN " NEWEST_DELIVERED " END,"
+    " merged_into = NULL, superseded_by = CASE WHEN $6 = 'superseded' THEN " NEWEST_DELIVERED
+    " END,"
     " possible_duplicate = n.possible_duplicate OR u.twice,"
     " not_before = CASE WHEN $6 = 'pending' THEN " MS_NOW " + u.wait ELSE n.not_before END,"
     " ended_at = CASE WHEN $6 = 'pending' THEN NULL ELSE " MS_NOW " END"

@@ -1,5 +1,6 @@
 /* Silences that came to be after the flush: what they keep is not sent. */
 #include <errno.h>
+#include <string.h>
 
 #include "common/silence.h"
 #include "notifier/fallback.h"
@@ -7,10 +8,17 @@
 
 #define MEMORY ((size_t)64 << 20)
 
+/* What may be withheld: a message, or the newest word of one group in a merge. */
+struct candidate {
+    struct job *j;
+    json_t *member; /* NULL: the message itself */
+    const struct silencing *by;
+};
+
 struct asking {
     struct store *st;
     struct arena *a;
-    struct job **jobs;
+    struct candidate *v;
     size_t n;
     struct silenced_group *found;
     int64_t *ends;
@@ -22,59 +30,83 @@ static int no_memory(struct err *e)
     return err_set(e, -ENOMEM, "out of memory");
 }
 
-/* An end is owed to whom was told; a fallback tells what failed elsewhere; digests leave out what
- * is silenced when they are made. */
-static bool may_be_withheld(const struct job *j)
+static const json_t *row_of(const struct candidate *c)
 {
-    const char *status = json_string_value(json_object_get(j->state, "status"));
-
-    return !j->merge && !j->digest && !fallback_origin(j, NULL) && status &&
-           strcmp(status, "firing") == 0;
+    return c->member ? c->member : json_object_get(c->j->facts, "notification");
 }
 
-static const char *incident_of(const struct job *j)
+static const json_t *state_of(const struct candidate *c)
 {
-    return json_string_value(
-        json_object_get(json_object_get(j->facts, "notification"), "incident_id"));
+    return json_object_get(json_object_get(row_of(c), "about"), "state");
 }
 
-static void withhold(struct asking *k, struct job *j, const struct silencing *by)
+static const char *text(const json_t *o, const char *key)
 {
-    j->end = LIFE_SUPPRESS;
-    j->silenced = true;
-    j->reason = arena_printf(j->a, "%s", by->reason);
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "";
+}
+
+static bool is_digest(const json_t *row)
+{
+    return strcmp(text(row, "kind"), "digest") == 0;
+}
+
+/* An end is owed to whom was told; digests leave out what is silenced when they are made. */
+static bool may_be_withheld(const struct candidate *c)
+{
+    return !is_digest(row_of(c)) && strcmp(text(state_of(c), "status"), "firing") == 0 &&
+           json_array_size(json_object_get(state_of(c), "resolved_alerts")) == 0;
+}
+
+static int withhold(struct asking *k, struct candidate *c, const struct silencing *by,
+                    struct err *e)
+{
+    struct uuid group;
+    int64_t integration;
+    const char *reason = arena_printf(c->j->a, "%s", by->reason);
+
+    if (!reason)
+        return no_memory(e);
+    if (!fallback_group(c->j, c->member, &group, &integration))
+        return 0;
+    c->by = by;
+    if (!c->member) {
+        c->j->end = LIFE_SUPPRESS;
+        c->j->silenced = true;
+        c->j->reason = reason;
+    }
     k->ends[k->found_n] = by->ends_ms;
     k->found[k->found_n++] =
-        (struct silenced_group){.tenant = j->tenant, .silence = by->id, .group = j->group};
+        (struct silenced_group){.tenant = c->j->tenant, .silence = by->id, .group = group};
+    return 0;
 }
 
 static int judge_incidents(struct asking *k, int64_t now_ms, struct err *e)
 {
     struct silence_look *v = arena_array(k->a, k->n + 1, struct silence_look);
-    struct job **of = arena_array(k->a, k->n + 1, struct job *);
+    struct candidate **of = arena_array(k->a, k->n + 1, struct candidate *);
     size_t n = 0;
 
     if (!v || !of)
         return no_memory(e);
     for (size_t i = 0; i < k->n; i++) {
-        const char *incident = incident_of(k->jobs[i]);
-
-        if (!incident || !uuid_parse(slice_of(incident), &v[n].incident))
+        if (!uuid_parse(slice_of(text(row_of(&k->v[i]), "incident_id")), &v[n].incident))
             continue;
-        of[n] = k->jobs[i];
-        v[n++].tenant = k->jobs[i]->tenant;
+        of[n] = &k->v[i];
+        v[n++].tenant = k->v[i].j->tenant;
     }
     int rc = silences_of_incidents(k->st->pg, k->a, v, n, now_ms, e);
     for (size_t i = 0; i < n && rc == 0; i++)
         if (v[i].by)
-            withhold(k, of[i], v[i].by);
+            rc = withhold(k, of[i], v[i].by, e);
     return rc;
 }
 
 /* A group of alerts is silenced when each that this message tells as firing is. */
-static int judge_alerts(struct asking *k, struct job *j, int64_t now_ms, struct err *e)
+static int judge_alerts(struct asking *k, struct candidate *c, int64_t now_ms, struct err *e)
 {
-    const json_t *alerts = json_object_get(j->state, "alerts"), *one;
+    const json_t *alerts = json_object_get(state_of(c), "alerts"), *one;
     struct silence_look *v = arena_array(k->a, json_array_size(alerts) + 1, struct silence_look);
     const struct silencing *first = NULL;
     size_t n = 0, i;
@@ -82,7 +114,7 @@ static int judge_alerts(struct asking *k, struct job *j, int64_t now_ms, struct 
     if (!v)
         return no_memory(e);
     json_array_foreach (alerts, i, one) {
-        v[n].tenant = j->tenant;
+        v[n].tenant = c->j->tenant;
         n += fingerprint_parse(slice_of(json_string_value(one)), &v[n].fingerprint);
     }
     int rc = silences_of_alerts(k->st->pg, k->a, v, n, now_ms, e);
@@ -92,9 +124,7 @@ static int judge_alerts(struct asking *k, struct job *j, int64_t now_ms, struct 
         if (!first || v[i].by->ends_ms < first->ends_ms)
             first = v[i].by;
     }
-    if (rc == 0 && first)
-        withhold(k, j, first);
-    return rc;
+    return rc == 0 && first ? withhold(k, c, first, e) : rc;
 }
 
 /* Whose silence ends by itself looks again then; who ends it before finds the group. */
@@ -127,10 +157,96 @@ static int judge(struct asking *k, int64_t now_ms, struct err *e)
     int rc = judge_incidents(k, now_ms, e);
 
     for (size_t i = 0; i < k->n && rc == 0; i++)
-        if (!incident_of(k->jobs[i]))
-            rc = judge_alerts(k, k->jobs[i], now_ms, e);
+        if (!*text(row_of(&k->v[i]), "incident_id"))
+            rc = judge_alerts(k, &k->v[i], now_ms, e);
     return rc < 0 ? rc : note_groups(k, e);
 }
+
+/* ---- what is taken out of merges ---- */
+
+static void give_back(void *tree)
+{
+    json_decref(tree);
+}
+
+/* The row that waits in the merge, on its own way to its end. */
+static struct job *taken_out(struct arena *a, const struct candidate *c, json_t *member)
+{
+    struct job *j = arena_new_of(a, struct job);
+    json_t *facts = j ? json_pack("{s:O}", "notification", member) : NULL;
+
+    if (!facts || arena_defer(a, give_back, facts) < 0)
+        return NULL;
+    *j = (struct job){.a = a,
+                      .tenant = c->j->tenant,
+                      .facts = facts,
+                      .end = LIFE_WITHHOLD,
+                      .silenced = true,
+                      .reason = c->by->reason};
+    return uuid_parse(slice_of(text(member, "id")), &j->id) ? j : NULL;
+}
+
+/* Is it the same group's word, or an older one? What is older was never told either. */
+static bool goes_with(const json_t *member, const struct candidate *c)
+{
+    return c->by && c->member && !is_digest(member) &&
+           json_equal(json_object_get(member, "group_id"),
+                      json_object_get(c->member, "group_id")) &&
+           json_equal(json_object_get(member, "integration"),
+                      json_object_get(c->member, "integration"));
+}
+
+/* The silenced of one merge are added to the list; its facts keep the others. */
+static int part(struct asking *k, struct job *merge, struct job ***end, struct err *e)
+{
+    const json_t *all = json_object_get(merge->facts, "all_members");
+    json_t *left = json_array(), *member;
+    size_t i;
+
+    json_array_foreach (all, i, member) {
+        const struct candidate *by = NULL;
+        for (size_t n = 0; n < k->n && !by; n++)
+            if (k->v[n].j == merge && goes_with(member, &k->v[n]))
+                by = &k->v[n];
+        struct job *out = by ? taken_out(k->a, by, member) : NULL;
+        if (by && !out) {
+            json_decref(left);
+            return no_memory(e);
+        }
+        if (!out) {
+            (void)json_array_append(left, member);
+            continue;
+        }
+        **end = out;
+        *end = &out->next;
+    }
+    (void)json_object_set_new(merge->facts, "members", left);
+    if (job_members(merge) > 0)
+        return 0;
+    merge->end = LIFE_SUPPRESS;
+    merge->reason = "all that it would have told is silenced";
+    return 0;
+}
+
+/* A transaction of its own, before anything is sent: a member that was left out must not share the
+ * end of its merge. */
+static int part_all(struct asking *k, struct err *e)
+{
+    struct job *out = NULL, **end = &out;
+    const struct job *last = NULL;
+    int rc = 0;
+
+    for (size_t i = 0; i < k->n && rc == 0; i++) {
+        struct job *merge = k->v[i].j;
+        if (!k->v[i].by || !k->v[i].member || merge == last)
+            continue;
+        last = merge; /* candidates of one merge stand together */
+        rc = part(k, merge, &end, e);
+    }
+    return rc < 0 || !out ? rc : store_end(k->st, out, e);
+}
+
+/* ---- the whole ---- */
 
 static int any(struct asking *k, int64_t now_ms, bool *ret, struct err *e)
 {
@@ -139,33 +255,54 @@ static int any(struct asking *k, int64_t now_ms, bool *ret, struct err *e)
     if (!v)
         return no_memory(e);
     for (size_t i = 0; i < k->n; i++)
-        v[i].tenant = k->jobs[i]->tenant;
+        v[i].tenant = k->v[i].j->tenant;
     return k->n > 0 ? silences_any(k->st->pg, k->a, v, k->n, now_ms, ret, e) : 0;
+}
+
+static void add_candidate(struct asking *k, struct job *j, json_t *member)
+{
+    const struct candidate c = {.j = j, .member = member};
+
+    if (may_be_withheld(&c))
+        k->v[k->n++] = c;
+}
+
+static int collect(struct asking *k, struct job *list, struct err *e)
+{
+    json_t *member;
+    size_t most = 0, i;
+
+    for (const struct job *j = list; j; j = j->next)
+        most += j->merge ? json_array_size(json_object_get(j->facts, "members")) : 1;
+    k->v = arena_array(k->a, most + 1, struct candidate);
+    k->found = arena_array(k->a, most + 1, struct silenced_group);
+    k->ends = arena_array(k->a, most + 1, int64_t);
+    if (!k->v || !k->found || !k->ends)
+        return no_memory(e);
+    for (struct job *j = list; j; j = j->next) {
+        if (!j->merge)
+            add_candidate(k, j, NULL);
+        json_array_foreach (json_object_get(j->facts, "members"), i, member)
+            add_candidate(k, j, member);
+    }
+    return 0;
 }
 
 int store_silenced(struct store *st, struct job *list, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
     struct asking k = {.st = st, .a = a};
-    size_t n = 0;
+    const int64_t now_ms = list ? list->now_ms : 0;
     bool some = false;
+    int rc = a ? collect(&k, list, e) : no_memory(e);
 
-    for (const struct job *j = list; j; j = j->next)
-        n++;
-    k.jobs = a ? arena_array(a, n + 1, struct job *) : NULL;
-    k.found = a ? arena_array(a, n + 1, struct silenced_group) : NULL;
-    k.ends = a ? arena_array(a, n + 1, int64_t) : NULL;
-    if (!k.jobs || !k.found || !k.ends)
-        return no_memory(e);
-    for (struct job *j = list; j; j = j->next)
-        if (may_be_withheld(j))
-            k.jobs[k.n++] = j;
-    const int64_t now_ms = k.n > 0 ? k.jobs[0]->now_ms : 0;
-    int rc = any(&k, now_ms, &some, e);
-    if (rc < 0 || !some || (rc = pg_begin(st->pg, e)) < 0)
+    if (rc < 0 || (rc = any(&k, now_ms, &some, e)) < 0 || !some || (rc = pg_begin(st->pg, e)) < 0)
         return rc;
     rc = judge(&k, now_ms, e);
-    if (rc < 0)
+    if (rc < 0) {
         pg_rollback(st->pg);
-    return rc < 0 ? rc : pg_commit(st->pg, e);
+        return rc;
+    }
+    rc = pg_commit(st->pg, e);
+    return rc < 0 ? rc : part_all(&k, e);
 }

@@ -62,8 +62,11 @@ bool told_fail(json_t *told, int64_t integration, int64_t seq)
 
 void told_withhold(json_t *told, int64_t integration, json_t *state)
 {
-    if (told_fail(told, integration, seq_of(state)))
-        (void)json_object_set(of(told, integration), "withheld", state);
+    if (!told_fail(told, integration, seq_of(state)))
+        return;
+    json_t *entry = of(told, integration);
+    if (seq_of(json_object_get(entry, "withheld")) < seq_of(state)) /* a flush withheld more */
+        (void)json_object_set(entry, "withheld", state);
 }
 
 bool told_catch_up(json_t *told, int64_t integration)

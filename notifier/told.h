@@ -1,7 +1,8 @@
 /*
  * groups.told: per integration what was said last and what was delivered last. Pure.
  *
- *     {"0": {"last": STATE, "delivered": STATE}}, STATE being `about.state` of a notification
+ *     {"0": {"last": STATE, "delivered": STATE, "withheld": STATE}}, STATE being `about.state` of a
+ *     notification
  */
 #pragma once
 

@@ -1,0 +1,348 @@
+/* Silences that begin after a message was written: in a merge that waits, and at a fallback. A real
+ * Postgres and the vendors' fakes. */
+#include "testing.h"
+
+#include "common/clock.h"
+#include "common/digest.h"
+#include "common/silence.h"
+#include "fakes.h"
+#include "notifier/desk.h"
+#include "schema.h"
+
+static struct schema db;
+static struct fakes fakes;
+
+struct worker {
+    struct conf *conf;
+    struct settings settings;
+    struct outlets *outlets;
+    const struct channel *channels[64];
+    size_t channel_n;
+    struct desk *desk;
+};
+
+static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
+static const char *sql(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
+    va_end(ap);
+    assert_non_null(s);
+    return s;
+}
+#define DO(...) schema_do(&db, sql(__VA_ARGS__))
+#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
+#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+
+/* A receiver for people, 0, and for programs, 1, whose fallback is NAMEb. */
+static struct worker *open_worker(const char *name)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+    struct err e = {0};
+    const char *file = sql(
+        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
+        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
+        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms, "
+        "breaker_failures: 0}\n"
+        "receivers:\n"
+        "- name: %s\n"
+        "  fallback: %sb\n"
+        "  slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%s', "
+        "send_resolved: true}]\n"
+        "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+        "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
+        db.settings.url, name, name, fakes.port, name, fakes.port, name, name, fakes.port, name);
+
+    assert_non_null(w);
+    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
+        settings_load(w->conf, &w->settings, &e) < 0 ||
+        outlets_load(&w->settings, &w->outlets, &e) < 0)
+        fail_msg("%s", e.msg);
+    for (; channel_at(w->channel_n); w->channel_n++)
+        w->channels[w->channel_n] = channel_at(w->channel_n);
+    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
+    if (desk_new(&o, &w->desk, &e) < 0)
+        fail_msg("%s", e.msg);
+    return w;
+}
+
+static void close_worker(struct worker *w)
+{
+    desk_drain(w->desk);
+    desk_free(w->desk);
+    outlets_free(w->outlets);
+    conf_free(w->conf);
+    free(w);
+    DO("TRUNCATE silences, silenced_groups, timers");
+}
+
+/* Ids are md5 of the test's name and their own. */
+#define ID "md5('%s.%s')::uuid"
+
+/* An incident with one alert of this job. */
+static void add_incident(const char *name, const char *id, const char *job)
+{
+    DO("INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, source, "
+       "alert_name, service, namespace, environment, error_type, opened_at, updated_at, "
+       "window_start, last_seen, occurrences, alerts_firing, alerts_total) VALUES ('t', " ID ", "
+       "decode(md5('%s.%s'), 'hex'), 1, 4, '%s of %s', 'am', 'E', 'shop', '', '', '', 0, 0, 0, 0, "
+       "1, 1, 1)",
+       name, id, name, id, id, name);
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, annotations, title, description, link, source, starts_at, first_seen, last_seen) "
+       "SELECT 't', ('x' || left(md5('%s.%s'), 16))::bit(64)::bigint, anomaly_key, id, 1, 4, "
+       "'{\"alertname\":\"E\",\"job\":\"%s\"}', '{}', title, '', '', 'am', 1, 0, 0 FROM incidents "
+       "WHERE id = " ID,
+       name, id, job, name, id);
+}
+
+static void is_over(const char *name, const char *id)
+{
+    DO("UPDATE incidents SET status = 4, resolved_by = 1, resolved_at = 9 WHERE id = " ID, name,
+       id);
+    DO("UPDATE alerts SET status = 2, ended_at = 9 WHERE incident_id = " ID, name, id);
+}
+
+static void add_group(const char *name, const char *id, const char *told)
+{
+    DO("INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told) "
+       "VALUES ('t', " ID ", 1, '%s', 'r', '{\"group\":\"%s\"}', '{}', 0, '%s')",
+       name, id, name, id, told);
+}
+
+struct row {
+    const char *id, *group, *incident, *kind, *status;
+    int integration, seq;
+    const char *lists; /* of about.state */
+};
+
+static void add_row(const char *name, const struct row *r)
+{
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, incident_id, about, created_at) VALUES ('t', " ID ", " ID
+       ", '%s', %d, '%s', %d, '%s', 4, %s, '{\"reason\":\"%s\",\"group_key\":\"k\","
+       "\"group_labels\":{},\"state\":{\"seq\":%d,\"status\":\"%s\",\"at\":1%s}}', "
+       "(extract(epoch FROM now()) * 1000)::bigint)",
+       name, r->id, name, r->group, name, r->integration, r->integration ? "webhook" : "slack",
+       r->seq, r->kind, r->incident ? sql(ID, name, r->incident) : "NULL", r->kind, r->seq,
+       r->status, r->lists ? r->lists : "");
+}
+
+/* These wait in a merge, as the notifier leaves them. */
+static void merge(const char *name, const char *id)
+{
+    DO("UPDATE notifications SET state = 'merged', merged_into = " ID " WHERE receiver = '%s'",
+       name, id, name);
+    add_row(name, &(struct row){id, id, NULL, "merge", "firing", .seq = 0});
+}
+
+static void silence(const char *id, const char *job)
+{
+    unsigned char key[SILENCE_KEY_LEN];
+    char hex[2 * SILENCE_KEY_LEN + 1];
+
+    silence_key(SLICE_LIT("job"), slice_of(job), key);
+    DO("INSERT INTO silences SELECT 't', md5('%s')::uuid, '[{\"name\": \"job\", \"value\": "
+       "\"%s\"}]', '\\x%s', 0, (extract(epoch FROM now()) * 1000)::int8 + 3600000, 'ann', "
+       "'known', 0",
+       id, job, hex_encode(key, sizeof(key), hex));
+}
+
+/* Until the query gives `want`; the test fails when it never does. */
+static void until(const char *want, const char *query)
+{
+    const char *got = "";
+
+    for (int i = 0; i < 600; i++) {
+        got = schema_text(&db, query);
+        if (strcmp(got, want) == 0)
+            return;
+        usleep(20000);
+    }
+    fail_msg("%s: %s instead of %s", query, got, want);
+}
+
+static const char *state_of(const char *name, const char *id)
+{
+    return sql("SELECT state FROM notifications WHERE id = " ID, name, id);
+}
+
+/* Its group counts it as withheld, and is known to who ends the silence. */
+static void assert_withheld(const char *name, const char *group, int integration, int seq)
+{
+    assert_int_equal(INT("SELECT (told #>> '{%d,withheld,seq}')::int8 FROM groups WHERE id = " ID,
+                         integration, name, group),
+                     seq);
+    assert_int_equal(INT("SELECT count(*) FROM silenced_groups WHERE group_id = " ID, name, group),
+                     1);
+    assert_int_equal(INT("SELECT count(*) FROM timers, silences WHERE due_at = ends_at AND "
+                         "subject = uuid_send(" ID ")",
+                         name, group),
+                     1);
+}
+
+static void assert_silenced(const char *name, const char *id)
+{
+    assert_string_equal(
+        TEXT("SELECT concat_ws('|', state, merged_into, reason LIKE 'silence %% of ann until 2%%: "
+             "known') FROM notifications WHERE id = " ID,
+             name, id),
+        "suppressed|t");
+}
+
+static void a_merge_leaves_out_what_is_silenced_meanwhile(void **state)
+{
+    (void)state;
+    silence("merge", "hushed");
+    add_incident("merge", "hushed", "hushed");
+    add_incident("merge", "loud", "loud");
+    add_incident("merge", "over", "hushed");
+    is_over("merge", "over");
+    add_group("merge", "hushed", "{\"0\":{\"last\":{\"seq\":2}}}");
+    add_group("merge", "loud", "{\"0\":{\"last\":{\"seq\":1}}}");
+    add_group("merge", "over",
+              "{\"0\":{\"last\":{\"seq\":2},\"delivered\":{\"seq\":1,\"status\":\"firing\"}}}");
+    add_row("merge", &(struct row){"h1", "hushed", "hushed", "opened", "firing", .seq = 1});
+    add_row("merge", &(struct row){"h2", "hushed", "hushed", "crossing", "firing", .seq = 2});
+    add_row("merge", &(struct row){"l", "loud", "loud", "opened", "firing", .seq = 1});
+    add_row("merge", &(struct row){"o", "over", "over", "resolved", "resolved", .seq = 2});
+    merge("merge", "m");
+    struct worker *w = open_worker("merge");
+    until("delivered", state_of("merge", "m"));
+    assert_int_equal(fakes_count(&fakes, "slack", "loud of merge"), 1);
+    assert_int_equal(fakes_count(&fakes, "slack", "over of merge"), 1); /* an end is owed */
+    assert_int_equal(fakes_count(&fakes, "slack", "hushed of merge"), 0);
+    assert_silenced("merge", "h1");
+    assert_silenced("merge", "h2");
+    assert_withheld("merge", "hushed", 0, 2);
+    assert_int_equal(INT("SELECT count(*) FROM groups WHERE id = " ID " AND told->'0' ? 'last'",
+                         "merge", "hushed"),
+                     0);
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE merged_into = " ID
+                         " AND state = 'merged'",
+                         "merge", "m"),
+                     2);
+    assert_int_equal(
+        INT("SELECT count(*) FROM silenced_groups WHERE group_id <> " ID, "merge", "hushed"), 0);
+    close_worker(w);
+}
+
+static void a_merge_of_what_is_silenced_is_not_sent(void **state)
+{
+    (void)state;
+    silence("none", "hushed");
+    for (int i = 0; i < 2; i++) {
+        const char *id = sql("i%d", i);
+        add_incident("none", id, "hushed");
+        add_group("none", id, "{\"0\":{\"last\":{\"seq\":1}}}");
+        add_row("none", &(struct row){sql("n%d", i), id, id, "opened", "firing", .seq = 1});
+    }
+    merge("none", "m");
+    struct worker *w = open_worker("none");
+    until("suppressed", state_of("none", "m"));
+    assert_string_equal(TEXT("SELECT reason FROM notifications WHERE id = " ID, "none", "m"),
+                        "all that it would have told is silenced");
+    for (int i = 0; i < 2; i++) {
+        assert_silenced("none", sql("n%d", i));
+        assert_withheld("none", sql("i%d", i), 0, 1);
+    }
+    assert_int_equal(fakes_count(&fakes, "slack", "of none"), 0);
+    close_worker(w);
+}
+
+static const char *fallbacks(const char *name, const char *state)
+{
+    return sql("SELECT count(*)::text FROM notifications WHERE receiver = '%sb' AND state = '%s'",
+               name, state);
+}
+
+static void order(const char *key, const char *answers)
+{
+    fakes_order(&fakes,
+                sql("{\"channel\":\"webhook\",\"key\":\"/%s\",\"answers\":[%s]}", key, answers));
+}
+
+static void a_fallback_is_not_told_what_is_silenced_meanwhile(void **state)
+{
+    struct worker *w = open_worker("fall");
+
+    (void)state;
+    order("fall", "\"404*\"");
+    order("fallb", "\"500*\"");
+    add_incident("fall", "i", "hushed");
+    add_group("fall", "g",
+              "{\"1\":{\"last\":{\"seq\":2},\"delivered\":{\"seq\":1,\"status\":\"firing\"}}}");
+    add_row("fall", &(struct row){"n", "g", "i", "crossing", "firing", .integration = 1, .seq = 2});
+    until("failed", state_of("fall", "n"));
+    until("1",
+          "SELECT count(*)::text FROM notifications WHERE receiver = 'fallb' AND attempts > 1");
+    silence("fall", "hushed");
+    until("1", fallbacks("fall", "suppressed"));
+    assert_non_null(strstr(TEXT("SELECT reason FROM notifications WHERE receiver = 'fallb'"),
+                           "of ann until 2"));
+    /* The group that it spoke for says it again once that is over. */
+    assert_withheld("fall", "g", 1, 2);
+    assert_int_equal(
+        INT("SELECT (told #>> '{1,last,seq}')::int8 FROM groups WHERE id = " ID, "fall", "g"), 1);
+    /* An end is owed, whoever tells it. */
+    free(fakes_ask(&fakes, "/_reset", ""));
+    order("fall", "\"404*\"");
+    is_over("fall", "i");
+    add_row("fall",
+            &(struct row){"e", "g", "i", "resolved", "resolved", .integration = 1, .seq = 3});
+    until("1", fallbacks("fall", "delivered"));
+    close_worker(w);
+}
+
+/* A message of alerts that tells an end beside what fires. */
+static void an_end_is_told_with_what_is_silenced(void **state)
+{
+    const char *fingerprint[2];
+
+    (void)state;
+    silence("mixed", "hushed");
+    for (int i = 0; i < 2; i++) {
+        add_incident("mixed", sql("i%d", i), "hushed");
+        fingerprint[i] = TEXT("SELECT left(md5('mixed.i%d'), 16)", i);
+    }
+    add_group("mixed", "g", "{\"0\":{\"last\":{\"seq\":2}}}");
+    add_group("mixed", "h", "{\"0\":{\"last\":{\"seq\":1}}}");
+    add_row("mixed", &(struct row){"n", "g", NULL, "alerts", "firing", .seq = 2,
+                                   .lists = sql(",\"alerts\":[\"%s\"],\"resolved_alerts\":[\"%s\"]",
+                                                fingerprint[0], fingerprint[1])});
+    add_row("mixed", &(struct row){"o", "h", NULL, "alerts", "firing", .seq = 1,
+                                   .lists = sql(",\"alerts\":[\"%s\"],\"resolved_alerts\":[]",
+                                                fingerprint[0])});
+    struct worker *w = open_worker("mixed");
+    until("delivered", state_of("mixed", "n"));
+    until("suppressed", state_of("mixed", "o"));
+    close_worker(w);
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    schema_open(&db);
+    fakes_start(&fakes);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    fakes_stop(&fakes);
+    schema_close(&db);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_merge_leaves_out_what_is_silenced_meanwhile),
+        cmocka_unit_test(a_merge_of_what_is_silenced_is_not_sent),
+        cmocka_unit_test(a_fallback_is_not_told_what_is_silenced_meanwhile),
+        cmocka_unit_test(an_end_is_told_with_what_is_silenced),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
