@@ -274,8 +274,7 @@ static const struct silencing *silencing_of(struct arena *a, const PGresult *r, 
     s->reason =
         arena_printf(a, "silence %s of %.*s until %s%s%.*s", uuid_format(&s->id, id),
                      SLICE_FMT(who), rfc3339_format(s->ends_ms, until), comment.len > 0 ? ": " : "",
-                     (int)(comment.len < COMMENT_SHOWN ? comment.len : COMMENT_SHOWN),
-                     comment.p ? comment.p : "");
+                     (int)utf8_fit(comment, COMMENT_SHOWN), comment.p ? comment.p : "");
     return s->reason ? s : NULL;
 }
 

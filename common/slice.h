@@ -29,6 +29,16 @@ static inline bool slice_is(struct slice a, const char *s)
     return slice_eq(a, slice_of(s));
 }
 
+/* The longest prefix of at most `max` bytes that ends between characters of UTF-8. */
+static inline size_t utf8_fit(struct slice s, size_t max)
+{
+    size_t n = s.len < max ? s.len : max;
+
+    while (n > 0 && n < s.len && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
 /* Order of bytes, shorter first when one begins the other: strcmp for slices. */
 static inline int slice_cmp(struct slice a, struct slice b)
 {

@@ -264,23 +264,14 @@ bool source_hmac_hex_eq(const char *given_hex, const char *secret, const struct 
 #define MARK "\xe2\x80\xa6#" /* an ellipsis */
 #define MARK_LEN (sizeof(MARK) - 1 + 16)
 
-/* The longest prefix of at most `max` bytes that ends between two characters. */
-static size_t boundary(struct slice s, size_t max)
-{
-    size_t n = s.len < max ? s.len : max;
-    while (n > 0 && n < s.len && ((unsigned char)s.p[n] & 0xc0) == 0x80)
-        n--;
-    return n;
-}
-
 struct slice source_cut(struct slice s, size_t max, struct arena *a, bool *truncated)
 {
     if (s.len <= max)
         return s;
     *truncated = true;
     if (max < MARK_LEN)
-        return (struct slice){s.p, boundary(s, max)};
-    size_t keep = boundary(s, max - MARK_LEN);
+        return (struct slice){s.p, utf8_fit(s, max)};
+    size_t keep = utf8_fit(s, max - MARK_LEN);
     char *cut = arena_alloc(a, keep + MARK_LEN + 1, 1);
     if (!cut)
         return (struct slice){0};

@@ -14,15 +14,6 @@ static bool continues(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-size_t utf8_fit(struct slice s, size_t max)
-{
-    if (s.len <= max)
-        return s.len;
-    while (max > 0 && continues(s.p[max]))
-        max--;
-    return max;
-}
-
 size_t utf8_chars(struct slice s, size_t max)
 {
     size_t i = 0;

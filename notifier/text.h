@@ -5,8 +5,6 @@
 #include "common/arena.h"
 #include "common/slice.h"
 
-/* The longest prefix of at most `max` bytes that ends between characters. */
-size_t utf8_fit(struct slice s, size_t max);
 /* The length in bytes of the first `max` characters. */
 size_t utf8_chars(struct slice s, size_t max);
 
