@@ -103,6 +103,7 @@ static const struct conf_key processor_keys[] = {
     CONF(T, timer_idle, CONF_DURATION, "1s", 0, "longest sleep of the timer runner"),
     CONF(T, timer_batch, CONF_U32, "200", 0, "timers claimed at a time"),
     CONF(T, crash_limit, CONF_U32, "3", 0, "deaths over a batch before it goes record by record"),
+    CONF(T, silences_kept, CONF_DURATION, "30d", 0, "so long after its end a silence is listed"),
     CONF_END,
 };
 #undef T

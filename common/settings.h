@@ -47,7 +47,7 @@ struct processor_settings {
     const char *listen;
     uint32_t batch_records;
     size_t batch_bytes;
-    int64_t batch_wait, drain_timeout, timer_idle;
+    int64_t batch_wait, drain_timeout, timer_idle, silences_kept;
     uint32_t timer_batch, crash_limit;
 };
 

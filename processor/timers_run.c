@@ -12,6 +12,7 @@
 #define CLAIM_MEMORY ((size_t)64 << 20)
 #define PURGE_BATCH 2000
 #define BEATS_KEPT_MS MS_DAY
+#define SILENCED_KEPT_MS MS_HOUR /* clocks differ, and a flush may take its time */
 #define PARTITIONS_AHEAD 3
 
 /* ---- kinds ---- */
@@ -94,6 +95,25 @@ static int purge(struct timers *t, struct arena *a, const char *sql, int64_t old
     return 0;
 }
 
+/* The table is read by whoever ends a silence, and needed no longer than there is one to end: a
+ * group looks again by itself when a silence is over. A silence goes when nothing names it. */
+static int purge_silences(struct timers *t, struct arena *a, struct err *e)
+{
+    int rc = purge(t, a,
+                   "DELETE FROM silenced_groups WHERE ctid = ANY(ARRAY(SELECT g.ctid FROM "
+                   "silenced_groups g LEFT JOIN silences s ON s.tenant = g.tenant AND s.id = "
+                   "g.silence_id WHERE s.id IS NULL OR s.ends_at < " NOW_MS
+                   " - $1 LIMIT $2 FOR UPDATE OF g SKIP LOCKED))",
+                   SILENCED_KEPT_MS, e);
+    if (rc < 0)
+        return rc;
+    return purge(t, a,
+                 "DELETE FROM silences WHERE ctid = ANY(ARRAY(SELECT s.ctid FROM silences s WHERE "
+                 "s.ends_at < " NOW_MS " - $1 AND NOT EXISTS (SELECT FROM silenced_groups g WHERE "
+                 "g.tenant = s.tenant AND g.silence_id = s.id) LIMIT $2 FOR UPDATE SKIP LOCKED))",
+                 t->o.settings->processor.silences_kept, e);
+}
+
 static int purge_all(struct timers *t, struct arena *a, struct err *e)
 {
     int rc = purge(t, a,
@@ -102,11 +122,12 @@ static int purge_all(struct timers *t, struct arena *a, struct err *e)
                    t->o.settings->aggregation.delivery_id_ttl, e);
     if (rc < 0)
         return rc;
-    return purge(
+    rc = purge(
         t, a,
         "DELETE FROM beats WHERE ctid = ANY(ARRAY(SELECT ctid FROM beats WHERE last_at < " NOW_MS
         " - $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
         BEATS_KEPT_MS + t->o.settings->aggregation.absence_cap, e);
+    return rc < 0 ? rc : purge_silences(t, a, e);
 }
 
 static int dispatch(struct timers *t, const struct claim *c, struct arena *a,

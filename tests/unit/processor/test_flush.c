@@ -648,6 +648,21 @@ static void test_a_silenced_incident_is_told_when_that_is_over(void **state)
                         "3");
 }
 
+static void test_a_long_comment_is_cut_between_characters(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    add_alert(5, 1, 2);
+    DO("UPDATE alerts SET incident_id = '" INCIDENT "', labels = '{\"job\": \"api\"}'");
+    silence("api");
+    DO("UPDATE silences SET comment = repeat('磁盘', 100)");
+    look(add_group(&f->now, "{}", INCIDENT));
+    pass(f, f->timers);
+    assert_string_equal(ledger(), "slack:opened:suppressed webhook:opened:suppressed");
+    assert_non_null(strstr(TEXT("SELECT min(reason) FROM notifications"), ": 磁盘磁盘"));
+}
+
 /* What was over meanwhile is not worth a word; what was told as open is told to be over. */
 static void test_a_silenced_incident_that_ends(void **state)
 {
@@ -1217,6 +1232,31 @@ static void test_alerts_that_may_have_ended(void **state)
     assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 1);
 }
 
+/* What is listed still, or may still be ended, stays. */
+static void test_silences_that_are_long_over_go(void **state)
+{
+    struct fixture *f = *state;
+
+    pass(f, f->timers);
+    DO("INSERT INTO silences SELECT '" TENANT "', md5(k || i)::uuid, '[]', '', 0, (extract(epoch "
+       "FROM now()) * 1000)::int8 + age, 'ann', '', 0 FROM (VALUES ('old', -31 * 86400000::int8, "
+       "4500), ('listed', -29 * 86400000::int8, 1), ('now', 3600000, 1)) v (k, age, n), "
+       "generate_series(1, n) i");
+    DO("INSERT INTO silenced_groups SELECT tenant, id, g FROM silences, (VALUES (md5('g')::uuid), "
+       "(md5('h')::uuid)) v (g)");
+    DO("INSERT INTO silenced_groups VALUES ('" TENANT "', md5('none')::uuid, md5('g')::uuid)");
+    DO("UPDATE timers SET due_at = 5 WHERE kind = 3");
+    assert_int_equal(pass(f, f->timers), 1);
+    assert_string_equal(TEXT("SELECT string_agg(CASE id WHEN md5('listed1')::uuid THEN 'listed' "
+                             "WHEN md5('now1')::uuid THEN 'now' ELSE 'old' END, ' ' ORDER BY "
+                             "ends_at) FROM silences"),
+                        "listed now");
+    assert_int_equal(INT("SELECT count(*) FROM silenced_groups"), 2);
+    assert_int_equal(INT("SELECT count(*) FROM silenced_groups WHERE silence_id = "
+                         "md5('now1')::uuid"),
+                     2);
+}
+
 static void test_housekeeping(void **state)
 {
     struct fixture *f = *state;
@@ -1367,6 +1407,7 @@ int main(void)
         TEST(test_a_digest),
         TEST(test_a_digest_waits_for_its_time),
         TEST(test_a_silenced_incident_is_told_when_that_is_over),
+        TEST(test_a_long_comment_is_cut_between_characters),
         TEST(test_a_silenced_incident_that_ends),
         TEST(test_an_incident_that_is_silenced_in_part_is_told),
         TEST(test_silenced_alerts_of_a_group),
@@ -1388,6 +1429,7 @@ int main(void)
         TEST(test_a_group_that_is_no_more),
         TEST(test_two_runners_double_nothing),
         TEST(test_alerts_that_may_have_ended),
+        TEST(test_silences_that_are_long_over_go),
         TEST(test_housekeeping),
         TEST(test_the_runner),
         TEST(test_the_runner_beside_a_claim),
