@@ -7,6 +7,7 @@
 
 #include "common/kafka.h"
 #include "common/listen.h"
+#include "common/locale.h"
 #include "common/zone.h"
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -18,7 +19,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const struct conf_key root_keys[] = {
     CONF(T, external_url, CONF_STR, "http://localhost:8000", 0, "how people and vendors reach us"),
     CONF(T, tenant, CONF_STR, "default", 0, "of what comes without one"),
-    CONF(T, locale, CONF_STR, "en", 0, "language of messages: en or zh-CN"),
+    CONF(T, locale, CONF_STR, "en", 0, "language of messages, one of:" LOCALE_NAMES),
     CONF(T, time_zone, CONF_STR, "UTC", 0, "of times in messages"),
     CONF_CHOICE(T, log_level, "info", log_levels, "the least severe line that is written"),
     CONF_END,
@@ -439,8 +440,10 @@ static int check_rest(const struct conf *c, const struct settings *s, struct err
     if (s->limits.label_value > LABEL_VALUE_MAX)
         return conf_key_err(c, "limits.label_value", e,
                             "must fit into an index of the database: at most %d", LABEL_VALUE_MAX);
-    if (strcmp(s->locale, "en") != 0 && strcmp(s->locale, "zh-CN") != 0)
-        return conf_key_err(c, "locale", e, "en or zh-CN is expected, not \"%s\"", s->locale);
+    enum locale l;
+    if (!locale_find(slice_of(s->locale), &l))
+        return conf_key_err(c, "locale", e, "one of%s is expected, not \"%s\"", LOCALE_NAMES,
+                            s->locale);
     if (s->ingest.max_body > KAFKA_BODY_MAX)
         return conf_key_err(c, "ingest.max_body", e, "must fit into a record of Kafka: at most %dm",
                             (int)(KAFKA_BODY_MAX >> 20));

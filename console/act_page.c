@@ -1,7 +1,7 @@
 #include "console/act_page.h"
 
 #include <errno.h>
-#include <strings.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/form.h"
@@ -236,12 +236,15 @@ static void fail(struct visit *v, void *arg, int rc)
         buf_puts(&v->out, w->trouble);
 }
 
-/* What a browser asks for first decides; nobody asks for anything but these two. */
+/* What a browser asks for first decides. */
 static const struct act_words *words_of(const struct http_request *r)
 {
-    const char *lang = http_header(r, "Accept-Language");
+    const char *tags = http_header(r, "Accept-Language");
+    enum locale l;
 
-    return act_words(lang && strncasecmp(lang, "zh", 2) == 0);
+    if (!tags || !locale_find((struct slice){tags, strcspn(tags, ",; ")}, &l))
+        l = LOCALE_EN;
+    return act_words(l);
 }
 
 static struct slice name_of(struct http_request *r)

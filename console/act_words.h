@@ -1,10 +1,9 @@
 /* What the page at a signed link says, in each language. */
 #pragma once
 
-#include <stdbool.h>
-
 #include "common/act.h"
 #include "common/incident.h"
+#include "common/locale.h"
 
 struct act_word {
     const char *question, *explained, *button, *done, *was_done;
@@ -20,4 +19,4 @@ struct act_words {
     const char *wrong_method, *wrong_method_why, *trouble, *trouble_why;
 };
 
-const struct act_words *act_words(bool chinese);
+const struct act_words *act_words(enum locale l);

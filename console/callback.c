@@ -122,7 +122,7 @@ static void say(struct visit *v, const char *text)
 static int twilio_answer(struct visit *v, void *arg, struct err *e)
 {
     struct called *call = arg;
-    const struct act_words *w = act_words(false);
+    const struct act_words *w = act_words(LOCALE_EN);
     struct incident_silenced done = {0};
     int rc = call->acts ? perform(v, &call->grant, call->who, &done, e) : 0;
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/locale.h"
 #include "notifier/text.h"
 
 #define COMMON_KEYS 4
@@ -136,7 +137,7 @@ static int set_style(const struct settings *s, struct outlets *all, const struct
 
     o->words = words_find(*locale ? locale : "en");
     if (!o->words)
-        return yaml_err(in->node, e, "locale %s: there is no such language here", locale);
+        return yaml_err(in->node, e, "locale %s: one of%s is expected", locale, LOCALE_NAMES);
     if (find_zone(all, zone, &o->zone, e) < 0) {
         struct err why = *e;
         return yaml_err(in->node, e, "%s", why.msg);

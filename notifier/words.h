@@ -74,10 +74,9 @@ struct words {
 #undef X
 };
 
-/* "zh-CN", "en"; any case, '_' for '-', and a language without its region. NULL when there is none.
- */
+/* Of a language tag, as common/locale.h finds it; NULL: nothing is written in that language. */
 const struct words *words_find(const char *locale);
-const struct words *words_at(size_t i); /* NULL past the end */
+const struct words *words_at(size_t i); /* by enum locale; NULL past the end */
 
 /* The pattern with its places filled; NULL past the arena's cap. Places without a value stay empty.
  */

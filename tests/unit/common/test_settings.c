@@ -113,7 +113,7 @@ static void checks(void **state)
         {"limits: {allow_private_addresses: [10.0.0.0/33]}",
          "t.yml:1:35: limits.allow_private_addresses: \"10.0.0.0/33\" is not a CIDR such as "
          "10.0.0.0/8"},
-        {"locale: fr", "t.yml:1:9: locale: en or zh-CN is expected, not \"fr\""},
+        {"locale: fr", "t.yml:1:9: locale: one of en zh-CN zh-TW is expected, not \"fr\""},
         {"time_zone: Asia/Shangai",
          "t.yml:1:12: time_zone: time zone Asia/Shangai: /usr/share/zoneinfo/Asia/Shangai: No such "
          "file or directory"},

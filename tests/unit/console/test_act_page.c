@@ -6,6 +6,7 @@
 #include "common/act.h"
 #include "common/clock.h"
 #include "common/silence.h"
+#include "console/act_words.h"
 #include "served.h"
 
 #define INCIDENT "018f0000-0000-7000-8000-00000000000a"
@@ -197,6 +198,31 @@ static void the_page_speaks_chinese(void **state)
     assert_says("<html lang=\"zh-CN\">");
     assert_says("静默此问题？");
     assert_says("静默 (1h)");
+    ask_with("GET", link_to(ACT_SILENCE, MS_HOUR), "Accept-Language: zh-Hant-HK,en;q=0.9\r\n",
+             NULL);
+    assert_says("<html lang=\"zh-TW\">");
+    assert_says("要將此問題設為靜音嗎？");
+}
+
+static void the_page_says_everything_in_each_language(void **state)
+{
+    (void)state;
+    for (enum locale l = 0; l < LOCALES; l++) {
+        const struct act_words *w = act_words(l);
+        const char *const said[] = {
+            w->name_label,  w->details,      w->until,           w->is_over,     w->gone,
+            w->forged,      w->forged_why,   w->expired,         w->expired_why, w->trouble,
+            w->trouble_why, w->wrong_method, w->wrong_method_why};
+        assert_string_equal(w->locale, locale_name(l));
+        for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++)
+            assert_true(said[i] && *said[i]);
+        for (int v = ACT_ACKNOWLEDGE; v < ACT_VERBS; v++) {
+            const struct act_word *b = &w->verbs[v];
+            assert_true(b->question && b->explained && b->button && b->done && b->was_done);
+        }
+        for (int s = INCIDENT_OPEN; s <= INCIDENT_RESOLVED; s++)
+            assert_true(w->status[s] && *w->status[s]);
+    }
 }
 
 /* ---- silences ---- */
@@ -392,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup(what_is_over_stays_over, fill),
         cmocka_unit_test_setup(bad_links_are_refused_for_people, fill),
         cmocka_unit_test_setup(the_page_speaks_chinese, fill),
+        cmocka_unit_test(the_page_says_everything_in_each_language),
         cmocka_unit_test_setup(a_link_silences_the_anomaly, fill),
         cmocka_unit_test_setup(the_api_makes_lists_and_ends, fill),
         cmocka_unit_test_setup(what_would_silence_all_is_refused, fill),
