@@ -11,8 +11,10 @@
  */
 #include <errno.h>
 
+#include "common/digest.h"
 #include "common/pick.h"
 
+#define SIGNATURES_MAX 8
 #define NAMED_MAX (PAIRS_MAX - PAIRS_OWN)
 
 struct named {
@@ -28,7 +30,7 @@ struct named_set {
 
 struct mapping_cfg {
     struct source_common common;
-    const char *hmac_secret, *hmac_header;
+    const char *hmac_secret, *hmac_header, *hmac_prefix;
     const char *entry; /* its name */
     const struct pick_pointer *each;
     const struct pick *id, *event_id, *status, *starts_at, *ends_at;
@@ -42,7 +44,8 @@ static const struct conf_key keys[] = {
     CONF(struct mapping_cfg, hmac_secret, CONF_STR, NULL, CONF_SECRET,
          "require an HMAC-SHA256 of the body with this secret"),
     CONF(struct mapping_cfg, hmac_header, CONF_STR, "X-Hub-Signature-256", 0,
-         "header of that, in hex; \"sha256=\" may stand before it"),
+         "header of that, in hex; several may stand there, with commas between"),
+    CONF(struct mapping_cfg, hmac_prefix, CONF_STR, "sha256=", 0, "what may stand before each"),
     CONF_END,
 };
 static const char *const trees[] = {"each", "alert", NULL};
@@ -192,19 +195,36 @@ static int load(struct settings *s, const char *name, const struct yaml *node, v
 
 /* ---- who sends ---- */
 
+static bool is_signature(const struct mapping_cfg *c, struct slice given, struct slice body)
+{
+    const size_t prefix = strlen(c->hmac_prefix);
+    char hex[2 * SHA256_LEN + 1] = "";
+    if (given.len >= prefix && memcmp(given.p, c->hmac_prefix, prefix) == 0)
+        given = (struct slice){given.p + prefix, given.len - prefix};
+    if (given.len != sizeof(hex) - 1)
+        return false;
+    memcpy(hex, given.p, given.len);
+    return source_hmac_hex_eq(hex, c->hmac_secret, &body, 1);
+}
+
+/* A sender whose secret is being changed signs with the old one and the new one. */
 static enum auth verify(const void *cfg, const struct hook *h, int64_t now_ms)
 {
-    static const char prefix[] = "sha256=";
     const struct mapping_cfg *c = cfg;
     (void)now_ms;
     if (!c->hmac_secret || !*c->hmac_secret)
         return source_verify_common(&c->common, h);
-    const char *signature = h->header(h, c->hmac_header);
-    if (!signature)
+    const char *given = h->header(h, c->hmac_header);
+    if (!given)
         return AUTH_MISSING;
-    if (strncmp(signature, prefix, sizeof(prefix) - 1) == 0)
-        signature += sizeof(prefix) - 1;
-    return source_hmac_hex_eq(signature, c->hmac_secret, &h->body, 1) ? AUTH_OK : AUTH_BAD;
+    for (int i = 0; i < SIGNATURES_MAX && *given; i++) {
+        given += strspn(given, ", ");
+        const size_t len = strcspn(given, ", ");
+        if (is_signature(c, (struct slice){given, len}, h->body))
+            return AUTH_OK;
+        given += len;
+    }
+    return AUTH_BAD;
 }
 
 /* ---- one alert ---- */

@@ -17,6 +17,7 @@ verb_test() {
   step "tests with address and undefined sanitizers" "$log/asan.log" test_preset asan
   step "tests with the thread sanitizer" "$log/tsan.log" test_preset tsan
   step "fuzzing each parser for a moment" "$log/fuzz.log" test_preset fuzz
+  grep '^tried by ' build/asan/Testing/Temporary/LastTest.log || true
   say "all tests"
   exec ctest --preset dev "-j$(nproc)"
 }

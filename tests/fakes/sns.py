@@ -2,7 +2,7 @@
 """Amazon SNS as far as its subscribers see it: messages signed as Amazon signs them, and over https the certificate that proves
 it and the address that confirms a subscription. Authority, certificates and keys are its own; openssl makes them.
 
-  sns.py DIR    write the vectors of tests/unit/common/sns: three messages, signed with DIR/signing.key
+  sns.py DIR    write the vectors of tests/vectors/sns: three messages, signed with DIR/signing.key
 """
 
 import base64

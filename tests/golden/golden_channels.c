@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/locale.h"
 #include "golden/channel_case.h"
 
 #define DIR_NAME SOURCE_DIR "/tests/golden/channels"
 #define FILE_MAX ((size_t)1 << 20)
 
 static int failed, run;
+static bool spoken[LOCALES];
 
 /* JSON bodies are compared as they are but shown indented; what a person reads is shown beside. */
 static void write_request(struct buf *out, const struct request *r)
@@ -99,6 +101,13 @@ static int converse(const struct channel_case *c, const struct notification *n, 
     return r;
 }
 
+/* Which languages there are cases of. */
+static void note_language(const struct words *w)
+{
+    for (size_t i = 0; words_at(i); i++)
+        spoken[i] = spoken[i] || words_at(i) == w;
+}
+
 static int produce(const char *file, const char *channel, struct buf *out)
 {
     struct channel_case c;
@@ -109,9 +118,10 @@ static int produce(const char *file, const char *channel, struct buf *out)
 
     if (r == 0 && (r = channel_case_render(&c, a, &n, &e)) == 0)
         r = converse(&c, &n, a, out, &e);
-    if (r == 0)
+    if (r == 0) {
         write_text(out, &n);
-    else
+        note_language(c.outlet->words);
+    } else
         (void)fprintf(stderr, "%s: %s\n", file, e.msg);
     channel_case_free(&c);
     return r;
@@ -155,7 +165,9 @@ static void run_case(const char *channel, const char *name)
 
 int main(void)
 {
-    for (size_t i = 0; channel_at(i); i++) {
+    size_t channels = 0, locales = 0;
+
+    for (size_t i = 0; channel_at(i); i++, channels++) {
         CLEANUP(buf_release) struct buf path = BUF_INIT(1024);
         buf_printf(&path, DIR_NAME "/%s", channel_at(i)->name);
         DIR *dir = opendir(buf_str(&path));
@@ -166,6 +178,15 @@ int main(void)
         if (dir)
             (void)closedir(dir);
     }
-    (void)printf("%d cases, %d failed\n", run, failed);
+    for (size_t i = 0; words_at(i); i++) {
+        if (spoken[i]) {
+            locales++;
+            continue;
+        }
+        (void)fprintf(stderr, "no case in %s\n", words_at(i)->locale);
+        failed++;
+    }
+    (void)printf("tried by golden.channels: %zu channels, %d cases in %zu locales; %d failed\n",
+                 channels, run, locales, failed);
     return failed || run == 0;
 }

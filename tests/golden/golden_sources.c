@@ -17,6 +17,7 @@
 static struct conf *conf;
 static struct settings settings;
 static struct source_entries entries;
+static size_t sources, cases;
 
 static json_t *text(struct slice s)
 {
@@ -201,6 +202,8 @@ static void test_every_case_of_every_source(void **state)
             n++;
         }
         globfree(&files);
+        sources++;
+        cases += n;
         if (n < AT_LEAST)
             fail_msg("%s has %zu cases, %d are the least", name, n, AT_LEAST);
     }
@@ -223,5 +226,7 @@ static int unload(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_case_of_every_source)};
-    return cmocka_run_group_tests(tests, load, unload);
+    const int failed = cmocka_run_group_tests(tests, load, unload);
+    (void)printf("tried by golden.sources: %zu sources, %zu cases\n", sources, cases);
+    return failed;
 }
