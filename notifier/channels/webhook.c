@@ -179,10 +179,11 @@ static void set(json_t *doc, const char *key, const json_t *from, const char *na
     (void)json_object_set_new(doc, key, value ? json_incref(value) : json_string(""));
 }
 
-/* `over` ends an alert that still fires: see message_status(). */
+/* `over` ends an alert that fires, not before it began: see message_status(). */
 static json_t *one_alert(const json_t *alert, const char *over)
 {
     static const char *const maps[] = {"labels", "annotations", NULL};
+    const char *since = json_string_value(json_object_get(alert, "starts_at"));
     json_t *out = json_object();
 
     set(out, "status", alert, "status");
@@ -196,19 +197,21 @@ static json_t *one_alert(const json_t *alert, const char *over)
     set(out, "fingerprint", alert, "fingerprint");
     if (over && json_is_true(json_object_get(alert, "firing"))) {
         (void)json_object_set_new(out, "status", json_string("resolved"));
-        (void)json_object_set_new(out, "endsAt", json_string(over));
+        (void)json_object_set_new(out, "endsAt",
+                                  json_string(since && strcmp(since, over) > 0 ? since : over));
     }
     return out;
 }
 
 /*
  * In this payload a message is resolved exactly when all its alerts are, and receivers check or use
- * either. An alert may be over by the time its late firing is told; and what a person resolved may
- * go on firing, which tocsin.incident tells.
+ * either. An alert may be over by the time its late firing is told; what a person resolved may go
+ * on firing; and by the time a late end is told all may fire again, which the next message says.
+ * What is true now stands in tocsin.incident.
  */
-static const char *message_status(const json_t *data, char *buffer, const char **ret_over)
+static const char *message_status(const struct notification *n, char *buffer, const char **ret_over)
 {
-    const json_t *incident = json_object_get(data, "incident");
+    const json_t *data = n->data, *incident = json_object_get(data, "incident");
     const char *status = json_string_value(json_object_get(data, "status"));
     json_t *alerts = json_object_get(data, "alerts"), *alert;
     bool fires = json_integer_value(json_object_get(data, "truncated_alerts")) > 0;
@@ -217,7 +220,7 @@ static const char *message_status(const json_t *data, char *buffer, const char *
     *ret_over = NULL;
     if (status && strcmp(status, "resolved") == 0) {
         json_int_t at = json_integer_value(json_object_get(incident, "resolved_at"));
-        *ret_over = at ? rfc3339_format(at, buffer) : NULL;
+        *ret_over = incident ? rfc3339_format(at ? at : n->created_at, buffer) : NULL;
         return status;
     }
     json_array_foreach (alerts, i, alert)
@@ -255,7 +258,7 @@ static json_t *payload(const struct webhook_cfg *w, const struct notification *n
     const json_t *group = json_object_get(n->data, "group");
     json_int_t cut = json_integer_value(json_object_get(n->data, "truncated_alerts"));
     char buffer[RFC3339_MAX];
-    const char *over, *status = message_status(n->data, buffer, &over);
+    const char *over, *status = message_status(n, buffer, &over);
     size_t i;
 
     json_array_foreach (json_object_get(n->data, "alerts"), i, alert) {
