@@ -12,10 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FAKES = ROOT / "tests" / "fakes"
 sys.path.insert(0, str(FAKES))
 
-from journal import for_people  # noqa: E402  (found by the line above)
+from http_fake import endpoints  # noqa: E402  (found by the line above)
+from journal import for_people  # noqa: E402
 
 DEADLINE_S = 120
 SHOWN_LINES = 24
+FAKED = {fake.channel for fake in endpoints()} | {"email"}
 
 
 class Unmet(Exception):
@@ -68,17 +70,18 @@ class Stage:
         """What was read on the channels since the demo began."""
         return [r for r in self.fakes.get(f"/_log?since={self.mark}")["records"] if r["accepted"]]
 
-    def show_messages(self):
+    def show_messages(self, hide=None):
         log = self.fakes.get(f"/_log?since={self.shown}")
         self.shown = log["next"]
         for record in log["records"]:
-            block = for_people(record).rstrip("\n").split("\n")
-            if len(block) > SHOWN_LINES:
-                block[SHOWN_LINES:] = [f"  │ … {len(block) - SHOWN_LINES} more lines"]
+            if hide and hide(record):
+                continue
+            block = cut(for_people(record).rstrip("\n").split("\n"), SHOWN_LINES)
             print("\n".join("    " + line for line in block), end="\n\n", flush=True)
 
-    def expect(self, what, probe, deadline=DEADLINE_S):
-        """Wait until probe() is true and return it. A probe may raise Unmet to say how far it is."""
+    def expect(self, what, probe, deadline=DEADLINE_S, hide=None):
+        """Wait until probe() is true and return it. A probe may raise Unmet to say how far it is. Messages are shown meanwhile, but
+        for those that hide() holds of."""
         end, last = time.monotonic() + deadline, "nothing yet"
         while True:
             try:
@@ -93,9 +96,9 @@ class Stage:
                 raise Unmet(f"{what}; after {deadline} s: {last}")
             time.sleep(0.2)
             if self.shown is not None:
-                self.show_messages()
+                self.show_messages(hide)
         if self.shown is not None:
-            self.show_messages()
+            self.show_messages(hide)
         print(f"  ✓ {what}", flush=True)
         return found
 
@@ -125,6 +128,10 @@ class Stage:
         if done.returncode:
             raise Unmet(f"the ledger cannot be read: {done.stderr.strip()}")
         return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def cut(lines, most):
+    return lines if len(lines) <= most else [*lines[:most], f"  │ … {len(lines) - most} more lines"]
 
 
 def told(incident):
