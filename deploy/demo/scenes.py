@@ -3,11 +3,12 @@
 import concurrent.futures
 import copy
 import json
+import re
 import time
 import uuid
 
 import senders
-from stage import Unmet, told
+from stage import FAKED, ROOT, Unmet, cut, told
 
 SENTRY_SECRET = "demo-sentry-secret"
 REPAIRS_TOKEN = "demo-repairs-token"
@@ -38,7 +39,7 @@ class Play:
         return self.stage.incident(self.ids[name]) if name in self.ids else None
 
     def _ours(self, incident):
-        return self.namespace in (incident["namespace"], incident["environment"], incident["service"])
+        return any((incident[place] or "").startswith(self.namespace) for place in ("namespace", "environment", "service"))
 
     def must(self, name, check):
         """A probe: check(incident) says None when it is as it should be, else what is not."""
@@ -280,3 +281,54 @@ def _proposal(step):
     if not step:
         return "nothing"
     return f"{step['action']}: {step['successes']} of {step['attempts']} worked (playbook version {step['playbook_version']})"
+
+
+# 6. Each channel
+
+MESSAGE_LINES = 10
+EVERYWHERE = "-everywhere"  # ends the service whose incidents demo.yml leads to each channel
+HAN = re.compile("[\u4e00-\u9fff]")
+
+
+def every_channel(play):
+    """An error of Sentry, since only that has an issue to write back to."""
+    stage, issue_id = play.stage, str(int(play.started) + 1)
+    what = {"title": "TimeoutError: no answer from payments", "culprit": "checkout.api in pay", "project": play.namespace + EVERYWHERE}
+    _sentry(stage, "issue", senders.sentry_issue("created", issue_id, **what))
+    channels = re.findall(r"^CHANNEL\((\w+)\)", (ROOT / "common/channels.def").read_text(), re.M)
+    read = stage.expect(
+        f"TimeoutError: one incident, read on each of {len(channels)} channels",
+        lambda: _read_everywhere(play, what["project"], channels),
+        hide=lambda record: "TimeoutError" in record["text"] or not record["accepted"],
+    )
+    for channel, language, text in read:
+        lines = cut(["  │ " + line for line in text.splitlines() if line.strip("━ ")], MESSAGE_LINES)
+        print("\n".join(["", f"    ── {channel} · {language}", *("    " + line for line in lines)]))
+
+
+def _read_everywhere(play, service, channels):
+    """(channel, language, text) of what each channel was told; a channel twice where its own language is not English."""
+    incident = next((i for i in play.stage.incidents(since=senders.rfc3339(play.started - 60)) if i["service"] == service), None)
+    if not incident:
+        raise Unmet("there is no incident yet")
+    rows = play.stage.incident(incident["id"])["notifications"]
+    messages = [m for m in play.stage.messages() if "TimeoutError" in m["text"]]
+    found = []
+    for channel in channels:
+        mine = [row for row in rows if row["channel"] == channel]
+        for row in mine:
+            if row["state"] not in ("pending", "sending", "delivered"):
+                raise RuntimeError(f"{channel} of {row['receiver']}: {row['state']}: {row['reason']}")
+        if not mine or any(row["state"] != "delivered" for row in mine):
+            raise Unmet(f"{channel}: {'it waits' if mine else 'nothing was meant for it: is it in demo.yml?'}")
+        if channel in FAKED:
+            texts = [m["text"] for m in messages if m["channel"] == channel]
+        else:  # nobody is sent anything: its row is the message
+            texts = [f"{row['state']} to {row['receiver']}: {row['kind']}, {row['severity']}, at {row['destination']}" for row in mine]
+        if len(texts) < len(mine):
+            raise Unmet(f"{channel}: {len(mine)} messages were delivered, {len(texts)} were read")
+        told_in = {"zh-CN" if HAN.search(text) else "en": text for text in texts}
+        if "en" not in told_in:
+            raise Unmet(f"{channel}: nothing in English: is it told twice in demo.yml?")
+        found += [(channel, language, told_in[language]) for language in ("zh-CN", "en") if language in told_in]
+    return found
