@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const closed[] = {
     "0.0.0.0/8",     "10.0.0.0/8",   "100.64.0.0/10",  "127.0.0.0/8",   "169.254.0.0/16",
@@ -108,4 +109,53 @@ bool guard_allows(const struct guard *g, const struct sockaddr *to)
             return false;
     }
     return true;
+}
+
+static bool ends_in(const char *host, const char *tail)
+{
+    const size_t n = strlen(host), m = strlen(tail);
+
+    return n >= m && strcasecmp(host + n - m, tail) == 0;
+}
+
+static bool name_is_public(const char *host)
+{
+    static const char *const ours[] = {".local",     ".localhost", ".internal", ".intranet",
+                                       ".home.arpa", ".lan",       ".test",     ".invalid"};
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+        if (ends_in(host, ours[i]))
+            return false;
+    return strchr(host, '.') != NULL;
+}
+
+bool guard_url_is_public(const char *url)
+{
+    const struct guard none = {0};
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    const char *from = strstr(url, "://");
+    char host[256];
+
+    if (!from)
+        return false;
+    from += 3;
+    const size_t user = strcspn(from, "/?#");
+    const char *at = memrchr(from, '@', user);
+    from = at ? at + 1 : from;
+    const bool v6 = *from == '[';
+    from += v6;
+    size_t len = strcspn(from, v6 ? "]" : ":/?#");
+    while (!v6 && len > 0 && from[len - 1] == '.')
+        len--;
+    if (len == 0 || len >= sizeof(host))
+        return false;
+    memcpy(host, from, len);
+    host[len] = '\0';
+    if (v6)
+        return inet_pton(AF_INET6, host, &in6.sin6_addr) == 1 &&
+               guard_allows(&none, (const struct sockaddr *)&in6);
+    if (inet_pton(AF_INET, host, &in.sin_addr) == 1)
+        return guard_allows(&none, (const struct sockaddr *)&in);
+    return name_is_public(host);
 }

@@ -26,3 +26,6 @@ struct guard {
 int guard_init(struct guard *g, const struct conf_strs *allow, struct err *e) MUST_CHECK;
 void guard_release(struct guard *g);
 bool guard_allows(const struct guard *g, const struct sockaddr *to);
+/* Could somebody outside reach this http(s) address, as far as its looks say? Not by an address of
+ * a private range, nor by a name that only its own network knows. */
+bool guard_url_is_public(const char *url);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/guard.h"
 #include "common/kafka.h"
 #include "common/listen.h"
 #include "common/locale.h"
@@ -164,6 +165,8 @@ static const struct conf_key console_keys[] = {
     CONF(T, silence_for, CONF_DURATION, "1h", 0, "of a silence by link or button"),
     CONF(T, slack_signing_secret, CONF_STR, "", SECRET, "of Slack's buttons; empty: none work"),
     CONF(T, twilio_auth_token, CONF_STR, "", SECRET, "of Twilio's callbacks; empty: none work"),
+    CONF(T, twilio_status, CONF_STR, "auto", 0,
+         "ask what became of a message: auto (external_url is public), always, never"),
     CONF_END,
 };
 #undef T
@@ -395,6 +398,23 @@ static int check_links(const struct conf *c, const struct settings *s, struct er
     return 0;
 }
 
+static int check_twilio(const struct conf *c, const struct settings *s, struct err *e)
+{
+    const char *v = s->console.twilio_status;
+
+    return strcmp(v, "auto") == 0 || strcmp(v, "always") == 0 || strcmp(v, "never") == 0
+               ? 0
+               : conf_key_err(c, "console.twilio_status", e, "auto, always or never");
+}
+
+bool settings_ask_twilio(const struct settings *s)
+{
+    const char *v = s->console.twilio_status;
+
+    return *s->console.twilio_auth_token && strcmp(v, "never") != 0 &&
+           (strcmp(v, "always") == 0 || guard_url_is_public(s->external_url));
+}
+
 static bool is_cidr(const char *text)
 {
     const char *slash = strchr(text, '/');
@@ -464,7 +484,7 @@ int settings_load(struct conf *c, struct settings *ret, struct err *e)
 {
     static int (*const checks[])(const struct conf *, const struct settings *, struct err *) = {
         check_listens,   check_positive, check_kafka, check_postgres, check_notifier,
-        check_frequency, check_zone,     check_links, check_rest,
+        check_frequency, check_zone,     check_links, check_twilio,   check_rest,
     };
     struct settings s = {.conf = c};
 

@@ -79,6 +79,7 @@ struct console_settings {
     const char *link_secret, *link_secret_before; /* secret; empty: no links that act */
     int64_t link_ttl, silence_for;
     const char *slack_signing_secret, *twilio_auth_token; /* secret; empty: no such callbacks */
+    const char *twilio_status;                            /* auto, always or never */
 };
 
 struct frequency_settings {
@@ -135,6 +136,10 @@ struct settings {
 
 /* Load every flat section. The caller then loads its trees and calls conf_finish(). */
 int settings_load(struct conf *c, struct settings *ret, struct err *e) MUST_CHECK;
+
+/* Is Twilio to tell what became of a message? Only where it could reach us: it refuses a message
+ * whose StatusCallback is no public address. */
+bool settings_ask_twilio(const struct settings *s);
 
 /*
  * After the service read its own trees: the sections that only other services read are known, those

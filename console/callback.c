@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/report.h"
 #include "common/template_escape.h"
 #include "console/act_words.h"
 #include "console/perform.h"
@@ -149,30 +150,120 @@ static const char *url_of(const struct console *c, struct http_request *r)
     return url ? url : "";
 }
 
-void post_twilio(void *ctx, struct http_request *r)
+/* What Twilio posted and signed. NULL when it was answered. */
+static const struct form *twilio_form(const struct console *c, struct http_request *r)
 {
-    static const struct console_form xml = {.type = XML, .answer = twilio_answer};
-    const struct console *c = ctx;
     const struct slice secret = slice_of(c->settings->console.twilio_auth_token);
     struct form *f = arena_new_of(http_arena(r), struct form);
-    struct called call = {.acts = false};
     struct err e = {0};
 
     if (secret.len == 0) {
         http_reply_error(r, 404, "not_found", "console.twilio_auth_token is not set");
-        return;
+        return NULL;
     }
     if (!f || form_parse(http_header(r, "Content-Type"), http_body(r), http_arena(r), f, &e) < 0) {
         http_reply_error(r, 400, "bad_request", "the form cannot be read: %s", e.msg);
-        return;
+        return NULL;
     }
     if (!twilio_signed(secret, url_of(c, r), f, http_header(r, "X-Twilio-Signature"),
                        http_arena(r))) {
         http_reply_error(r, 401, "unauthorized", "this is not signed by Twilio");
-        return;
+        return NULL;
     }
+    return f;
+}
+
+void post_twilio(void *ctx, struct http_request *r)
+{
+    static const struct console_form xml = {.type = XML, .answer = twilio_answer};
+    const struct console *c = ctx;
+    const struct form *f = twilio_form(c, r);
+    struct called call = {.acts = false};
+
+    if (!f)
+        return;
     call.acts = slice_is(field(f, "Digits"), "1");
     call.who = field(f, "To"); /* it was us who called */
     if (token_good(c, r, slice_of(http_param(r, "token")), &call.grant))
         console_answer_as(c, r, &xml, &call);
+}
+
+/* ---- what became of a message ---- */
+
+static const struct {
+    const char *word;
+    enum report_state state;
+} statuses[] = {
+    {"accepted", REPORT_UNDER_WAY}, {"scheduled", REPORT_UNDER_WAY}, {"queued", REPORT_UNDER_WAY},
+    {"sending", REPORT_UNDER_WAY},  {"initiated", REPORT_UNDER_WAY}, {"ringing", REPORT_UNDER_WAY},
+    {"sent", REPORT_SENT},          {"in-progress", REPORT_SENT},    {"delivered", REPORT_ARRIVED},
+    {"read", REPORT_ARRIVED},       {"completed", REPORT_ARRIVED},   {"undelivered", REPORT_LOST},
+    {"failed", REPORT_LOST},        {"canceled", REPORT_LOST},       {"busy", REPORT_LOST},
+    {"no-answer", REPORT_LOST}, /* a call that nobody heard */
+};
+
+/* At most nine digits; -1: it is none. */
+static int32_t number_of(struct slice s)
+{
+    int32_t n = 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9' || i == 9)
+            return -1;
+        n = n * 10 + (s.p[i] - '0');
+    }
+    return s.len > 0 ? n : -1;
+}
+
+/* "undelivered, error 30003" */
+static const char *words_of(const char *word, const struct form *f, struct arena *a)
+{
+    const int32_t code = number_of(field(f, "ErrorCode")),
+                  sip = number_of(field(f, "SipResponseCode"));
+
+    if (code > 0)
+        return arena_printf(a, "%s, error %d", word, (int)code);
+    return sip >= 300 ? arena_printf(a, "%s, SIP %d", word, (int)sip) : word;
+}
+
+/* False: a word that says nothing to us. */
+static bool read_status(const struct form *f, struct arena *a, struct report *ret)
+{
+    const struct slice message = field(f, "MessageStatus"),
+                       status = message.len > 0 ? message : field(f, "CallStatus");
+    const char *words = NULL;
+
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+        if (!slice_is(status, statuses[i].word))
+            continue;
+        ret->state = statuses[i].state;
+        words = words_of(statuses[i].word, f, a);
+    }
+    ret->words = slice_of(words);
+    return words != NULL;
+}
+
+static int status_answer(struct visit *v, void *arg, struct err *e)
+{
+    const char *tenant = http_query(v->http, "tenant");
+
+    v->status = 204;
+    return report_store(v->pg, v->a, tenant ? slice_of(tenant) : v->tenant, arg, e);
+}
+
+void post_twilio_status(void *ctx, struct http_request *r)
+{
+    static const struct console_form nothing = {.type = "text/plain", .answer = status_answer};
+    const struct console *c = ctx;
+    const struct form *f = twilio_form(c, r);
+    struct report report = {.attempt = number_of(slice_of(http_param(r, "attempt")))};
+
+    if (!f)
+        return;
+    if (!uuid_parse(slice_of(http_param(r, "id")), &report.notification) || report.attempt < 1)
+        http_reply_error(r, 404, "not_found", "there is no such notification");
+    else if (read_status(f, http_arena(r), &report))
+        console_answer_as(c, r, &nothing, &report);
+    else
+        http_reply(r, 204, "text/plain", "", 0);
 }

@@ -1,7 +1,8 @@
 /*
- * What vendors post back: buttons of Slack, keys of a telephone. Each verifies the vendor's
- * signature over what was received before anything of it is looked at, and acts by the token of
- * common/act.h that our own message carried. Without the vendor's secret there is no such address.
+ * What vendors post back: buttons of Slack, keys of a telephone, what became of a message. Each
+ * verifies the vendor's signature over what was received before anything of it is looked at, and
+ * acts by the token of common/act.h that our own message carried. Without the vendor's secret there
+ * is no such address.
  */
 #pragma once
 
@@ -12,6 +13,9 @@
 void post_slack(void *ctx, struct http_request *r);
 /* POST /callback/twilio/{token}: `action` of a <Gather>. Digits=1 does what the token allows. */
 void post_twilio(void *ctx, struct http_request *r);
+/* POST /callback/twilio/status/{id}/{attempt}?tenant=T: `StatusCallback` of a message or call. What
+ * became of it is kept with its notification (common/report.h). */
+void post_twilio_status(void *ctx, struct http_request *r);
 
 /* ---- pure ---- */
 

@@ -4,6 +4,7 @@
 
 #include "common/alert.h"
 #include "common/clock.h"
+#include "common/report.h"
 #include "console/rows.h"
 
 #define ATTEMPTS_MAX 50  /* the newest of a notification; `attempts` says how many there were */
@@ -78,11 +79,14 @@ static int load_attempts(struct visit *v, const PGresult *rows, int n, const PGr
     pg_int(p, ATTEMPTS_MAX);
     return rows_load(
         v,
-        "SELECT k.i, d.attempt, d.at, d.duration_ms, d.outcome, d.status, d.answer FROM "
+        "SELECT k.i, d.attempt, d.at, d.duration_ms, d.outcome, d.status, d.answer, q.state, q.at, "
+        "q.words FROM "
         "unnest($2::uuid[], $3::int8[], $4::int8[]) WITH ORDINALITY k(id, a, b, i) "
         "CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE d.tenant = $1 AND "
         "d.notification_id = k.id AND d.at BETWEEN k.a AND k.b "
-        "ORDER BY d.attempt DESC, d.at DESC LIMIT $5) d ORDER BY k.i, d.attempt, d.at",
+        "ORDER BY d.attempt DESC, d.at DESC LIMIT $5) d LEFT JOIN delivery_reports q ON "
+        "q.tenant = $1 AND q.notification_id = k.id AND q.attempt = d.attempt "
+        "ORDER BY k.i, d.attempt, d.at",
         p, ret, e);
 }
 
@@ -127,6 +131,22 @@ int ledger_around_load(struct visit *v, const PGresult *rows, int n, struct ledg
 
 /* ---- writing ---- */
 
+/* What the vendor said of it later. */
+static void write_report(struct buf *b, const PGresult *r, int i)
+{
+    enum { REPORT = 7, REPORTED_AT, REPORT_WORDS };
+
+    if (pg_is_null(r, i, REPORT)) {
+        out_word(b, "report", NULL);
+        return;
+    }
+    out_open(b, "report", '{');
+    out_word(b, "state", report_state_name((enum report_state)pg_get_int(r, i, REPORT)));
+    out_time(b, "at", pg_get_int(r, i, REPORTED_AT));
+    out_text(b, "words", pg_get_text(r, i, REPORT_WORDS));
+    out_close(b, '}');
+}
+
 static void write_attempts(struct buf *b, const PGresult *r, int64_t place)
 {
     enum { ATTEMPT = 1, AT, DURATION, OUTCOME, HTTP_STATUS, ANSWER };
@@ -140,6 +160,7 @@ static void write_attempts(struct buf *b, const PGresult *r, int64_t place)
         out_text(b, "outcome", pg_get_text(r, i, OUTCOME));
         out_int(b, "http_status", pg_get_int(r, i, HTTP_STATUS));
         out_text(b, "answer", pg_get_text(r, i, ANSWER));
+        write_report(b, r, i);
         out_close(b, '}');
     }
     out_close(b, ']');

@@ -128,6 +128,7 @@ struct channel {
                                     NULL-terminated; may be NULL */
     bool for_programs;           /* rate used up makes it queue, never merge */
     bool send_resolved;          /* unless configured */
+    bool reports;                /* the vendor says later what became of a message that it took */
     bool rings; /* somebody is called: not for what a person did, and no link can be followed */
 
     /* How messages are laid out: Mustache over docs/templates.md, compiled once. */

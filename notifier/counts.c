@@ -129,12 +129,13 @@ void counts_end(struct counts *c, const struct job *j)
     if (!of || j->end < LIFE_RELEASE || j->end >= LIFE_EVENTS)
         return;
     counter_add(of->ends[j->end], 1);
-    if (j->end != LIFE_ACCEPT && j->end != LIFE_GIVE_UP)
+    if (j->end != LIFE_ACCEPT && life_to(j->end) != LIFE_FAILED)
         return;
-    counter_add(of->total, 1);
+    if (j->end != LIFE_REFUTE) /* it was counted when the channel took it */
+        counter_add(of->total, 1);
     if (fallback_of(j, NULL))
         counter_add(c->fallbacks, 1);
-    if (j->end == LIFE_GIVE_UP)
+    if (life_to(j->end) == LIFE_FAILED)
         counter_add(of->failed[reason_of(j)], 1);
     else
         histogram_observe(of->age, (double)(j->ended_at - j->created_at) / 1000);

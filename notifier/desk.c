@@ -48,7 +48,7 @@ struct desk {
     struct job *ends, **ends_end; /* to be written */
     uint32_t under_way;
     size_t turn; /* where the next look begins, so that the first of the file is not always first */
-    int64_t next_sweep, next_round, next_orphans;
+    int64_t next_sweep, next_round, next_orphans, next_reports;
     bool more;   /* the last look may have left something behind */
     bool missed; /* wake-ups came for rows that were not claimed: the sweep takes them young */
 };
@@ -60,15 +60,6 @@ static void push(struct job ***end, struct job *j)
     j->next = NULL;
     **end = j;
     *end = &j->next;
-}
-
-static void free_list(struct job *list)
-{
-    while (list) {
-        struct job *next = list->next;
-        job_free(list);
-        list = next;
-    }
 }
 
 static void trouble(const char *what, const struct err *e)
@@ -170,7 +161,7 @@ static bool write_ends(struct desk *d)
     }
     for (const struct job *j = d->ends; j; j = j->next)
         counts_end(d->counts, j);
-    free_list(d->ends);
+    job_free_list(d->ends);
     d->ends = NULL;
     d->ends_end = &d->ends;
     return true;
@@ -285,7 +276,7 @@ static void process(struct desk *d, struct job *claimed)
         }
         return;
     }
-    free_list(rest);
+    job_free_list(rest);
     send_off(d, go);
 }
 
@@ -371,6 +362,26 @@ static bool sweep(struct desk *d, int64_t now, int64_t age)
     if (store_forget_failing(&d->store, &e) < 0) {
         trouble("forgetting receivers that are no more", &e);
         return false;
+    }
+    return true;
+}
+
+static bool look_at_reports(struct desk *d, int64_t now)
+{
+    struct job *lost = NULL;
+    struct err e = {0};
+
+    if (now < d->next_reports)
+        return true;
+    d->next_reports = now + d->o.settings->notifier.sweep_interval;
+    if (store_reported(&d->store, d->o.channels, d->o.channel_n, &lost, &e) < 0) {
+        trouble("reading what became of messages", &e);
+        return false;
+    }
+    while (lost) {
+        struct job *j = lost;
+        lost = j->next;
+        end(d, j);
     }
     return true;
 }
@@ -474,6 +485,8 @@ static int64_t turn(struct desk *d, const struct inbox *in)
         return TROUBLE_WAIT;
     if ((d->more || now >= d->next_sweep) && !sweep(d, now, age))
         return TROUBLE_WAIT;
+    if (!look_at_reports(d, now))
+        return TROUBLE_WAIT;
     counts_under_way(d->counts, d->under_way);
     counts_shut(d->counts, shut(d->o.outlets));
     if (d->ends && !write_ends(d))
@@ -563,7 +576,7 @@ void desk_free(struct desk *d)
     take_answers(d, d->answered);
     if (d->ends && (!connected(d) || !write_ends(d)))
         log_error(EV("notifier_unwritten"), KV("under_way", d->under_way));
-    free_list(d->ends);
+    job_free_list(d->ends);
     dispose(d);
 }
 

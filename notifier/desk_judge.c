@@ -63,6 +63,7 @@ static int render(struct job *j, const struct settings *s, struct err *e)
         .link_ttl_ms = s->console.link_ttl,
         .silence_ms = s->console.silence_for,
         .answers_calls = s->console.twilio_auth_token && *s->console.twilio_auth_token,
+        .asks_twilio = o->channel->reports && settings_ask_twilio(s),
     };
     struct layout layout = {
         .channel = o->channel,
@@ -72,6 +73,7 @@ static int render(struct job *j, const struct settings *s, struct err *e)
     };
     json_t *model = model_build(j->facts, &style, j->a);
 
+    j->awaited = style.asks_twilio;
     j->message = (struct notification){
         .id = j->id_text, .group = j->group_text, .created_at = j->created_at, .now = j->now_ms};
     if (!model)

@@ -58,7 +58,7 @@ const struct receiver *fallback_of(const struct job *j, const json_t *member)
 {
     const json_t *hops = json_object_get(fallback_origin(j, member), "hops");
 
-    if (j->end != LIFE_GIVE_UP || !j->outlet || json_integer_value(hops) >= HOPS_MAX)
+    if (life_to(j->end) != LIFE_FAILED || !j->outlet || json_integer_value(hops) >= HOPS_MAX)
         return NULL;
     const struct receiver *r = j->outlet->receiver->fallback;
     while (r && speaks_of(member ? member : j->facts, r->name))

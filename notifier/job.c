@@ -15,6 +15,15 @@ void job_free(struct job *j)
         arena_free(j->a); /* the job itself lives there */
 }
 
+void job_free_list(struct job *list)
+{
+    while (list) {
+        struct job *next = list->next;
+        job_free(list);
+        list = next;
+    }
+}
+
 static int64_t number(const json_t *o, const char *key)
 {
     return json_integer_value(json_object_get(o, key));

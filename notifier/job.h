@@ -41,6 +41,7 @@ struct job {
     bool ill, well;   /* it did not answer, or with an error of its own; it did answer */
     bool silenced;    /* SUPPRESS, WITHHOLD: the group is to be told when the silence is over */
     bool gone;        /* nothing to this destination any more */
+    bool awaited;     /* ACCEPT: its vendor says later whether it arrived */
     int status;
     int64_t duration_ms;
     const char *answer;
@@ -48,6 +49,7 @@ struct job {
 };
 
 void job_free(struct job *j);
+void job_free_list(struct job *list);
 /* What Postgres said about one notification. */
 struct job_input {
     struct slice tenant, head, lists; /* JSON objects that together are the facts */

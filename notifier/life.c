@@ -27,6 +27,7 @@ static const struct {
     [LIFE_SUPERSEDE] = {WAITING, LIFE_SUPERSEDED},
     [LIFE_MERGE] = {IN(LIFE_SENDING), LIFE_MERGED},
     [LIFE_WITHHOLD] = {IN(LIFE_MERGED), LIFE_SUPPRESSED},
+    [LIFE_REFUTE] = {IN(LIFE_DELIVERED), LIFE_FAILED},
 };
 
 const char *life_state_name(enum life_state s)

@@ -4,6 +4,7 @@
  *
  *     pending → sending → delivered | failed | superseded | suppressed | merged, or back to pending
  *     merged → suppressed, while its merge waits
+ *     delivered → failed, when the vendor reports so
  */
 #pragma once
 
@@ -30,6 +31,7 @@ enum life_event {
     LIFE_SUPERSEDE, /* a newer one of the same group was delivered */
     LIFE_MERGE,     /* the rate is used up: told in a digest */
     LIFE_WITHHOLD,  /* a silence keeps it from the digest that would tell it */
+    LIFE_REFUTE,    /* the channel had taken it, and says now that it was lost */
     LIFE_EVENTS
 };
 

@@ -408,6 +408,7 @@ static void build(struct model *m)
         model_acts(m);
     }
     model_notes(m);
+    model_report(m);
 }
 
 static void free_tree(void *tree)

@@ -29,6 +29,7 @@ struct style {
     struct act_secrets secrets; /* empty: no links that act */
     int64_t link_ttl_ms, silence_ms;
     bool answers_calls; /* Twilio may call back */
+    bool asks_twilio;   /* it is to say what became of the message */
 };
 
 /* Owned by the arena. NULL past its cap. */

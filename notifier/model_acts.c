@@ -1,7 +1,9 @@
-/* Links by which a reader acts on the incident, while it is one to act on. */
+/* Addresses of ours that a message carries: by which a reader acts on the incident, while it is one
+ * to act on, and by which a vendor says what became of the message. */
 #include <string.h>
 
 #include "common/act.h"
+#include "notifier/channel.h"
 #include "notifier/model_internal.h"
 
 /* In the reader's language. */
@@ -55,6 +57,20 @@ static json_t *act_of(const struct model *m, enum act_verb verb, const char *tok
 static bool offered(const struct model *m, enum act_verb verb)
 {
     return verb != ACT_ACKNOWLEDGE || get_int(m->incident, "status") == INCIDENT_OPEN;
+}
+
+void model_report(struct model *m)
+{
+    CLEANUP(buf_release) struct buf tenant = BUF_INIT((size_t)8 << 10);
+    const char *base = m->s->external_url;
+
+    if (!m->s->asks_twilio)
+        return;
+    url_encode(&tenant, slice_of(get_str(m->row, "tenant")));
+    put_str(m->root, "twilio_status_url",
+            arena_printf(m->a, "%.*s/callback/twilio/status/%s/%lld?tenant=%s", (int)url_len(base),
+                         base, get_str(m->row, "id"), (long long)get_int(m->row, "attempts") + 1,
+                         buf_str(&tenant)));
 }
 
 void model_acts(struct model *m)

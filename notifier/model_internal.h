@@ -35,6 +35,7 @@ const char *source_name(const char *source);
 void model_repair(struct model *m); /* repair, and its text */
 void model_notes(struct model *m);
 void model_acts(struct model *m);    /* buttons, acts, has_acts, NAME_url */
+void model_report(struct model *m);  /* twilio_status_url */
 void model_alerts(struct model *m);  /* alerts, common_labels, common_annotations, lines */
 void model_items(struct model *m);   /* a digest's items, lines */
 void model_members(struct model *m); /* a merge's members, lines */

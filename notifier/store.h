@@ -48,6 +48,14 @@ int store_claim(struct store *st, const struct rooms *rooms, const struct look *
 int store_claim_orphans(struct store *st, const struct channel *const *channels, size_t n,
                         struct job **ret, struct err *e) MUST_CHECK;
 
+/* What vendors reported for good since the last look. Of what was lost, of these channels, *ret: to
+ * end as LIFE_REFUTE. What arrived ends the alert about its receiver. */
+int store_reported(struct store *st, const struct channel *const *channels, size_t n,
+                   struct job **ret, struct err *e) MUST_CHECK;
+
+/* A part of it. */
+int store_arrived(struct store *st, struct err *e) MUST_CHECK;
+
 /* Of receivers that take nothing: the alerts about those that the configuration does not have any
  * more end. */
 int store_forget_failing(struct store *st, struct err *e) MUST_CHECK;

@@ -2,11 +2,13 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/report.h"
 #include "notifier/store.h"
 #include "notifier/store_sql.h"
 
 #define BATCH_MEMORY ((size_t)64 << 20)
 #define ORPHANS_MAX 100
+#define REPORTS_MAX 100
 
 /* Due, and not behind another row of its group. Only a row that was never tried has a wake-up to
  * wait for. The transitions are life.c's. */
@@ -61,6 +63,24 @@ static const char orphans_sql[] =
     "   AS d (receiver, integration, channel, room, place)"
     "   WHERE n.receiver = d.receiver AND n.integration = d.integration AND n.channel = d.channel)"
     " LIMIT $11 FOR NO KEY UPDATE SKIP LOCKED)" TAKE_THEM;
+
+/* What is known for good of messages that were taken. The first asks alone, mostly. */
+static const char any_report_sql[] = "SELECT EXISTS (SELECT FROM delivery_reports WHERE due)";
+static const char lost_sql[] =
+    "SELECT r.tenant, r.notification_id, r.words FROM delivery_reports r JOIN notifications n ON "
+    "n.tenant = r.tenant AND n.id = r.notification_id WHERE r.due AND r.state = $1 AND "
+    "r.attempt = n.attempts AND " STATE_OF_N " = $2 AND n.channel = ANY ($3) AND (r.at <= " MS_NOW
+    " - $5 OR EXISTS (SELECT FROM unnest($6, $7, $8) AS u (receiver, integration, channel) WHERE "
+    "u.receiver = n.receiver AND u.integration = n.integration AND u.channel = n.channel)) "
+    "ORDER BY r.at LIMIT $4";
+/* Lost, but another attempt followed, or the row ended otherwise. */
+static const char moot_sql[] =
+    "UPDATE delivery_reports r SET due = false FROM (SELECT q.tenant, q.notification_id, q.attempt"
+    "  FROM delivery_reports q LEFT JOIN notifications n ON n.tenant = q.tenant AND "
+    "n.id = q.notification_id WHERE q.due AND q.state = $1 AND (n.id IS NULL OR n.attempts > "
+    "q.attempt OR n.ended_at IS NOT NULL AND " STATE_OF_N " <> $2)"
+    "  FOR NO KEY UPDATE OF q SKIP LOCKED) m WHERE r.tenant = m.tenant AND "
+    "r.notification_id = m.notification_id AND r.attempt = m.attempt";
 
 /* Messages of the group that were not delivered and are older than this one: their news is told
  * here too. */
@@ -170,15 +190,6 @@ static const char lists_sql[] =
     "o.seq) " EARLIER "))::text" ORDERED IN_ORDER;
 
 enum { FACTS_TENANT, FACTS_ID, FACTS_JSON, FACTS_FREQUENCY, FACTS_NOW };
-
-static void free_jobs(struct job *list)
-{
-    while (list) {
-        struct job *next = list->next;
-        job_free(list);
-        list = next;
-    }
-}
 
 static int look_up(struct store *st, struct arena *a, const PGresult *claimed, const char *sql,
                    uint32_t limit, PGresult **ret, struct err *e)
@@ -350,6 +361,85 @@ int store_claim_orphans(struct store *st, const struct channel *const *channels,
         pg_texts(args, names, n);
     int r = claim(st, a, orphans_sql, args, ret, e);
     if (r < 0)
-        free_jobs(*ret);
+        job_free_list(*ret);
+    return r;
+}
+
+static void refute(struct job *list, const PGresult *lost)
+{
+    for (struct job *j = list; j; j = j->next) {
+        for (int i = 0; i < PQntuples(lost); i++) {
+            const struct slice words = pg_get_text(lost, i, 2);
+            if (memcmp(pg_get_uuid(lost, i, 1), j->id.b, sizeof(j->id.b)) == 0)
+                j->reason = j->answer = arena_strndup(j->a, words.p, words.len);
+        }
+        j->end = LIFE_REFUTE;
+    }
+}
+
+/* $1, $2 of both. */
+static struct pg_args *report_args(struct arena *a)
+{
+    struct pg_args *args = pg_args(a);
+    const char *from[7];
+
+    (void)life_from(LIFE_REFUTE, from);
+    pg_int(args, REPORT_LOST);
+    pg_text(args, slice_of(from[0]));
+    return args;
+}
+
+/* What another process has the integration of is left to that for a while: it knows who is told
+ * instead. */
+static struct pg_args *lost_args(const struct store *st, struct arena *a,
+                                 const struct channel *const *channels, size_t n)
+{
+    struct pg_args *args = report_args(a);
+    const size_t outlets = st->outlets->n;
+    struct slice *names = arena_array(a, n + 1, struct slice),
+                 *receivers = arena_array(a, outlets + 1, struct slice),
+                 *of = arena_array(a, outlets + 1, struct slice);
+    int32_t *integrations = arena_array(a, outlets + 1, int32_t);
+
+    if (!names || !receivers || !of || !integrations)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        names[i] = slice_of(channels[i]->name);
+    for (size_t i = 0; i < outlets; i++) {
+        receivers[i] = slice_of(st->outlets->v[i].receiver->name);
+        of[i] = slice_of(st->outlets->v[i].channel->name);
+        integrations[i] = st->outlets->v[i].integration;
+    }
+    pg_texts(args, names, n);
+    pg_int(args, REPORTS_MAX);
+    pg_int(args, MS_MINUTE);
+    pg_texts(args, receivers, outlets);
+    pg_int4s(args, integrations, outlets);
+    pg_texts(args, of, outlets);
+    return args;
+}
+
+int store_reported(struct store *st, const struct channel *const *channels, size_t n,
+                   struct job **ret, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
+    CLEANUP(PQclear) PGresult *any = NULL;
+    CLEANUP(PQclear) PGresult *lost = NULL;
+    int r;
+
+    *ret = NULL;
+    if (!a)
+        return err_set(e, -ENOMEM, "out of memory");
+    if ((r = pg_query(st->pg, any_report_sql, pg_args(a), &any, e)) < 0 || !pg_get_bool(any, 0, 0))
+        return r;
+    struct pg_args *args = lost_args(st, a, channels, n);
+    if (!args)
+        return err_set(e, -ENOMEM, "out of memory");
+    if ((r = store_arrived(st, e)) < 0 ||
+        (r = pg_query(st->pg, moot_sql, report_args(a), NULL, e)) < 0 ||
+        (r = pg_query(st->pg, lost_sql, args, &lost, e)) < 0 || PQntuples(lost) == 0)
+        return r;
+    r = load(st, a, lost, ret, e);
+    refute(*ret, lost);
     return r;
 }

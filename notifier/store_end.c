@@ -30,7 +30,7 @@ static const json_t *members(const struct job *j)
 
 static bool tells(const struct job *j)
 {
-    return j->end == LIFE_ACCEPT || j->end == LIFE_GIVE_UP;
+    return j->end == LIFE_ACCEPT || life_to(j->end) == LIFE_FAILED;
 }
 
 /* Does its group know it otherwise now? */
@@ -105,9 +105,10 @@ static int lock_rows(struct ending *x, struct err *e)
         enum life_state state = life_state_parse(name.p, name.len);
         if (k >= x->n)
             continue;
-        /* A delivery happened, whoever holds the row by now; anything else is the holder's to say.
-         */
-        bool ours = x->jobs[k]->end == LIFE_ACCEPT || pg_get_bool(rows, i, 2);
+        /* A delivery happened, whoever holds the row by now, and so did a loss after it; anything
+         * else is the holder's to say. */
+        const enum life_event end = x->jobs[k]->end;
+        bool ours = end == LIFE_ACCEPT || end == LIFE_REFUTE || pg_get_bool(rows, i, 2);
         x->still[k] = ours && life_next(state, x->jobs[k]->end) != 0;
     }
     return 0;
@@ -192,7 +193,11 @@ static void note_group(struct ending *x, const struct job *j, const json_t *abou
             look_again(x, j, group);
         return;
     }
-    if (told_fail(told, integration, json_integer_value(json_object_get(state, "seq"))) || digest)
+    const int64_t seq = json_integer_value(json_object_get(state, "seq"));
+    const bool news = j->end == LIFE_REFUTE
+                          ? told_refute(told, integration, seq, json_object_get(about, "before"))
+                          : told_fail(told, integration, seq);
+    if (news || digest)
         look_again(x, j, group);
     char *list = digest && json_array_size(items) ? json_dumps(items, 0) : NULL;
     if (list) {
@@ -252,7 +257,7 @@ static int transact(struct ending *x, struct err *e)
     int r;
 
     if ((r = lock_all_groups(x, e)) < 0 || (r = lock_rows(x, e)) < 0 ||
-        (r = leave_what_others_joined(x, e)) < 0 ||
+        (r = leave_what_others_joined(x, e)) < 0 || (r = refuted_read(x, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->timers, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->items, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->timeline, e)) < 0)

@@ -30,6 +30,12 @@ int table_new(struct arena *a, size_t max, struct table *ret, struct err *e) MUS
 size_t table_add(struct table *t, struct slice tenant, const unsigned char *id);
 struct pg_args *table_args(const struct table *t, struct arena *a);
 
+/* Of what was lost after it counted as delivered: `about` gets `before`, the state that its group
+ * was told last before that. The groups are locked. */
+int refuted_read(struct ending *x, struct err *e) MUST_CHECK;
+/* Their reports were looked at. */
+int refuted_write(struct ending *x, struct err *e) MUST_CHECK;
+
 /* Sends every statement of the batch; the caller holds the locks, and begins and ends the pipeline.
  */
 int ending_write(struct ending *x, struct err *e) MUST_CHECK;

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/failing.h"
+#include "common/report.h"
 #include "notifier/fallback.h"
 #include "notifier/store_ending.h"
 #include "notifier/store_sql.h"
@@ -10,8 +11,9 @@
 /* Of this moment, not of the transaction's start: who sees a row comes after who wrote it. */
 #define CLOCK "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-/* A record as ingest would have made it; `f` is the row, `extra` what its alert says beside. */
-#define RECORD(extra)                                                                              \
+/* A record as ingest would have made it, of this tenant; `f` is the row, `extra` what its alert
+ * says beside. */
+#define RECORD(tenant, extra)                                                                      \
     " INSERT INTO outbox (topic, key, value, headers) SELECT 'raw.generic', "                      \
     "convert_to('receiver ' || f.receiver, 'UTF8'), convert_to((jsonb_build_object("               \
     " 'id', 'receiver ' || f.receiver || ' ' || f.integration, 'source', 'tocsin',"                \
@@ -20,33 +22,48 @@
     " 'labels', jsonb_build_object('alertname', '" FAILING_ALERT "', '" FAILING_LABEL              \
     "', f.receiver, 'channel', f.channel, 'integration', f.integration::text, 'service', "         \
     "f.receiver, 'severity', 'critical')) || " extra ")::text, 'UTF8'),"                           \
-    " jsonb_build_object('v', '1', 'tenant', $4, 'source', 'generic', 'content_type', "            \
+    " jsonb_build_object('v', '1', 'tenant', " tenant ", 'source', 'generic', 'content_type', "    \
     "'application/json', 'request_id', gen_random_uuid()::text, 'received_at', " CLOCK "::text)"
 
 static const char failing_sql[] =
     "WITH u AS (SELECT DISTINCT ON (receiver, integration) * FROM unnest($1, $2, "
-    "$3, $5)"
-    "  AS u (receiver, integration, channel, why) ORDER BY receiver, integration),"
-    " f AS (INSERT INTO failing_receivers (receiver, integration, channel, since)"
-    "  SELECT receiver, integration, channel, " CLOCK " FROM u ORDER BY receiver, integration"
-    "  ON CONFLICT DO NOTHING RETURNING *)" RECORD(
-        "jsonb_build_object('status', 'firing', 'starts_at', "
-        "to_char(to_timestamp(f.since / 1000.0)"
-        " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'description', "
-        "u.why)") " FROM f JOIN u USING (receiver, integration)";
+    "$3, $5, $6)"
+    "  AS u (receiver, integration, channel, later, why) ORDER BY receiver, integration),"
+    " f AS (INSERT INTO failing_receivers (receiver, integration, channel, since, reported)"
+    "  SELECT receiver, integration, channel, " CLOCK ", later FROM u ORDER BY receiver, "
+    "integration ON CONFLICT DO NOTHING RETURNING *)" RECORD(
+        "$4", "jsonb_build_object('status', 'firing', 'starts_at', "
+              "to_char(to_timestamp(f.since / 1000.0)"
+              " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'description', "
+              "u.why)") " FROM f JOIN u USING (receiver, integration)";
 static const char well_sql[] =
-    "WITH old AS (SELECT w.receiver, w.integration FROM failing_receivers w JOIN unnest($1, $2, $3)"
-    "  AS u (receiver, integration, channel) ON w.receiver = u.receiver AND w.integration = "
-    "u.integration ORDER BY w.receiver, w.integration FOR UPDATE OF w),"
+    "WITH old AS (SELECT w.receiver, w.integration FROM failing_receivers w JOIN unnest($1, $2, "
+    "$3, $5) AS u (receiver, integration, channel, later) ON w.receiver = u.receiver AND "
+    "w.integration = u.integration AND NOT (w.reported AND u.later)"
+    "  ORDER BY w.receiver, w.integration FOR UPDATE OF w),"
     " f AS (DELETE FROM failing_receivers w USING old WHERE w.receiver = old.receiver"
     "  AND w.integration = old.integration RETURNING w.*)" RECORD(
-        "jsonb_build_object('status', 'resolved')") " FROM f";
+        "$4", "jsonb_build_object('status', 'resolved')") " FROM f";
+/* A message that was sent since did arrive. */
+static const char arrived_sql[] =
+    "WITH u AS (SELECT tenant, notification_id, attempt FROM delivery_reports WHERE due AND "
+    "state = $2 ORDER BY tenant, notification_id, attempt FOR NO KEY UPDATE SKIP LOCKED),"
+    " done AS (UPDATE delivery_reports r SET due = false FROM u WHERE r.tenant = u.tenant AND "
+    "r.notification_id = u.notification_id AND r.attempt = u.attempt RETURNING r.*),"
+    " old AS (SELECT w.receiver, w.integration FROM failing_receivers w JOIN (SELECT n.receiver, "
+    "n.integration, max(coalesce(n.ended_at, done.at)) AS at FROM done JOIN notifications n ON "
+    "n.tenant = done.tenant AND n.id = done.notification_id GROUP BY n.receiver, n.integration) k "
+    "ON w.receiver = k.receiver AND w.integration = k.integration AND w.since <= k.at"
+    "  ORDER BY w.receiver, w.integration FOR UPDATE OF w),"
+    " f AS (DELETE FROM failing_receivers w USING old WHERE w.receiver = old.receiver"
+    "  AND w.integration = old.integration RETURNING w.*)" RECORD(
+        "$1", "jsonb_build_object('status', 'resolved')") " FROM f";
 /* Those that the configuration does not have any more will take nothing. */
 static const char forget_sql[] =
     "WITH f AS (DELETE FROM failing_receivers w WHERE NOT EXISTS (SELECT FROM unnest($1, $2, $3)"
     "  AS u (receiver, integration, channel) WHERE u.receiver = w.receiver"
     "  AND u.integration = w.integration AND u.channel = w.channel) RETURNING w.*)" RECORD(
-        "jsonb_build_object('status', 'resolved')") " FROM f";
+        "$4", "jsonb_build_object('status', 'resolved')") " FROM f";
 
 /* The same message, to another: a group of its own remembers for it what a channel keeps. */
 static const char fallback_sql[] =
@@ -182,7 +199,8 @@ static struct pg_args *whom(struct arena *a, const struct slice *receivers,
     return args;
 }
 
-static int send_state(struct ending *x, enum life_event end, const char *sql, struct err *e)
+/* Of those that end in `end`. */
+static int send_state(struct ending *x, enum life_state end, const char *sql, struct err *e)
 {
     struct table t;
     int r = table_new(x->a, x->n, &t, e);
@@ -191,11 +209,12 @@ static int send_state(struct ending *x, enum life_event end, const char *sql, st
         return r;
     for (size_t i = 0; i < x->n; i++) {
         const struct job *j = x->jobs[i];
-        if (!x->still[i] || j->end != end || !j->outlet)
+        if (!x->still[i] || life_to(j->end) != end || !j->outlet)
             continue;
         size_t k = table_add(&t, slice_of(j->outlet->receiver->name), j->id.b);
         t.ints[k] = j->outlet->integration;
         t.texts[k] = slice_of(j->outlet->channel->name);
+        t.flags[k] = j->end == LIFE_REFUTE || (j->end == LIFE_ACCEPT && j->awaited);
         t.texts2[k] = slice_of(arena_printf(x->a, "%s: %s", j->outlet->place,
                                             j->answer && *j->answer ? j->answer
                                             : j->reason             ? j->reason
@@ -205,7 +224,8 @@ static int send_state(struct ending *x, enum life_event end, const char *sql, st
         return 0;
     struct pg_args *args = whom(x->a, t.tenants, t.ints, t.texts, t.n);
     pg_text(args, slice_of(x->st->s->tenant));
-    if (end == LIFE_GIVE_UP)
+    pg_bools(args, t.flags, t.n);
+    if (end == LIFE_FAILED)
         pg_texts(args, t.texts2, t.n);
     return pg_send(x->st->pg, sql, args, NULL, e);
 }
@@ -215,8 +235,20 @@ int failing_write(struct ending *x, struct err *e)
     int r = send_fallbacks(x, e);
 
     if (r == 0)
-        r = send_state(x, LIFE_GIVE_UP, failing_sql, e);
-    return r == 0 ? send_state(x, LIFE_ACCEPT, well_sql, e) : r;
+        r = send_state(x, LIFE_FAILED, failing_sql, e);
+    return r == 0 ? send_state(x, LIFE_DELIVERED, well_sql, e) : r;
+}
+
+int store_arrived(struct store *st, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new((size_t)1 << 20);
+    struct pg_args *args = a ? pg_args(a) : NULL;
+
+    if (!args)
+        return err_set(e, -ENOMEM, "out of memory");
+    pg_text(args, slice_of(st->s->tenant));
+    pg_int(args, REPORT_ARRIVED);
+    return pg_query(st->pg, arrived_sql, args, NULL, e);
 }
 
 int store_forget_failing(struct store *st, struct err *e)

@@ -60,6 +60,19 @@ bool told_fail(json_t *told, int64_t integration, int64_t seq)
     return true;
 }
 
+bool told_refute(json_t *told, int64_t integration, int64_t seq, json_t *before)
+{
+    json_t *entry = of(told, integration);
+
+    if (seq_of(json_object_get(entry, "delivered")) == seq) {
+        if (before)
+            (void)json_object_set(entry, "delivered", before);
+        else
+            (void)json_object_del(entry, "delivered");
+    }
+    return told_fail(told, integration, seq);
+}
+
 void told_withhold(json_t *told, int64_t integration, json_t *state)
 {
     if (!told_fail(told, integration, seq_of(state)))

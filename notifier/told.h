@@ -19,6 +19,9 @@ bool told_deliver(json_t *told, int64_t integration, json_t *state);
 /* The message with `seq` failed. True when it was the newest that was said: `last` is then what was
  * delivered, and the group has to be looked at again. */
 bool told_fail(json_t *told, int64_t integration, int64_t seq);
+/* The message with `seq` counted as delivered and was lost: `before` was delivered last (NULL:
+ * nothing). True as told_fail(). */
+bool told_refute(json_t *told, int64_t integration, int64_t seq, json_t *before);
 /* A silence kept the message with this state from being sent: it counts as not said, but neither is
  * it to be withheld once more. */
 void told_withhold(json_t *told, int64_t integration, json_t *state);

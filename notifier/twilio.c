@@ -45,6 +45,11 @@ void twilio_place(const void *cfg, struct buf *out)
     host_of_url(t->api_url, out);
 }
 
+const char *twilio_status_url(const struct notification *n)
+{
+    return json_string_value(json_object_get(n->data, "twilio_status_url"));
+}
+
 static const char *authorization(const struct twilio_cfg *t, struct arena *a)
 {
     const char *pair = arena_printf(a, "%s:%s", t->account_sid, t->auth_token);
@@ -107,7 +112,7 @@ static const char *words(const json_t *doc, struct arena *a)
                          : NULL;
 }
 
-/* Taken is not heard: what becomes of it comes later, by a callback. */
+/* Taken is not heard: what becomes of it comes later, by a callback, where one was asked for. */
 static bool was_taken(const json_t *doc)
 {
     const char *status = json_string_value(json_object_get(doc, "status"));

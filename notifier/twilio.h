@@ -21,6 +21,9 @@ int twilio_check(const char *name, const struct twilio_cfg *t, struct err *e) MU
 void twilio_destination(const void *cfg, struct buf *out);
 void twilio_place(const void *cfg, struct buf *out);
 
+/* Where it is to say what became of this message; NULL: nowhere. */
+const char *twilio_status_url(const struct notification *n);
+
 struct twilio_field {
     const char *name, *value;
 };

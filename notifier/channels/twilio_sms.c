@@ -58,6 +58,7 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
                                           {"From", t->from},
                                           {"MessagingServiceSid", t->messaging_service_sid},
                                           {"Body", n->text},
+                                          {"StatusCallback", twilio_status_url(n)},
                                           {NULL, NULL}};
 
     return twilio_post("twilio_sms", t, "Messages", fields, a, ret, e);
@@ -69,6 +70,7 @@ const struct channel channel_twilio_sms = {
     .cfg_size = sizeof(struct twilio_cfg),
     .keys = keys,
     .send_resolved = true,
+    .reports = true,
     .layout = layout,
     .max_text = 3,
     .unit = UNIT_SMS,

@@ -81,7 +81,11 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
 {
     const struct twilio_cfg *t = cfg;
     const struct twilio_field fields[] = {
-        {"To", t->to}, {"From", t->from}, {"Twiml", twiml(t, n, a)}, {NULL, NULL}};
+        {"To", t->to},
+        {"From", t->from},
+        {"Twiml", twiml(t, n, a)},
+        {"StatusCallback", twilio_status_url(n)}, /* of its end alone, unless asked otherwise */
+        {NULL, NULL}};
 
     if (!fields[2].value)
         return err_set(e, -ENOMEM, "twilio_voice: the message does not fit in its memory");
@@ -93,6 +97,7 @@ const struct channel channel_twilio_voice = {
     .summary = "Telephone calls by Twilio",
     .cfg_size = sizeof(struct twilio_cfg),
     .keys = keys,
+    .reports = true,
     .rings = true,
     .escape = ESCAPE_HTML,
     .layout = layout,

@@ -1,10 +1,13 @@
 """Slack. Incoming webhook: plain text answers, the error is one word. Web API: the error is a word under HTTP 200, and
 messages are kept, so that they can be edited and answered."""
 
+import hashlib
+import hmac
 import html
 import json
 import re
 import threading
+import urllib.parse
 
 from reply import JSON, PLAIN, Reply, media_type
 
@@ -31,6 +34,19 @@ STATUS = {
 
 class Refused(Exception):
     pass
+
+
+def signature(secret, timestamp, body):
+    """X-Slack-Signature of a body that is posted."""
+    return "v0=" + hmac.new(secret.encode(), f"v0:{timestamp}:".encode() + body, hashlib.sha256).hexdigest()
+
+
+def pressed(button, user="ann", ts="1700000000.000001"):
+    """The form that Slack posts when somebody presses this button, an element of the block `actions`."""
+    action = {"action_id": button["action_id"], "block_id": "b", "type": "button", "value": button["value"], "action_ts": ts}
+    payload = {"type": "block_actions", "user": {"id": "U1", "username": user, "name": user, "team_id": "T1"}, "actions": [action]}
+    payload |= {"api_app_id": "A1", "trigger_id": "1.2", "response_url": "https://hooks.slack.com/actions/T1/1/x"}
+    return urllib.parse.urlencode({"payload": json.dumps(payload)}).encode()
 
 
 class Slack:

@@ -74,6 +74,25 @@ def test_twilio_refuses_on_demand(fake):
     assert [(status, answer.get("code")) for status, answer in answers] == [(400, 21610), (429, 20429), (201, None)]
 
 
+def test_twilio_signs_as_its_documentation():
+    fields = {"CallSid": "CA1234567890ABCDE", "Caller": "+14158675309", "From": "+14158675309", "Digits": "1234", "To": "+18005551212"}
+    assert twilio.signature("12345", "https://mycompany.com/myapp.php?foo=1&bar=2", fields) == "RSOYDt4T1cUTdK1PDd93/VVr8B8="
+
+
+def test_twilio_posts_back_what_became_of_a_message(fake):
+    back = f"http://127.0.0.1:{fake.port}/hook/status?tenant=a"
+    twilio_send(fake, SMS, sms(Body="seven", StatusCallback=back))
+    messages = fake.endpoints.of("/2010-04-01/Accounts/AC1/Messages.json")
+    messages.report("seven", "undelivered", ErrorCode="30003")
+    posted = dict(urllib.parse.parse_qsl(last(fake)["raw"]))
+    assert last(fake)["endpoint"] == "/hook/status?tenant=a" and posted["MessageSid"] == messages.newest("seven")["sid"]
+    assert (posted["MessageStatus"], posted["ErrorCode"]) == ("undelivered", "30003")
+
+
+def test_twilio_refuses_a_callback_that_is_no_address(fake):
+    assert twilio_send(fake, SMS, sms(StatusCallback="localhost/x"))[1]["code"] == 21609
+
+
 # Aliyun
 
 

@@ -1,14 +1,20 @@
-"""Twilio's Messages and Calls: a form with basic authentication; 201, or an error with a code of Twilio's."""
+"""Twilio's Messages and Calls: a form with basic authentication; 201, or an error with a code of Twilio's. What becomes
+of them, and keys that are pressed, are posted back signed, when the test says so."""
 
 import base64
+import hashlib
+import hmac
 import json
 import re
+import urllib.error
 import urllib.parse
+import urllib.request
 import xml.etree.ElementTree
 
 from reply import JSON, Reply, media_type
 
 PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]*)/(Messages|Calls)\.json")
+URL = re.compile(r"https?://[^/?#]+(/[^#]*)?")
 NUMBER = re.compile(r"\+[1-9]\d{3,14}")
 MAX_BODY, MAX_TWIML = 1600, 4000
 LANGUAGES = ("en-US", "en-GB", "de-DE", "zh-CN", "zh-HK", "zh-TW")
@@ -24,6 +30,7 @@ ERRORS = {
     21603: (400, "A 'From' phone number is required."),
     21606: (400, "The 'From' phone number is not a valid message-capable number."),
     21608: (400, "The number is unverified."),
+    21609: (400, "The 'StatusCallback' URL is not a valid URL."),
     21610: (400, "Attempt to send to unsubscribed recipient"),
     21614: (400, "'To' number is not a valid mobile number"),
     21617: (400, "The concatenated message body exceeds the 1600 character limit."),
@@ -41,6 +48,23 @@ def token_of(account):
     return f"token of {account}"
 
 
+def signature(token, url, fields):
+    """X-Twilio-Signature of a form that is posted to this address."""
+    text = url + "".join(name + fields[name] for name in sorted(fields))
+    return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
+
+
+def call_back(token, url, fields):
+    """(status, body) of what answers there."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature(token, url, fields)}
+    request = urllib.request.Request(url, urllib.parse.urlencode(fields).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
 class Twilio:
     """What messages and calls share."""
 
@@ -48,6 +72,7 @@ class Twilio:
 
     def __init__(self):
         self._count = 0
+        self.taken = []  # what was accepted: its fields, account, sid and text
 
     def key(self, request):
         """The number that is told or called."""
@@ -59,8 +84,20 @@ class Twilio:
         except Refused as refused:
             return error(refused.code)
         self._count += 1
-        body = {"sid": f"{self.kind}{self._count:032x}", "status": "queued", "error_code": None, "error_message": None}
+        sid = f"{self.kind}{self._count:032x}"
+        self.taken.append({**fields_of(request), "account": PATH.fullmatch(request.path)[1], "sid": sid, "text": text})
+        body = {"sid": sid, "status": "queued", "error_code": None, "error_message": None}
         return Reply(True, 201, JSON, json.dumps(body).encode(), "201", text)
+
+    def report(self, one, status, token=None, **more):
+        """Post this status of a message, or of the newest that has this word in its text: (status, body) of the answer.
+        `token` signs instead of the account's; `more` are fields such as ErrorCode."""
+        one = self.newest(one) if isinstance(one, str) else one
+        fields = {f"{self.resource}Sid": one["sid"], f"{self.resource}Status": status, "AccountSid": one["account"], "To": one["To"], **more}
+        return call_back(token or token_of(one["account"]), one["StatusCallback"], fields)
+
+    def newest(self, word):
+        return next(one for one in reversed(self.taken) if word in one["text"])
 
     def fault(self, word):
         return Reply(False, 200, {"Content-Type": "text/html"}, word.encode(), word, "")
@@ -83,13 +120,15 @@ class Twilio:
         fields = fields_of(request)
         if not NUMBER.fullmatch(fields.get("To", "")):
             raise Refused(21211)
+        if "StatusCallback" in fields and not URL.fullmatch(fields["StatusCallback"]):
+            raise Refused(21609)
         return self._read(fields)
 
 
 class TwilioSms(Twilio):
     channel = "twilio_sms"
     suffix = "/Messages.json"
-    kind = "SM"
+    kind, resource = "SM", "Message"
 
     def _read(self, fields):
         if bool(fields.get("From")) == bool(fields.get("MessagingServiceSid")):
@@ -105,7 +144,14 @@ class TwilioSms(Twilio):
 class TwilioVoice(Twilio):
     channel = "twilio_voice"
     suffix = "/Calls.json"
-    kind = "CA"
+    kind, resource = "CA", "Call"
+
+    def press(self, word, digits, token=None):
+        """Post the keys that were pressed in the newest call that says the word."""
+        one = self.newest(word)
+        action = next(g.get("action") for g in xml.etree.ElementTree.fromstring(one["Twiml"]).iter("Gather"))
+        fields = {"CallSid": one["sid"], "AccountSid": one["account"], "To": one["To"], "From": one["From"], "Digits": digits}
+        return call_back(token or token_of(one["account"]), action, fields)
 
     def _read(self, fields):
         if not NUMBER.fullmatch(fields.get("From", "")):

@@ -83,6 +83,7 @@ __attribute__((unused)) static int channel_case_render(const struct channel_case
         .link_ttl_ms = 7 * MS_DAY,
         .silence_ms = MS_HOUR,
         .answers_calls = true,
+        .asks_twilio = json_is_true(json_object_get(c->doc, "asks_twilio")),
     };
     struct layout layout = {o->channel, o->channel->max_text ? o->channel->max_text : 65536, o->own,
                             o->words};

@@ -6,7 +6,7 @@ from stack import wait
 # Every secret of tocsin.yml; the channels' are in their URLs.
 SECRETS = (
     "system-sentry-secret", "system-bearer-token", "system-path-token", "system-raw-token", "system-repairs-token", "system-claims-token",
-    "key=plain", "T1/B1/plain",
+    "system-link-secret", "system-slack-signing-secret", "token of AC1", "key=plain", "T1/B1/plain",
 )
 
 

@@ -97,6 +97,8 @@ export interface Delivery {
   outcome: "delivered" | "retry" | "rejected";
   http_status: number;
   answer: string;
+  /** What the vendor said of it later. */
+  report: { state: "under way" | "sent" | "arrived" | "lost"; at: string; words: string } | null;
 }
 
 export type Ending =

@@ -118,5 +118,7 @@ function attemptItem(d: Delivery): HTMLElement {
       when(d.at),
     ),
     d.answer !== "" && h("pre", { tabindex: 0, "aria-label": "The channel's answer" }, d.answer),
+    d.report !== null &&
+      h("p", { class: "quiet report" }, `Reported later: ${d.report.state} (${d.report.words}) `, when(d.report.at)),
   );
 }

@@ -74,10 +74,44 @@ static void a_range_that_is_none_is_named(void **state)
     }
 }
 
+static void an_address_is_public_by_its_looks(void **state)
+{
+    static const char *const public[] = {"https://tocsin.example.com",
+                                         "http://tocsin.example.com:8443/x",
+                                         "https://8.8.8.8/",
+                                         "https://u:p@tocsin.example.com",
+                                         "https://[2001:4860:4860::8888]:8000",
+                                         "https://tocsin.example.com.?x=1"};
+    static const char *const ours[] = {"http://localhost:8000",
+                                       "http://LOCALHOST.",
+                                       "https://tocsin",
+                                       "https://tocsin.corp.internal/",
+                                       "https://nas.local:8000",
+                                       "http://127.0.0.1:8000",
+                                       "http://10.1.2.3",
+                                       "http://2130706433/",
+                                       "http://[::1]:8000",
+                                       "http://[fd00::1]",
+                                       "http://[tocsin.example.com]",
+                                       "https://example.com@localhost/",
+                                       "http://",
+                                       "tocsin.example.com",
+                                       ""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(public) / sizeof(*public); i++)
+        if (!guard_url_is_public(public[i]))
+            fail_msg("%s", public[i]);
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+        if (guard_url_is_public(ours[i]))
+            fail_msg("%s", ours[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(private_addresses_are_closed_in_every_dress),
+        cmocka_unit_test(an_address_is_public_by_its_looks),
         cmocka_unit_test(a_range_that_is_none_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

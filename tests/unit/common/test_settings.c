@@ -121,6 +121,8 @@ static void checks(void **state)
                                         "such as Asia/Shanghai is expected"},
         {"external_url: localhost",
          "t.yml:1:15: external_url: must begin with http:// or https://"},
+        {"console: {twilio_status: sometimes}",
+         "t.yml:1:26: console.twilio_status: auto, always or never"},
         {"ingest: {spool_dir: /x, spool_max: 1k}",
          "t.yml:1:36: ingest.spool_max: must hold at least one body (ingest.max_body)"},
         {"ingest: {max_body: 16m}",
@@ -179,6 +181,25 @@ static void taken_port_names_its_owner(void **state)
     (void)close(fd);
 }
 
+static bool asks(const char *external_url, const char *token, const char *when)
+{
+    struct settings s = {.external_url = external_url,
+                         .console = {.twilio_auth_token = token, .twilio_status = when}};
+
+    return settings_ask_twilio(&s);
+}
+
+static void twilio_is_asked_only_where_it_can_answer(void **state)
+{
+    (void)state;
+    assert_true(asks("https://tocsin.example.com", "x", "auto"));
+    assert_false(asks("https://tocsin.example.com", "", "auto"));
+    assert_false(asks("https://tocsin.example.com", "x", "never"));
+    assert_false(asks("http://localhost:8000", "x", "auto"));
+    assert_true(asks("http://localhost:8000", "x", "always"));
+    assert_false(asks("http://localhost:8000", "", "always"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +208,7 @@ int main(void)
         cmocka_unit_test(checks),
         cmocka_unit_test(addresses),
         cmocka_unit_test(taken_port_names_its_owner),
+        cmocka_unit_test(twilio_is_asked_only_where_it_can_answer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,12 +149,106 @@ static void a_key_of_the_telephone_acknowledges(void **state)
     assert_status(410);
 }
 
+/* ---- what became of a message ---- */
+
+#define NOTE "00000000-0000-0000-0000-0000000000aa"
+
+static int fill_note(void **state)
+{
+    (void)state;
+    schema_do(&db,
+              "TRUNCATE notifications, delivery_reports;"
+              "INSERT INTO notifications (tenant, id, group_id, receiver, integration, "
+              "channel, seq, kind, severity, about, created_at, state, attempts) SELECT t, '" NOTE
+              "', '" NOTE "', 'team', 0, 'twilio_sms', 1, 'opened', 4, '{}', 1, "
+              "'delivered', 2 FROM unnest('{default,acme & co}'::text[]) t");
+    return 0;
+}
+
+/* As Twilio posts it: `fields` are name and value in turn, sorted; NULL ends. */
+static void report(const char *path, const char *secret, const char *const *fields)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT(4096), body = BUF_INIT(4096);
+    unsigned char raw[SHA1_LEN];
+    char headers[256], mac[64];
+
+    buf_printf(&text, "%s%s", settings.external_url, path);
+    for (; *fields; fields += 2) {
+        buf_printf(&text, "%s%s", fields[0], fields[1]);
+        buf_printf(&body, "%s%s=%s", body.len ? "&" : "", fields[0], fields[1]);
+    }
+    hmac_sha1(slice_of(secret), (struct slice){buf_str(&text), text.len}, raw);
+    (void)base64_encode(raw, sizeof raw, mac);
+    snprintf(headers, sizeof headers,
+             "Content-Type: application/x-www-form-urlencoded\r\nX-Twilio-Signature: %s\r\n", mac);
+    ask_with("POST", path, headers, buf_str(&body));
+}
+#define REPORT(path, ...)                                                                          \
+    report("/callback/twilio/status/" path, TWILIO_TOKEN, (const char *const[]){__VA_ARGS__, NULL})
+
+static const char *reports(void)
+{
+    return schema_text(&db, "SELECT coalesce(string_agg(concat_ws('|', tenant, attempt, state, "
+                            "words), ';' ORDER BY tenant, attempt), '') FROM delivery_reports");
+}
+
+static void what_became_of_a_message_is_kept(void **state)
+{
+    (void)state;
+    REPORT(NOTE "/2", "MessageSid", "SM1", "MessageStatus", "sent");
+    assert_status(204);
+    REPORT(NOTE "/2", "ErrorCode", "30003", "MessageSid", "SM1", "MessageStatus", "undelivered");
+    assert_status(204);
+    for (int i = 0; i < 2; i++) /* late, and twice */
+        REPORT(NOTE "/2", "MessageSid", "SM1", "MessageStatus", "queued");
+    REPORT(NOTE "/2", "MessageSid", "SM1", "MessageStatus", "delivered");
+    assert_status(204);
+    assert_string_equal(reports(), "default|2|4|undelivered, error 30003");
+    REPORT(NOTE "/1?tenant=acme%20%26%20co", "CallSid", "CA1", "CallStatus", "failed",
+           "SipResponseCode", "404");
+    assert_status(204);
+    REPORT(NOTE "/2?tenant=acme%20%26%20co", "CallSid", "CA1", "CallStatus", "no-answer",
+           "SipResponseCode", "200");
+    assert_string_equal(reports(), "acme & co|1|4|failed, SIP 404;acme & co|2|4|no-answer;default|2"
+                                   "|4|undelivered, error 30003");
+}
+
+static void what_twilio_did_not_sign_or_cannot_mean_changes_nothing(void **state)
+{
+    static const char path[] = "/callback/twilio/status/" NOTE "/2";
+    static const char *const failed[] = {"MessageStatus", "failed", NULL};
+
+    (void)state;
+    report(path, "54321", failed);
+    assert_status(401);
+    ask_with("POST", path, "Content-Type: application/x-www-form-urlencoded\r\n",
+             "MessageStatus=failed");
+    assert_status(401);
+    REPORT("00000000-0000-0000-0000-0000000000ab/1", "MessageStatus", "failed");
+    assert_status(404);
+    REPORT(NOTE "/2?tenant=other", "MessageStatus", "failed");
+    assert_status(404);
+    REPORT(NOTE "/0", "MessageStatus", "failed");
+    assert_status(404);
+    REPORT(NOTE "/9999999999", "MessageStatus", "failed");
+    assert_status(404);
+    REPORT("x/1", "MessageStatus", "failed");
+    assert_status(404);
+    REPORT(NOTE "/2", "MessageStatus", "teleported"); /* a word of tomorrow */
+    assert_status(204);
+    REPORT(NOTE "/2", "MessageSid", "SM1");
+    assert_status(204);
+    assert_string_equal(reports(), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(buttons_of_slack_act, fill),
         cmocka_unit_test_setup(what_slack_did_not_sign_is_refused, fill),
         cmocka_unit_test_setup(a_key_of_the_telephone_acknowledges, fill),
+        cmocka_unit_test_setup(what_became_of_a_message_is_kept, fill_note),
+        cmocka_unit_test_setup(what_twilio_did_not_sign_or_cannot_mean_changes_nothing, fill_note),
     };
 
     return cmocka_run_group_tests(tests, start, finish);

@@ -60,7 +60,8 @@ static const struct attempt {
 static int fill(void **state)
 {
     (void)state;
-    DO("TRUNCATE incidents, anomalies, notifications, notification_incidents, deliveries;"
+    DO("TRUNCATE incidents, anomalies, notifications, notification_incidents, deliveries, "
+       "delivery_reports;"
        "INSERT INTO anomalies (tenant, key, alert_name, service, namespace, error_type, "
        "first_seen, last_seen) VALUES ('default', '\\x0a', 'n', 'v', '', '', 1, 1);"
        "INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, source, "
@@ -109,23 +110,25 @@ static void assert_members(const char *where, const struct member *v, size_t n)
 static void what_was_delivered_says_to_whom_and_with_what_answer(void **state)
 {
     (void)state;
-    assert_row("1", {"id", "\"" ID("1") "\""}, {"incident_id", "\"" A "\""},
-               {"incidents", "[{\"id\":\"" A "\",\"title\":\"Shop is slow\"}]"},
-               {"group", "{\"id\":\"" ID("1") "\",\"labels\":{\"job\":\"api\"}}"},
-               {"receiver", "\"team\""}, {"integration", "0"}, {"channel", "\"slack\""},
-               {"destination", "\"slack.com\""}, {"kind", "\"opened\""}, {"sequence", "1"},
-               {"severity", "\"error\""}, {"state", "\"delivered\""}, {"reason", "\"\""},
-               {"possible_duplicate", "true"}, {"created_at", "\"2026-01-01T00:03:20.000Z\""},
-               {"ended_at", "\"2026-01-01T00:03:21.000Z\""}, {"next_attempt_at", "null"},
-               {"attempts", "2"}, {"merged_into", "null"}, {"superseded_by", "null"},
-               {"told_instead", "null"},
-               {"deliveries.0",
-                "{\"answer\":\"Empty reply from server\",\"at\":\"2026-01-01T00:03:20.500Z\","
-                "\"attempt\":1,\"duration_ms\":12,\"http_status\":0,\"outcome\":\"retry\"}"},
-               {"deliveries.1",
-                "{\"answer\":\"ok\",\"at\":\"2026-01-01T00:03:20.900Z\",\"attempt\":2,"
-                "\"duration_ms\":12,\"http_status\":200,\"outcome\":\"delivered\"}"},
-               {"deliveries.2", "(absent)"});
+    assert_row(
+        "1", {"id", "\"" ID("1") "\""}, {"incident_id", "\"" A "\""},
+        {"incidents", "[{\"id\":\"" A "\",\"title\":\"Shop is slow\"}]"},
+        {"group", "{\"id\":\"" ID("1") "\",\"labels\":{\"job\":\"api\"}}"},
+        {"receiver", "\"team\""}, {"integration", "0"}, {"channel", "\"slack\""},
+        {"destination", "\"slack.com\""}, {"kind", "\"opened\""}, {"sequence", "1"},
+        {"severity", "\"error\""}, {"state", "\"delivered\""}, {"reason", "\"\""},
+        {"possible_duplicate", "true"}, {"created_at", "\"2026-01-01T00:03:20.000Z\""},
+        {"ended_at", "\"2026-01-01T00:03:21.000Z\""}, {"next_attempt_at", "null"},
+        {"attempts", "2"}, {"merged_into", "null"}, {"superseded_by", "null"},
+        {"told_instead", "null"},
+        {"deliveries.0",
+         "{\"answer\":\"Empty reply from server\",\"at\":\"2026-01-01T00:03:20.500Z\","
+         "\"attempt\":1,\"duration_ms\":12,\"http_status\":0,\"outcome\":\"retry\","
+         "\"report\":null}"},
+        {"deliveries.1",
+         "{\"answer\":\"ok\",\"at\":\"2026-01-01T00:03:20.900Z\",\"attempt\":2,"
+         "\"duration_ms\":12,\"http_status\":200,\"outcome\":\"delivered\",\"report\":null}"},
+        {"deliveries.2", "(absent)"});
 }
 
 static void what_failed_has_the_channels_own_words(void **state)
@@ -134,6 +137,19 @@ static void what_failed_has_the_channels_own_words(void **state)
     assert_row("2", {"state", "\"failed\""}, {"reason", "\"no such user\""},
                {"destination", "\"b@example.com\""}, {"deliveries.0.outcome", "\"rejected\""},
                {"deliveries.0.http_status", "550"}, {"deliveries.0.answer", "\"no such user\""});
+}
+
+static void what_the_vendor_said_later_stands_at_its_attempt(void **state)
+{
+    (void)state;
+    DO("INSERT INTO delivery_reports VALUES ('default', '" ID(
+        "1") "', 2, " T0
+             " + 2000, 4, 'undelivered, error 30003', true), ('stranger', '" ID(
+                 "1") "', 1, 1, 3, '', "
+                      "false)");
+    assert_row("1", {"deliveries.0.report", "null"},
+               {"deliveries.1.report", "{\"at\":\"2026-01-01T00:03:22.000Z\",\"state\":\"lost\","
+                                       "\"words\":\"undelivered, error 30003\"}"});
 }
 
 static void what_was_merged_shares_the_end_of_its_digest(void **state)
@@ -382,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(what_was_delivered_says_to_whom_and_with_what_answer),
         T(what_failed_has_the_channels_own_words),
+        T(what_the_vendor_said_later_stands_at_its_attempt),
         T(what_was_merged_shares_the_end_of_its_digest),
         T(what_was_superseded_names_what_took_its_place),
         T(what_waits_says_why_and_until_when),

@@ -15,9 +15,11 @@ static void a_row_ends_once(void **state)
         assert_int_equal(life_state_parse(life_state_name(s), strlen(life_state_name(s))), s);
         for (enum life_event e = LIFE_CLAIM; e < LIFE_EVENTS; e++) {
             enum life_state next = life_next(s, e);
-            if (life_ended(s) && !(s == LIFE_MERGED && e == LIFE_WITHHOLD))
+            const bool late = (s == LIFE_MERGED && e == LIFE_WITHHOLD) ||
+                              (s == LIFE_DELIVERED && e == LIFE_REFUTE); /* reported lost */
+            if (life_ended(s) && !late)
                 assert_int_equal(next, 0);
-            else if (next)
+            else if (next || late)
                 assert_int_equal(next, life_to(e));
         }
     }
@@ -177,6 +179,27 @@ static void only_the_newest_failure_arms_the_group_again(void **state)
     json_decref(told);
 }
 
+static void what_was_lost_was_not_delivered(void **state)
+{
+    json_t *told = json_loads("{\"0\":{\"last\":{\"seq\":3},\"delivered\":{\"seq\":3}},"
+                              "\"1\":{\"last\":{\"seq\":5},\"delivered\":{\"seq\":4}},"
+                              "\"2\":{\"last\":{\"seq\":1},\"delivered\":{\"seq\":1}}}",
+                              0, NULL);
+    json_t *before = json_loads("{\"seq\":2}", 0, NULL);
+
+    (void)state;
+    assert_true(told_refute(told, 0, 3, before));
+    assert_false(told_refute(told, 1, 4, before)); /* a newer one is on its way */
+    assert_true(told_refute(told, 2, 1, NULL));
+    char *text = json_dumps(told, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"0\":{\"delivered\":{\"seq\":2},\"last\":{\"seq\":2}},"
+                              "\"1\":{\"delivered\":{\"seq\":2},\"last\":{\"seq\":5}},"
+                              "\"2\":{}}");
+    free(text);
+    json_decref(told);
+    json_decref(before);
+}
+
 /* The older one waited, the newer failed: what the older says is then what was said last. */
 static void an_older_delivery_after_a_failure_arms_the_group_again(void **state)
 {
@@ -212,6 +235,7 @@ int main(void)
         cmocka_unit_test(groups_remember_what_was_delivered),
         cmocka_unit_test(only_the_newest_failure_arms_the_group_again),
         cmocka_unit_test(an_older_delivery_after_a_failure_arms_the_group_again),
+        cmocka_unit_test(what_was_lost_was_not_delivered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
