@@ -127,8 +127,10 @@ const struct channel channel_slack = {
         LAYOUT("*", "*", "", "_", "_",
                LAYOUT_ACTS("<{{url}}|{{name}}>", "") "*{{word.details}}*{{word.colon}}<{{link}}>"),
     .max_text = 12000, /* 40,000 characters are taken, but nobody reads them */
-    .max_per_minute = 60,
-    .burst = 5,
+    /* One a second, and they do not arrive as evenly as they leave. Slack takes short bursts, but
+     * does not promise to show what came in one. */
+    .max_per_minute = 50,
+    .burst = 1,
     .check = check,
     .destination = destination,
     .place = place,

@@ -5,8 +5,10 @@ import hashlib
 import hmac
 import html
 import json
+import math
 import re
 import threading
+import time
 import urllib.parse
 
 from reply import JSON, PLAIN, Reply, media_type
@@ -17,6 +19,8 @@ MAX_HEADER, MAX_SECTION, MAX_FIELD = 150, 3_000, 2_000
 MAX_PARTS = 10  # fields of a section, elements of a context
 MAX_BUTTONS, MAX_BUTTON, MAX_VALUE = 25, 75, 2_000
 SHOWN_CHARS = 40_000
+# One message a second. One may come a second early: requests do not arrive as evenly as they leave.
+EVERY_S, EARLY_S = 1.0, 1.0
 
 STATUS = {
     "invalid_payload": 400,
@@ -36,6 +40,10 @@ class Refused(Exception):
     pass
 
 
+class Early(Exception):
+    """Its argument: in how many seconds it would have been taken."""
+
+
 def signature(secret, timestamp, body):
     """X-Slack-Signature of a body that is posted."""
     return "v0=" + hmac.new(secret.encode(), f"v0:{timestamp}:".encode() + body, hashlib.sha256).hexdigest()
@@ -53,6 +61,11 @@ class Slack:
     channel = "slack"
     prefix = "/services/"
 
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next = {}  # key: when the next message would be on time
+
     def key(self, request):
         """The last part of the path: the webhook's secret, which names it."""
         return request.path.rsplit("/", 1)[-1]
@@ -60,16 +73,29 @@ class Slack:
     def decide(self, request):
         try:
             text = self._check(request)
+            self._debit(self.key(request))
         except Refused as refused:
             word = str(refused)
             return Reply(False, STATUS[word], PLAIN, word.encode(), word, "")
+        except Early as early:
+            headers = {**PLAIN, "Retry-After": str(math.ceil(early.args[0]))}
+            return Reply(False, 429, headers, b"rate_limited", "429", "")
         return Reply(True, 200, PLAIN, b"ok", "ok", text)
 
     def fault(self, word):
         return Reply(False, 200, PLAIN, word.encode(), word, "")
 
     def reset(self):
-        pass
+        with self._lock:
+            self._next.clear()
+
+    def _debit(self, key):
+        now = self._clock()
+        with self._lock:
+            due = max(now, self._next.get(key, now))
+            if due - now > EARLY_S:
+                raise Early(due - now - EARLY_S)
+            self._next[key] = due + EVERY_S
 
     def _check(self, request):
         if not PATH.fullmatch(request.path):

@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+import slack
 import wecom
 from faults import Faults
 from http_fake import HttpFake
@@ -174,6 +175,22 @@ def test_slack_refuses_with_one_word(fake, path, body, status, word):
 def test_slack_wants_post_and_json(fake):
     assert post(fake, HOOK, {"text": "x"}, "text/plain") == (400, "invalid_payload")
     assert send(fake, HOOK, b"", method="GET")[0] == 400
+
+
+def test_slack_takes_one_a_second_and_says_how_long_to_wait():
+    now = [0.0]
+    hook = slack.Slack(clock=lambda: now[0])
+
+    def answer(path=HOOK):
+        return hook.decide(Request("POST", path, {}, {"Content-Type": JSON}, b'{"text": "x"}'))
+
+    assert [answer().status, answer().status] == [200, 200]  # one may be early
+    refused = answer()
+    assert (refused.status, refused.headers["Retry-After"], refused.accepted) == (429, "1", False)
+    assert answer("/services/T1/B1/Y").status == 200
+    for second in range(1, 100):
+        now[0] = second
+        assert [answer().status, answer().status] == [200, 429]
 
 
 # Generic webhook

@@ -1,5 +1,6 @@
 """A real stack of the tests' own, driven from outside through `deploy/dev`, and ways to wait for what it does."""
 
+import contextlib
 import json
 import os
 import signal
@@ -100,6 +101,26 @@ class Stack:
 
     def restart(self, name):
         self.dev("restart", name)
+
+    @contextlib.contextmanager
+    def receivers(self, routes, receivers):
+        """More of both, in front of those of tocsin.yml, for as long as the block lasts."""
+        usual = self.environ["TOCSIN_CONFIG"]
+        text = Path(usual).read_text()
+        for under, more in (("  routes:\n", routes), ("receivers:\n", receivers)):
+            assert text.count(under) == 1
+            text = text.replace(under, under + more)
+        mine = self.home / "more.yml"
+        mine.write_text(text)
+        try:
+            self._configure(mine)
+            yield
+        finally:
+            self._configure(usual)
+
+    def _configure(self, config):
+        self.environ["TOCSIN_CONFIG"] = str(config)
+        self.dev("up", "processor", "notifier")
 
     def sql(self, query):
         """Rows as lists of text."""
