@@ -16,7 +16,7 @@ and may end in `*N` (that many times) or `*` (from now on).
 import re
 import threading
 
-ANSWER = re.compile(r"(ok|[45]\d\d(:[\w-]+)?|200body:\S+|hang|slow:\d+(\.\d+)?|reset|close|lost)(\*\d*)?")
+ANSWER = re.compile(r"(ok|[45]\d\d(:[\w-]+)?|200body:[^\s*]+|hang|slow:\d+(\.\d+)?|reset|close|lost)(\*\d*)?")
 
 
 CODED = ("dingtalk", "feishu", "wecom", "wecom_app")  # their error bodies carry a number
