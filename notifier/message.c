@@ -113,6 +113,15 @@ static const char *cut_tail(const struct layout *l, const json_t *model, struct 
     return out.failed ? NULL : arena_strndup(a, buf_str(&out), out.len);
 }
 
+/* By how many it is too long, were the lines all of it; one at least. In a storm each line more is
+ * a message less. */
+static size_t fewer(size_t lines, size_t size, size_t max)
+{
+    size_t excess = lines * (size - max) / size;
+
+    return lines - (excess > 0 ? excess : 1);
+}
+
 /* Fewer and fewer lines until it fits; then the knife. */
 static const char *fit(const struct layout *l, const struct template *ours, json_t *model,
                        struct arena *a)
@@ -122,8 +131,8 @@ static const char *fit(const struct layout *l, const struct template *ours, json
     struct slice s = {0};
     const char *text = lay_out(l, ours, model, a, &s);
 
-    while (text && text_size(s, unit) > l->max_text && lines > 0) {
-        lines = lines > 4 ? lines * 3 / 4 : lines - 1;
+    for (size_t size; text && (size = text_size(s, unit)) > l->max_text && lines > 0;) {
+        lines = fewer(lines, size, l->max_text);
         model_cut_lines(model, lines, l->words, a);
         text = lay_out(l, ours, model, a, &s);
     }

@@ -99,16 +99,23 @@ const char *source_name(const char *source)
 }
 
 /* Entries under `sources:` are mostly named after their type, with something behind it. */
-const char *source_word(const struct words *w, const char *source)
+const struct source *source_like(const char *source)
 {
     const struct source *type;
 
     for (size_t i = 0; (type = source_at(i)); i++)
         if (strncmp(source, type->name, strlen(type->name)) == 0)
-            return !type->title        ? w->alert
-                   : type->application ? w->application_error
-                                       : w->monitoring;
-    return w->alert;
+            return type;
+    return NULL;
+}
+
+const char *source_word(const struct words *w, const char *source)
+{
+    const struct source *type = source_like(source);
+
+    return !type || !type->title ? w->alert
+           : type->application   ? w->application_error
+                                 : w->monitoring;
 }
 
 void model_lines(struct model *m, json_t *lines, size_t left_out)
@@ -222,38 +229,6 @@ static void put_incident(struct model *m)
     (void)json_object_set_new(m->root, "incident", out);
 }
 
-/* When it happened: the end of what is over, else its last occurrence. */
-static int64_t event_time(const struct model *m)
-{
-    int64_t at =
-        m->resolved ? get_int(m->incident, "resolved_at") : get_int(m->incident, "last_seen");
-
-    if (!at)
-        at = get_int(m->state, "at");
-    return at ? at : get_int(m->row, "created_at");
-}
-
-static void put_origin(struct model *m, int64_t severity)
-{
-    json_t *origin = json_array();
-    const char *source = source_name(get_str(m->incident, "source"));
-    const char *at = model_time(m, event_time(m));
-
-    put_str(m->root, "source", source);
-    put_str(m->root, "environment", get_str(m->incident, "environment"));
-    put_str(m->root, "service", get_str(m->incident, "service"));
-    put_str(m->root, "namespace", get_str(m->incident, "namespace"));
-    put_str(m->root, "error_type", get_str(m->incident, "error_type"));
-    put_str(m->root, "time", at);
-    put_field(origin, m->w->source, source);
-    put_field(origin, m->w->environment, get_str(m->incident, "environment"));
-    put_field(origin, m->w->service, get_str(m->incident, "service"));
-    put_field(origin, m->w->time, at);
-    put_field(origin, m->w->level, severity_word(m->w, severity));
-    put_field(origin, m->w->owner, get_str(m->incident, "owner"));
-    (void)json_object_set_new(m->root, "origin", origin);
-}
-
 static void put_details(struct model *m)
 {
     json_t *details = json_array();
@@ -275,6 +250,8 @@ static void put_details(struct model *m)
     put_frequency(m, details);
     model_repair(m);
     put_field(details, m->w->repair, get_str(json_object_get(m->root, "repair"), "text"));
+    put_field(details, m->w->runbook,
+              get_str(json_object_get(m->root, "common_annotations"), "runbook_url"));
     if (!m->incident)
         put_field(details, m->w->group, get_str(json_object_get(m->root, "group"), "labels_text"));
     (void)json_object_set_new(m->root, "details", details);
@@ -403,7 +380,7 @@ static void build(struct model *m)
         put_headline(m, m->resolved ? "✅" : severity_emoji(severity),
                      source_word(m->w, *source ? source : get_str(first, "source")),
                      m->incident ? get_str(m->incident, "title") : title_of_alerts(m));
-        put_origin(m, severity);
+        model_origin(m, severity);
         put_details(m);
         model_acts(m);
     }

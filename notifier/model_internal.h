@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/incident.h"
+#include "common/source.h"
 #include "notifier/model.h"
 
 struct model {
@@ -31,8 +32,10 @@ const char *severity_word(const struct words *w, int64_t severity);
 const char *severity_emoji(int64_t severity);
 const char *source_word(const struct words *w, const char *source);
 const char *source_name(const char *source);
+const struct source *source_like(const char *source); /* its type; NULL: unknown */
 
-void model_repair(struct model *m); /* repair, and its text */
+void model_origin(struct model *m, int64_t severity); /* source, service, time ... and origin */
+void model_repair(struct model *m);                   /* repair, and its text */
 void model_notes(struct model *m);
 void model_acts(struct model *m);    /* buttons, acts, has_acts, NAME_url */
 void model_report(struct model *m);  /* twilio_status_url */

@@ -12,12 +12,16 @@
     X(source)                                                                                      \
     X(environment)                                                                                 \
     X(service)                                                                                     \
+    X(labels)                                                                                      \
     X(time)                                                                                        \
+    X(time_for)                                                                                    \
+    X(time_lasted)                                                                                 \
     X(level)                                                                                       \
     X(error)                                                                                       \
     X(impact)                                                                                      \
     X(frequency)                                                                                   \
     X(repair)                                                                                      \
+    X(runbook)                                                                                     \
     X(details)                                                                                     \
     X(group)                                                                                       \
     X(owner)                                                                                       \

@@ -125,7 +125,9 @@ const struct channel channel_slack = {
     .escape = ESCAPE_ANGLE,
     .layout =
         LAYOUT("*", "*", "", "_", "_",
-               LAYOUT_ACTS("<{{url}}|{{name}}>", "") "*{{word.details}}*{{word.colon}}<{{link}}>"),
+               LAYOUT_ACTS("<{{url}}|{{name}}>",
+                           "") "*{{word.details}}*{{word.colon}}<{{link}}>"
+                               "{{#source_link}} · <{{source_link}}|{{source}}>{{/source_link}}"),
     .max_text = 12000, /* 40,000 characters are taken, but nobody reads them */
     /* One a second, and they do not arrive as evenly as they leave. Slack takes short bursts, but
      * does not promise to show what came in one. */

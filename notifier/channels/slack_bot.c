@@ -15,7 +15,8 @@
 #define ID_MAX 64
 #define METHOD_POST "chat.postMessage"
 #define METHOD_UPDATE "chat.update"
-#define DETAILS "<{{link}}|{{word.details}}>"
+#define DETAILS                                                                                    \
+    "<{{link}}|{{word.details}}>{{#source_link}} · <{{source_link}}|{{source}}>{{/source_link}}"
 
 struct slack_bot_cfg {
     const char *api_url, *bot_token, *channel, *username, *icon_emoji, *icon_url;

@@ -1,6 +1,7 @@
 """Debian's own Prometheus, Alertmanager and amtool as senders."""
 
 import http.server
+import json
 import subprocess
 import threading
 import time
@@ -8,7 +9,7 @@ import time
 import bodies
 import pytest
 import senders
-from stack import PORT_BASE, Client, kinds, wait
+from stack import HTTP_FAKE_PORT, PORT_BASE, Client, kinds, wait
 
 EXPORTER, PROMETHEUS, ALERTMANAGER = PORT_BASE + 12, PORT_BASE + 13, PORT_BASE + 14
 
@@ -55,6 +56,27 @@ receivers:
         api_key: system-genie-key
         priority: P1
         update_alerts: true
+"""
+
+# As one would who tries us: Alertmanager goes on to tell its channels, and we tell the same ones beside it.
+FAKE = f"http://127.0.0.1:{HTTP_FAKE_PORT}"
+THEIRS, OURS = "told-by-alertmanager-00000000000", "told-by-tocsin-00000000000000000"
+BESIDE_YML = """
+route: {{receiver: both, group_by: [alertname, service], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}
+receivers:
+  - name: both
+    webhook_configs: [{{url: "{ingest}/webhook/alertmanager"}}]
+    slack_configs: [{{api_url: "{fake}/services/T1/B1/theirs", channel: "#ops", send_resolved: true}}]
+    pagerduty_configs: [{{url: "{fake}/v2/enqueue", routing_key: "{theirs}"}}]
+"""
+BESIDE_ROUTES = """
+    - matchers: ['to="beside"']
+      receiver: beside
+"""
+BESIDE_RECEIVERS = f"""
+  - name: beside
+    slack_configs: [{{api_url: "{FAKE}/services/T1/B1/ours", channel: "#ops", send_resolved: true}}]
+    pagerduty_configs: [{{url: "{FAKE}/v2/enqueue", routing_key: "{OURS}"}}]
 """
 
 
@@ -177,6 +199,54 @@ def test_alertmanager_tells_us_as_it_tells_vendors(stack, name, run, tmp_path):
     for incident in wait("their ends", lambda: all_are("resolved")):
         assert incident["resolve_reason"] == "alerts" and incident["frequency_stats"]["count_24h"] == 1, incident
         wait("both messages", lambda: kinds(stack.get(f"/api/v1/incidents/{incident['id']}")) == ["opened", "resolved"])
+
+
+def read_beside(stack, service):
+    """{(channel, who told it): texts}"""
+    found = {}
+    for m in stack.messages(service):
+        if m["channel"] == "slack":
+            found.setdefault(("slack", m["endpoint"].rpartition("/")[2]), []).append(m["text"])
+        elif m["channel"] == "pagerduty":
+            event = json.loads(m["raw"])
+            who = "ours" if event["routing_key"] == OURS else "theirs"
+            found.setdefault(("pagerduty", who), []).append(json.dumps(event.get("payload"), indent=2, ensure_ascii=False))
+    return found
+
+
+def test_our_messages_beside_alertmanagers_own(stack, name, run, tmp_path):
+    """The same alert, told to the same vendors by both; docs/channels.md shows what this prints."""
+    start_alertmanager(run, tmp_path, BESIDE_YML.format(ingest=stack.ingest_url, fake=FAKE, theirs=THEIRS))
+    where = {"service": name, "instance": "db-1:9100", "mountpoint": "/var/lib/postgresql", "severity": "critical", "to": "beside"}
+    notes = {
+        "summary": f"The disk of {name} is nearly full",
+        "description": "3 % of /var/lib/postgresql is left, and 2 GB an hour are written.",
+        "runbook_url": "https://wiki.example.com/runbooks/disk-full",
+    }
+
+    def report(starts, ends=None):
+        alert = senders.postable("DiskNearlyFull", starts, ends, notes, **where)
+        Client(f"http://127.0.0.1:{ALERTMANAGER}").post("/api/v2/alerts", [alert])
+
+    def all_told(n):
+        found = read_beside(stack, name)
+        assert {who: len(texts) for who, texts in found.items()} == {
+            ("slack", "theirs"): n, ("slack", "ours"): n, ("pagerduty", "theirs"): n, ("pagerduty", "ours"): n,
+        }, found
+        return found
+
+    with stack.receivers(BESIDE_ROUTES, BESIDE_RECEIVERS):
+        report(starts := time.time() - 600)
+        told = wait("all four messages", lambda: all_told(1))
+        ours, theirs = told["slack", "ours"][0], told["slack", "theirs"][0]
+        for word in (*notes.values(), "db-1:9100", "/var/lib/postgresql", "for 10m", "24h 1", "critical", "#/incidents/"):
+            assert word in ours, (word, ours)
+        assert "DiskNearlyFull" in theirs and "DiskNearlyFull" in ours
+        report(starts, ends=time.time())
+        told = wait("all four ends", lambda: all_told(2))
+        assert ", after 1" in told["slack", "ours"][1]  # ten minutes, or eleven
+    for (channel, who), texts in sorted(told.items()):
+        print(f"── {channel}, {who}\n", *texts, sep="\n")
 
 
 def test_amtool_adds_an_alert_and_ends_it(stack, name):
