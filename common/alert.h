@@ -27,7 +27,7 @@ enum report_kind {
                         since the last end */
     REPORT_OCCURRED, /* event source: one event; its event_id, or without one each record, is an
                         occurrence */
-    REPORT_NOTE,     /* nothing but a line on the timeline */
+    REPORT_NOTE,     /* a line on the timeline, and with `acknowledges` an act */
 };
 
 struct alert_event {
@@ -48,6 +48,7 @@ struct alert_event {
     int64_t impact_users, impact_events; /* what the sender counted; 0: unknown */
     bool ends_announced; /* this source says when an alert ends: silence never ends it
                             (resolve_after does not apply) */
+    bool acknowledges;   /* NOTE: while the alert fires, its incident is acknowledged by `actor` */
     bool truncated;      /* a cap cut one of its values */
 };
 

@@ -62,6 +62,7 @@ json_t *alert_event_json(const struct alert_event *ev, struct slice tenant)
     set_text(o, "actor", ev->actor);
     set_count(o, "impact_users", ev->impact_users);
     set_count(o, "impact_events", ev->impact_events);
+    set_flag(o, "acknowledges", ev->acknowledges);
     set_flag(o, "ends_announced", ev->ends_announced);
     set_flag(o, "truncated", ev->truncated);
     return o;

@@ -305,6 +305,20 @@ void aggregate_apply(struct alert_row *alert, const struct change *c,
     alert->firing = true;
 }
 
+bool aggregate_acknowledge(struct alert_row *alert, int64_t at_ms, struct slice actor)
+{
+    struct incident *i = alert->incident;
+
+    if (!i || !alert->firing || i->status != INCIDENT_OPEN || i->episode_at > at_ms)
+        return false;
+    i->status = INCIDENT_ACKNOWLEDGED;
+    i->updated_at = later(i->updated_at, at_ms);
+    if (actor.len > 0)
+        i->owner = actor;
+    i->dirty = true;
+    return true;
+}
+
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms)
 {
     struct anomaly_state *an = alert->anomaly;

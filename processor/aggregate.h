@@ -103,6 +103,11 @@ struct incident_words {
 void aggregate_apply(struct alert_row *alert, const struct change *c,
                      const struct incident_words *words, const struct aggregate_rules *rules,
                      struct news_list *news);
+/* At `at_ms` somebody said that he has seen it. True: the incident was open, and is acknowledged
+ * now and his. What opened after that he has not seen; what does not fire any more he is too late
+ * for.
+ */
+bool aggregate_acknowledge(struct alert_row *alert, int64_t at_ms, struct slice actor);
 /* An occurrence at `at_ms` turned out to be part of another. Before the changes, so that the rest
  * crosses no threshold with it, and while the alert is in the incident that counted it. */
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms);

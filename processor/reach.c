@@ -340,13 +340,18 @@ static int store_digest_items(struct work *w, struct pg *pg, const struct touche
 /* Every group of an incident whose state moved looks at it. */
 static int wake_incidents(struct work *w, struct pg *pg, struct err *e)
 {
-    struct slice *tenant = arena_array(w->a, w->news.n + 1, struct slice);
-    struct uuid *id = arena_array(w->a, w->news.n + 1, struct uuid);
+    const size_t most = w->news.n + w->acknowledged_n + 1;
+    struct slice *tenant = arena_array(w->a, most, struct slice);
+    struct uuid *id = arena_array(w->a, most, struct uuid);
     struct pg_args *p = pg_args(w->a);
     size_t n = 0;
 
     if (!tenant || !id)
         return no_memory(e);
+    for (size_t i = 0; i < w->acknowledged_n; i++) {
+        tenant[n] = w->acknowledged[i].incident->tenant;
+        id[n++] = w->acknowledged[i].incident->id;
+    }
     for (size_t i = 0; i < w->news.n; i++) {
         const struct news *v = &w->news.v[i];
         if (v->kind == NEWS_RECURRED || v->kind == NEWS_ALERT_ENDED || v->kind == NEWS_OPENED)
@@ -401,7 +406,7 @@ int reach_store(struct work *w, struct pg *pg, struct err *e)
     struct touches t = {0};
     int rc = 0;
 
-    if (!w->routes || w->news.n == 0)
+    if (!w->routes || w->news.n + w->acknowledged_n == 0)
         return 0;
     for (size_t i = 0; i < w->news.n && rc == 0; i++)
         if (w->news.v[i].kind != NEWS_ALERT_ENDED)

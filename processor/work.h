@@ -50,7 +50,9 @@ struct alert_work {
     struct anomaly signature; /* of the row, or of its first report when there is no row */
     bool known;               /* there is a row */
     bool locked;              /* ... and it is ours */
-    bool touched;             /* by the guess: something begins or ends; its anomaly is locked */
+    bool touched; /* by the guess: something begins, ends or is acknowledged; its anomaly is locked
+                   */
+    bool acknowledges; /* one of its inputs does */
     bool silent; /* no reports: an end by silence, if under the lock the row still says `silence_at`
                   */
     int64_t silence_at;
@@ -73,6 +75,12 @@ struct alert_work {
     int64_t occurrences_added, last_seen;
 };
 
+/* An incident that was acknowledged by a record. */
+struct acknowledged {
+    const struct input *input;
+    const struct incident *incident;
+};
+
 struct work {
     const struct settings *settings;
     const struct route *routes; /* NULL: nobody is told anything */
@@ -92,6 +100,8 @@ struct work {
     struct room *rooms; /* one a tenant; none: no limit */
     size_t room_n;
     struct news_list news;
+    struct acknowledged *acknowledged;
+    size_t acknowledged_n;
     bool due_now; /* work_store() inserted a timer that is due: kick the runner */
 };
 

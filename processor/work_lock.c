@@ -55,6 +55,8 @@ int work_sort(struct work *w, const struct input *inputs, size_t n, struct err *
         al->row.fingerprint = sorted[from]->event->fingerprint;
         al->inputs = &sorted[from];
         al->input_n = i - from;
+        for (size_t k = from; k < i; k++)
+            al->acknowledges |= sorted[k]->event->acknowledges;
         anomaly_of(al->row.tenant, sorted[from]->event->labels, &al->signature);
         from = i;
     }
@@ -200,8 +202,9 @@ int work_guess(struct work *w, struct pg *pg, struct err *e)
     for (size_t i = 0; rc == 0 && i < w->alert_n; i++) {
         struct alert_work *al = &w->alerts[i];
         rc = al->silent ? 0 : alert_change(w, al, e);
-        al->touched =
-            al->silent ? al->known && al->row.firing : al->changes.n > 0 || al->changes.gone_n > 0;
+        al->touched = al->silent ? al->known && al->row.firing
+                                 : al->changes.n > 0 || al->changes.gone_n > 0 ||
+                                       (al->known && al->acknowledges);
     }
     return rc;
 }

@@ -204,9 +204,12 @@ static int count_occurrences(struct work *w, struct pg *pg, struct err *e)
 
 /* ---- incidents ---- */
 
+/* What happens to an incident: a change of one of its alerts, or that somebody has seen it. */
 struct step {
     struct alert_work *al;
     const struct change *c;
+    const struct input *seen; /* without a change */
+    struct order order;
     size_t seq; /* of changes of one report */
 };
 
@@ -216,7 +219,7 @@ static int step_cmp(const void *x, const void *y)
 
     if (a->al->row.anomaly != b->al->row.anomaly)
         return a->al->row.anomaly < b->al->row.anomaly ? -1 : 1;
-    int c = order_cmp(&a->c->order, &b->c->order);
+    int c = order_cmp(&a->order, &b->order);
     if (c == 0 && a->al != b->al) /* ends by silence have nothing but their time */
         c = a->al < b->al ? -1 : 1;
     return c != 0 ? c : (a->seq > b->seq) - (a->seq < b->seq);
@@ -257,25 +260,55 @@ static struct incident_words words_of(const struct alert_work *al, const struct 
     };
 }
 
+static void acknowledge(struct work *w, const struct step *s)
+{
+    const struct slice actor = or_empty(s->seen->event->actor);
+
+    if (aggregate_acknowledge(&s->al->row, s->order.at, actor))
+        w->acknowledged[w->acknowledged_n++] = (struct acknowledged){s->seen, s->al->row.incident};
+}
+
+/* Of one alert, unsorted. */
+static size_t take_steps(struct alert_work *al, struct step *v)
+{
+    size_t n = 0;
+
+    for (size_t j = 0; j < al->changes.n; j++, n++)
+        v[n] = (struct step){
+            .al = al, .c = &al->changes.v[j], .order = al->changes.v[j].order, .seq = j};
+    for (size_t j = 0; al->acknowledges && al->row.anomaly && j < al->input_n; j++)
+        if (al->inputs[j]->event->acknowledges)
+            v[n++] = (struct step){
+                .al = al, .seen = al->inputs[j], .order = al->inputs[j]->report.order};
+    return n;
+}
+
 static int run_incidents(struct work *w, struct err *e)
 {
     const struct aggregate_rules rules = {w->settings->aggregation.window, &w->settings->frequency};
-    size_t n = 0;
+    size_t n = 0, seen = 0;
 
-    for (size_t i = 0; i < w->alert_n; i++)
+    for (size_t i = 0; i < w->alert_n; i++) {
         n += w->alerts[i].changes.n;
-    struct step *steps = arena_array(w->a, n + 1, struct step);
-    if (!steps)
+        seen += w->alerts[i].acknowledges ? w->alerts[i].input_n : 0;
+    }
+    struct step *steps = arena_array(w->a, n + seen + 1, struct step);
+    w->acknowledged = arena_array(w->a, seen + 1, struct acknowledged);
+    w->acknowledged_n = 0;
+    if (!steps || !w->acknowledged)
         return no_memory(e);
     n = 0;
     for (size_t i = 0; i < w->alert_n; i++)
-        for (size_t j = 0; j < w->alerts[i].changes.n; j++)
-            steps[n++] = (struct step){&w->alerts[i], &w->alerts[i].changes.v[j], j};
+        n += take_steps(&w->alerts[i], steps + n);
     qsort(steps, n, sizeof(*steps), step_cmp);
     w->news.a = w->a;
     for (size_t i = 0; i < n; i++) {
         struct alert_work *al = steps[i].al;
         const struct change *c = steps[i].c;
+        if (!c) {
+            acknowledge(w, &steps[i]);
+            continue;
+        }
         const struct incident_words words = words_of(al, c);
         aggregate_apply(&al->row, c, &words, &rules, &w->news);
         al->occurrences_added += c->counted;
@@ -292,7 +325,7 @@ static int change_alerts(struct work *w, struct err *e)
         struct alert_work *al = &w->alerts[i];
         if (al->locked && alert_change(w, al, e) < 0)
             return e->code;
-        if ((al->changes.n > 0 || al->changes.gone_n > 0) &&
+        if ((al->changes.n > 0 || al->changes.gone_n > 0 || (al->known && al->acknowledges)) &&
             (!al->row.anomaly || (al->has_incident && !al->row.incident)))
             return err_set(e, -EAGAIN, "batch: an alert changed between the guess and the lock");
     }

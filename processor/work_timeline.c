@@ -75,9 +75,19 @@ static bool add_news_entry(struct work *w, struct entries *t, const struct news 
     return true;
 }
 
+/* The incident that was acknowledged by it; NULL: none. */
+static const struct incident *acknowledged_by(const struct work *w, const struct input *in)
+{
+    for (size_t i = 0; in->event->acknowledges && i < w->acknowledged_n; i++)
+        if (w->acknowledged[i].input == in)
+            return w->acknowledged[i].incident;
+    return NULL;
+}
+
 static bool add_note_entry(struct work *w, struct entries *t, const struct alert_work *al,
                            const struct input *in)
 {
+    const struct incident *acted = acknowledged_by(w, in);
     char request[UUID_STR];
 
     if (in->report.kind != REPORT_NOTE || (!al->row.incident && !al->has_incident))
@@ -89,10 +99,10 @@ static bool add_note_entry(struct work *w, struct entries *t, const struct alert
         return false;
     const size_t i = t->n++;
     t->tenant[i] = al->row.tenant;
-    t->incident[i] = al->row.incident ? al->row.incident->id : al->incident_id;
+    t->incident[i] = acted ? acted->id : al->row.incident ? al->row.incident->id : al->incident_id;
     t->at[i] = in->report.order.at;
     t->cause[i] = slice_of(cause);
-    t->kind[i] = SLICE_LIT("note");
+    t->kind[i] = acted ? SLICE_LIT("status") : SLICE_LIT("note");
     t->actor[i] = in->event->actor;
     t->body[i] = in->event->note.p ? in->event->note : in->event->title;
     return true;

@@ -416,6 +416,9 @@ static int acted(struct request *w, const json_t *of, struct alert_list *list, s
     if (ev->note.len == 0)
         ev->note = slice_of(acts[act].name);
     ev->actor = actor_of(w);
+    ev->acknowledges = act == OPSGENIE_ACKNOWLEDGE;
+    if (ev->acknowledges && ev->actor.len == 0)
+        ev->actor = w->r->source;
     ev->truncated = d->truncated;
     list->n = 1;
     return 0;

@@ -37,6 +37,7 @@ static const struct source_route routes[] = {
 
 #define ROUTING_KEY_LEN 32
 #define DEDUP_KEY_MAX 255
+#define CLIENT_SHOWN 64
 static const char zeros[] = "00000000000000000000000000000000";
 
 static bool is_alphanumeric(struct slice s)
@@ -439,11 +440,10 @@ static void acknowledged(struct event *w, struct alert_event *ev)
 {
     const struct slice client = decode_line(decode_str(&w->d, w->body, "client"));
     ev->kind = REPORT_NOTE;
-    ev->note =
-        decode_format(&w->d, "acknowledged by %.*s", (int)(client.len < 64 ? client.len : 64),
-                      client.len > 0 ? client.p : "");
-    if (client.len == 0)
-        ev->note = SLICE_LIT("acknowledged by the sender");
+    ev->acknowledges = true;
+    ev->note = SLICE_LIT("acknowledged");
+    ev->actor =
+        client.len > 0 ? (struct slice){client.p, utf8_fit(client, CLIENT_SHOWN)} : w->r->source;
 }
 
 static void describe(struct event *w, struct alert_event *ev)

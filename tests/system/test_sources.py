@@ -217,17 +217,21 @@ def test_short(stack, name, sender):
     assert closed(stack, name)["frequency_stats"]["count_24h"] == 1
 
 
-def test_what_others_did_is_on_the_timeline(stack, name):
-    """Acknowledged at PagerDuty's address, snoozed and noted at Opsgenie's: told, and not obeyed."""
+def test_what_others_did(stack, name):
+    """Acknowledged at PagerDuty's address and at Opsgenie's: so it is here. Snoozed and noted: a line on the timeline."""
+
+    def acknowledged(name, actor):
+        incident = wait(f"{name} to be acknowledged", lambda: stack.incident(name)["status"] == "acknowledged" and stack.incident(name))
+        assert [(t["actor"], t["text"]) for t in incident["timeline"] if t["kind"] == "status"] == [(actor, "acknowledged")]
+        wait("the acknowledgement to be told", lambda: "status" in kinds(stack.incident(name)))
+
     tell(stack, bodies.pagerduty, name, firing=True)
     opened(stack, name)
     ack = {"routing_key": bodies.PAGERDUTY_KEY, "event_action": "acknowledge", "dedup_key": f"key-{name}", "client": "Zabbix"}
     assert stack.post("/v2/enqueue", ack) == (202, {"status": "success", "message": "Event processed", "dedup_key": f"key-{name}"})
-    notes = lambda: [t for t in stack.incident(name)["timeline"] if t["kind"] == "note"]
-    wait("the acknowledgement", lambda: [n["text"] for n in notes()] == ["acknowledged by Zabbix"])
-    assert stack.incident(name)["status"] == "open"
+    acknowledged(name, "Zabbix")
     tell(stack, bodies.pagerduty, name, firing=False)
-    closed(stack, name)
+    closed(stack, name, ("opened", "status", "resolved"))
 
     other = f"{name}-og"
     status, answer = stack.post("/v2/alerts", bodies.opsgenie(other, firing=True)[3], bodies.GENIE)
@@ -243,8 +247,11 @@ def test_what_others_did_is_on_the_timeline(stack, name):
     told = lambda: [(t["actor"], t["text"]) for t in stack.incident(other)["timeline"] if t["kind"] == "note"]
     expected = [("ann@example.com", "snoozed until 2026-01-02T05:00:00Z"), ("bob@example.com", "looking")]
     wait("both lines", lambda: sorted(told()) == expected)
+    assert stack.incident(other)["status"] == "open"
+    stack.send(f"/v2/alerts/{became['alertId']}/acknowledge", {"user": "ann@example.com"}, bodies.GENIE)
+    acknowledged(other, "ann@example.com")
     stack.send(f"/v2/alerts/{became['alertId']}/close", {"user": "ann@example.com"}, bodies.GENIE)
-    closed(stack, other)
+    closed(stack, other, ("opened", "status", "resolved"))
 
 
 def test_signoz_without_data_is_the_same_problem(stack, name):

@@ -358,6 +358,36 @@ static void test_moves_on_to_the_next_incident(void **state)
     check(s, INCIDENT_OPEN, 1, 2, 2);
 }
 
+static void test_acknowledged_by_a_record(void **state)
+{
+    struct scene *s = *state;
+    struct alert_row *disk = &s->alerts[0];
+    const struct slice ann = SLICE_LIT("ann"), ben = SLICE_LIT("ben");
+
+    assert_false(aggregate_acknowledge(disk, SEC(1), ann)); /* of an unknown alert */
+    begins(s, 0, 10);
+    assert_false(aggregate_acknowledge(disk, SEC(9), ann)); /* of what began later */
+    check(s, INCIDENT_OPEN, 1, 1, 1);
+    assert_true(aggregate_acknowledge(disk, SEC(20), ann));
+    check(s, INCIDENT_ACKNOWLEDGED, 1, 1, 1);
+    assert_int_equal(s->anomaly.incident->updated_at, SEC(20));
+    assert_false(aggregate_acknowledge(disk, SEC(21), ben));
+    assert_true(slice_is(s->anomaly.incident->owner, "ann"));
+    begins(s, 1, 30); /* a further occurrence opens nothing again */
+    check(s, INCIDENT_ACKNOWLEDGED, 1, 2, 2);
+    ends(s, 0, 40);
+    ends(s, 1, 50);
+    assert_false(aggregate_acknowledge(disk, SEC(60), ann)); /* of what is over */
+    check(s, INCIDENT_RESOLVED, 1, 0, 2);
+    begins(s, 1, 70);
+    assert_false(aggregate_acknowledge(&s->alerts[1], SEC(60), ann)); /* of the episode before */
+    assert_false(aggregate_acknowledge(disk, SEC(80), ann)); /* this one does not fire any more */
+    check(s, INCIDENT_OPEN, 2, 1, 3);
+    assert_true(aggregate_acknowledge(&s->alerts[1], SEC(80), (struct slice){NULL, 0}));
+    check(s, INCIDENT_ACKNOWLEDGED, 2, 1, 3);
+    assert_int_equal(s->anomaly.incident->owner.len, 0);
+}
+
 static void test_ended_by_silence(void **state)
 {
     struct scene *s = *state;
@@ -414,6 +444,7 @@ int main(void)
         ONE(test_uncount),
         ONE(test_uncount_then_open),
         ONE(test_moves_on_to_the_next_incident),
+        ONE(test_acknowledged_by_a_record),
         ONE(test_ended_by_silence),
         ONE(test_overflow),
     };

@@ -394,6 +394,90 @@ static void test_a_delivery_comes_twice(void **state)
     ASK("SELECT string_agg(id, ',' ORDER BY id) FROM delivery_ids WHERE tenant = '%s'", t, "d1,d2");
 }
 
+/* What PagerDuty's clients post of the key `k`, as it is stored. */
+#define PAGER(action)                                                                              \
+    "{\"routing_key\":\"00000000000000000000000000000000\",\"event_action\":\"" action             \
+    "\",\"dedup_key\":\"k\",\"client\":\"Ann\",\"payload\":{\"summary\":\"Disk\",\"source\":"      \
+    "\"db\",\"severity\":\"critical\"}}"
+
+static void put_pager(struct batch *b, const char *tenant, double at, const char *body)
+{
+    const struct report r = TRIGGER(at);
+
+    put_body(b, 7, tenant, &r.order, "pagerduty", body, NULL);
+    assert_int_equal(b->v[b->n - 1].fate, FATE_ALERTS);
+}
+
+#define ACKNOWLEDGED                                                                               \
+    "SELECT string_agg(status || ' ' || episode || ' ' || owner, ',' ORDER BY opened_at) || ' | "  \
+    "' "                                                                                           \
+    "|| (SELECT string_agg(kind || CASE WHEN actor = 'Ann' THEN ' by Ann' ELSE '' END, ',' ORDER " \
+    "BY at, cause) FROM timeline t WHERE t.tenant = i.tenant) FROM incidents i WHERE tenant = "    \
+    "'%s' GROUP BY tenant"
+
+/* An acknowledgement is an act on what was open by then; however the records are cut. */
+static void test_acknowledged_by_a_record(void **state)
+{
+    static const struct {
+        double at;
+        const char *body;
+    } said[] = {
+        {10, PAGER("trigger")}, {20, PAGER("acknowledge")}, {30, PAGER("acknowledge")},
+        {40, PAGER("resolve")}, {45, PAGER("acknowledge")}, /* it is over */
+        {50, PAGER("trigger")},
+    };
+    static const char after[] =
+        "1 2  | opened,status by Ann,note by Ann,resolved,note by Ann,reopened";
+    const size_t n = sizeof(said) / sizeof(*said);
+
+    (void)state;
+    for (size_t cut = 1; cut <= n; cut++) {
+        const char *t = new_tenant();
+        struct batch *b = batch_open();
+        for (size_t i = 0; i < n; i++) {
+            if (i > 0 && i % cut == 0) {
+                commit_free(b);
+                b = batch_open();
+            }
+            put_pager(b, t, said[i].at, said[i].body);
+        }
+        commit_free(b);
+        ASK(ACKNOWLEDGED, t, after);
+        put_pager(b = batch_open(), t, 20, PAGER("acknowledge")); /* a late one, of before */
+        commit_free(b);
+        ASK("SELECT status::text FROM incidents WHERE tenant = '%s'", t, "1");
+    }
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+    put_pager(b, t, 5, PAGER("acknowledge")); /* of what was not known by then */
+    put_pager(b, t, 10, PAGER("trigger"));
+    commit_free(b);
+    ASK(ACKNOWLEDGED, t, "1 1  | note by Ann,opened");
+}
+
+/* Its groups look at once; a record that comes again changes nothing, whatever was done since. */
+static void test_an_acknowledgement_comes_again(void **state)
+{
+    const char *t = new_tenant();
+    const struct report r = TRIGGER(20);
+    struct batch *b = batch_open();
+
+    (void)state;
+    put_pager(b, t, 10, PAGER("trigger"));
+    commit_free(b);
+    (void)ask("DELETE FROM timers WHERE tenant = '%s' AND kind = 1 RETURNING ''", t);
+    for (int i = 0; i < 3; i++) {
+        put_body(b = batch_open(), 7, t, &r.order, "pagerduty", PAGER("acknowledge"), NULL);
+        commit_free(b);
+        ASK(ACKNOWLEDGED, t,
+            i < 2 ? "2 1 Ann | opened,status by Ann" : "3 1 Ann | opened,status by Ann");
+        ASK("SELECT count(*)::text FROM timers WHERE tenant = '%s' AND kind = 1", t, "1");
+        if (i == 1)
+            (void)ask("UPDATE incidents SET status = 3 WHERE tenant = '%s' RETURNING ''", t);
+    }
+    ASK("SELECT body FROM timeline WHERE tenant = '%s' AND kind = 'status'", t, "acknowledged");
+}
+
 #define METRIC(action, closed)                                                                     \
     "{\"action\":\"" action "\",\"data\":{\"metric_alert\":{\"id\":\"4\",\"title\":\"Errors\","    \
     "\"projects\":[\"shop\"],\"date_started\":\"2026-01-02T03:00:00Z\",\"date_closed\":" closed    \
@@ -744,6 +828,8 @@ int main(void)
         cmocka_unit_test(test_a_new_name_keeps_its_time),
         cmocka_unit_test(test_a_poisoned_record_is_buried),
         cmocka_unit_test(test_a_delivery_comes_twice),
+        cmocka_unit_test(test_acknowledged_by_a_record),
+        cmocka_unit_test(test_an_acknowledgement_comes_again),
         cmocka_unit_test(test_a_metric_alert_gets_worse),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_unreadable_facts),
