@@ -17,14 +17,16 @@ struct beat {
     pthread_mutex_t lock;
     pthread_cond_t stop;
     bool stopping;
-    struct gauge *records, *bytes, *oldest, *damaged, *open;
+    struct gauge *records, *bytes, *oldest, *aside, *damaged, *open;
 };
 
-static void measure(struct beat *b, const struct publisher_state *s, int64_t age)
+static void measure(struct beat *b, const struct publisher_state *s, int64_t now)
 {
+    const int64_t oldest = s->spool.oldest;
     gauge_set(b->records, (int64_t)s->spool.records);
     gauge_set(b->bytes, (int64_t)s->spool.bytes);
-    gauge_set(b->oldest, age);
+    gauge_set(b->oldest, oldest > 0 && oldest < now ? now - oldest : 0);
+    gauge_set(b->aside, (int64_t)s->spool.aside);
     gauge_set(b->damaged, (int64_t)s->spool.damaged);
     gauge_set(b->open, s->breaker_open);
 }
@@ -35,10 +37,9 @@ static void say(struct beat *b)
     char text[BEAT_MAX];
     publisher_state(b->p, &s);
     int64_t now = clock_now_ms();
-    int64_t age = s.spool.oldest > 0 && s.spool.oldest < now ? now - s.spool.oldest : 0;
-    measure(b, &s, age);
+    measure(b, &s, now);
     const struct beat_word word = {
-        .id = b->id, .at = now, .oldest_spooled = s.spool.records > 0 && age == 0 ? 1 : age};
+        .id = b->id, .at = now, .oldest_spooled = publisher_age(b->p, now)};
     publish_beat(b->p, slice_of(b->id), beat_text(&word, text));
     if (s.heard && !s.breaker_open)
         publish_farewells(b->p, false);
@@ -76,6 +77,10 @@ int beat_start(struct publisher *p, const char *id, int64_t interval_ms, struct 
     b->bytes = gauge_new("tocsin_ingest_spool_bytes", "Bytes of the spool.", "");
     b->oldest = gauge_new("tocsin_ingest_spool_oldest_milliseconds",
                           "Age of the oldest spooled record.", "");
+    b->aside = gauge_new("tocsin_ingest_spool_set_aside",
+                         "Records of the spool that are too large for Kafka, kept on disk until "
+                         "ingest starts again.",
+                         "");
     b->damaged = gauge_new("tocsin_ingest_spool_damaged",
                            "Records of the spool that the disk did not keep.", "");
     b->open = gauge_new("tocsin_ingest_breaker_open", "1 while Kafka is given up.", "");

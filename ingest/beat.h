@@ -11,5 +11,5 @@ struct beat;
 
 int beat_start(struct publisher *p, const char *id, int64_t interval_ms, struct beat **ret,
                struct err *e) MUST_CHECK;
-/* Joins; with a farewell unless records are still spooled. NULL is a no-op. */
+/* Joins; with a farewell unless records are still spooled or set aside. NULL is a no-op. */
 void beat_stop(struct beat *b);

@@ -11,7 +11,7 @@
 struct beat_word {
     const char *id;         /* of the process */
     int64_t at;             /* ms */
-    int64_t oldest_spooled; /* ms: age of its oldest spooled record; 0: none */
+    int64_t oldest_spooled; /* ms: publisher_age() */
     bool farewell;
 };
 

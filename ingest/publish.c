@@ -192,7 +192,7 @@ static void on_report(void *ctx, void *record, int err_code, const char *err_tex
         job_report(p, record, err_code, err_text);
         break;
     case TICKET_DRAIN:
-        drain_report(p, record, err_code);
+        drain_report(record, err_code);
         break;
     case TICKET_BEAT:
         (void)pthread_mutex_lock(&p->lock);
@@ -328,7 +328,7 @@ void publish_farewells(struct publisher *p, bool ours)
     bool heard = true;
     while (heard && p->spool && spool_owes(p->spool, id))
         heard = farewell(p, id);
-    if (heard && ours && drain_left(p) == 0)
+    if (heard && ours && publisher_age(p, clock_now_ms()) == 0)
         (void)farewell(p, p->id);
 }
 
@@ -343,6 +343,17 @@ void publisher_state(struct publisher *p, struct publisher_state *ret)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+int64_t publisher_age(struct publisher *p, int64_t now)
+{
+    struct spool_state s = {0};
+    if (p->spool)
+        spool_state(p->spool, &s);
+    if (s.records == 0 && s.aside == 0)
+        return 0;
+    int64_t at = s.records == 0 ? s.aside_at : s.oldest;
+    return at > 0 && at < now ? now - at : 1;
+}
+
 /* ---- life ---- */
 
 static void make_metrics(struct publisher *p)
@@ -353,7 +364,7 @@ static void make_metrics(struct publisher *p)
     p->outcomes[OUTCOME_REFUSED] = counter_new(name, help, "outcome=\"refused\"");
     p->outcomes[OUTCOME_UNFIT] = counter_new(name, help, "outcome=\"unfit\"");
     p->unfit = counter_new("tocsin_ingest_spool_unfit_total",
-                           "Records of the spool that Kafka will never take.", "");
+                           "Records of the spool that were too large for Kafka: set aside.", "");
     p->late = counter_new("tocsin_ingest_late_acknowledgements_total",
                           "Records that Kafka took after they had gone to the spool.", "");
     p->opened = counter_new("tocsin_ingest_breaker_opened_total",

@@ -42,10 +42,17 @@ struct publisher_state {
     struct spool_state spool;
 };
 void publisher_state(struct publisher *p, struct publisher_state *ret);
+/*
+ * For a beat: for how many ms Kafka lacks what was called safe here; 0: it has all. Of what is set
+ * aside the newest record counts, and only while nothing waits: it may hold back ends by silence
+ * until absence_cap after it was received, and not for as long as nobody mends the broker.
+ */
+int64_t publisher_age(struct publisher *p, int64_t now);
 /* Without waiting and without spool: signs of life. */
 void publish_beat(struct publisher *p, struct slice id, struct slice value);
 /* For processes that died without one, once nothing of theirs is spooled; with `ours` for this one,
- * too. Waits a moment for Kafka; whom it did not hear of, somebody says again after the next start.
+ * too, unless something of it is spooled or set aside. Waits a moment for Kafka; whom it did not
+ * hear of, somebody says again after the next start.
  */
 void publish_farewells(struct publisher *p, bool ours);
 

@@ -34,6 +34,7 @@ struct publisher {
     bool stopping;
     pthread_t timer, drainer;
     bool timer_started, drainer_started;
+    bool stuck; /* the drainer's: the oldest record can neither go nor be set aside */
 
     struct ticket beat;
     struct counter *outcomes[OUTCOME_UNFIT + 1];

@@ -15,7 +15,7 @@
 
 static int sync_fd(const struct spool *s, int fd)
 {
-    return (s->o.fsync ? s->o.fsync(fd) : fdatasync(fd)) == 0 ? 0 : -errno;
+    return (s->o.fsync ? s->o.fsync(fd) : fdatasync(fd)) == 0 ? 0 : -EIO;
 }
 
 static int write_all(int fd, const char *p, size_t n)
@@ -37,14 +37,15 @@ static int no_room(int rc)
     return rc == -EDQUOT || rc == -EFBIG ? -ENOSPC : rc;
 }
 
-/* Bytes and an fsync; the segment is the writer's alone until its entries are there. -ENOSPC: there
+/* Bytes and an fsync; the segment is the caller's alone until its entries are there. -ENOSPC: there
  * was no room, and the file is as it was. */
-static int write_batch(struct spool *s, struct segment **g, const struct buf *batch)
+static int write_batch(struct spool *s, struct series *of, struct segment **g,
+                       const struct buf *batch)
 {
     int rc = 0;
     struct segment *next = *g;
     if (!next || next->size + batch->len > s->o.segment)
-        rc = no_room(segment_begin(s, &next));
+        rc = no_room(segment_begin(s, of, &next));
     if (rc < 0 || !next)
         return rc;
     *g = next;
@@ -120,7 +121,7 @@ static void write_gathered(struct spool *s)
     s->waiting_end = &s->waiting;
     s->writing = true;
     (void)pthread_mutex_unlock(&s->lock);
-    int rc = write_batch(s, &g, &batch);
+    int rc = write_batch(s, &s->segs, &g, &batch);
     (void)pthread_mutex_lock(&s->lock);
     s->writing = false;
     if (rc == 0 && g)
@@ -286,11 +287,53 @@ void spool_pop(struct spool *s, size_t n)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* Under the lock. A file of its own kind keeps the directory as a segment does. */
+static void enter_aside(struct spool *s, struct segment *g, size_t bytes, int64_t at)
+{
+    if (g != s->aside_file) {
+        if (s->aside_file)
+            segment_free(s->aside_file);
+        s->aside_file = g;
+        s->bytes += SEGMENT_MAGIC_LEN;
+        g->home->segments++;
+    }
+    g->size += bytes;
+    s->bytes += bytes;
+    s->aside++;
+    if (at > s->aside_at)
+        s->aside_at = at;
+}
+
+int spool_set_aside(struct spool *s, const struct spool_record *r)
+{
+    CLEANUP(buf_release) struct buf frame = BUF_INIT(SIZE_MAX / 2);
+    struct segment *g = s->aside_file;
+    struct spool_state now;
+    segment_put(&frame, r);
+    if (frame.failed)
+        return -ENOMEM;
+    spool_state(s, &now);
+    if (now.ended)
+        return -EIO;
+    int rc = write_batch(s, &s->asides, &g, &frame);
+    (void)pthread_mutex_lock(&s->lock);
+    if (rc == 0)
+        enter_aside(s, g, frame.len, r->at);
+    else if (rc != -ENOSPC)
+        s->ended = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (rc < 0 && g && g != s->aside_file)
+        segment_drop(g);
+    return rc;
+}
+
 void spool_state(struct spool *s, struct spool_state *ret)
 {
     (void)pthread_mutex_lock(&s->lock);
     *ret = (struct spool_state){.records = s->records,
                                 .bytes = s->bytes,
+                                .aside = s->aside,
+                                .aside_at = s->aside_at,
                                 .damaged = s->damaged,
                                 .ended = s->ended,
                                 .full = s->full};
@@ -374,6 +417,8 @@ int spool_open(const struct spool_options *o, struct spool **ret, struct err *e)
         s->o.segment = SEGMENT_DEFAULT;
     s->queue = BUF_INIT(SIZE_MAX / 2);
     s->waiting_end = &s->waiting;
+    s->segs.suffix = ".seg";
+    s->asides.suffix = ".aside";
     init_locks(s);
     int rc = make_dir(o->dir);
     if (rc < 0)
@@ -434,6 +479,8 @@ static void free_segments(struct spool *s)
         }
         segment_free(g);
     }
+    if (s->aside_file)
+        segment_free(s->aside_file);
 }
 
 void spool_close(struct spool *s)

@@ -5,6 +5,7 @@
  *                          the id is a UUIDv7, so names sort by age
  *   DIR/<id>/00000001.seg  append-only: a header of the file, then records:
  *                          magic, length, CRC-32C of the payload, CRC-32C of these three
+ *   DIR/<id>/00000001.aside  the same, of records that were set aside
  *
  * One writer thread appends what has gathered, fsyncs once, and then says so for each record. A
  * full disk refuses what it has no room for, and takes again when it has. Any other failed write,
@@ -15,6 +16,12 @@
  *
  * A directory stands until it is drained and its process's farewell was heard (spool_release()), so
  * that somebody says it for a process that was killed.
+ *
+ * What Kafka does not take although it is there is set aside, fsynced, before it leaves the queue,
+ * and counts against the bound. Nobody reads it until whoever adopts the directory puts it at the
+ * head of its queue: before what waited then, but records of its key that came later may be in
+ * Kafka already. Who was killed in between left a copy in a segment, which the next one passes
+ * over.
  *
  * Drained in order. What was drained is remembered by segment: after a crash the rest of a segment,
  * and what was drained of it, goes out again, under the same request ids.
@@ -45,7 +52,7 @@ typedef void spool_done_fn(void *ctx, void *cookie, int rc);
 struct spool_options {
     const char *dir; /* made when missing */
     const char *id;  /* of this process, shorter than SPOOL_ID */
-    size_t max;      /* bytes of all segments, adopted ones too */
+    size_t max;      /* bytes of all files, adopted ones too */
     size_t segment;  /* bytes, then the next one begins; 0: 8 MiB */
     spool_done_fn *done;
     void *ctx;
@@ -70,8 +77,13 @@ bool spool_has_key(struct spool *s, struct slice topic, struct slice key);
  * topic: count it and pop it. */
 size_t spool_peek(struct spool *s, struct arena *a, struct spool_record *ret, size_t max,
                   size_t bytes);
-/* The oldest `n` that spool_peek() gave are in Kafka. */
+/* The oldest `n` that spool_peek() gave are in Kafka, or set aside. */
 void spool_pop(struct spool *s, size_t n);
+
+/* Before the spool_pop() that makes it leave the queue: on disk among what is set aside, whatever
+ * the bound, since it only moves. -ENOSPC: the disk has no room; -EIO: the spool has ended;
+ * -ENOMEM. One thread's. */
+int spool_set_aside(struct spool *s, const struct spool_record *r) MUST_CHECK;
 
 /* A dead process whose directory was adopted, is drained by now and not released; false: none. */
 bool spool_owes(struct spool *s, char id[SPOOL_ID]) MUST_CHECK;
@@ -81,6 +93,8 @@ void spool_release(struct spool *s, const char *id);
 struct spool_state {
     size_t records, bytes;
     int64_t oldest;   /* ms, receive time; 0: empty */
+    size_t aside;     /* records, by this process: not among `records` */
+    int64_t aside_at; /* ms: when the newest of them was received; 0: none */
     uint64_t damaged; /* records or stretches that were skipped */
     bool ended;       /* by a failed write */
     bool full;        /* refused the last append for want of room */

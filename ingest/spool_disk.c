@@ -71,7 +71,6 @@ static struct segment *segment_new(struct home *home, const char *name, int flag
         free(g);
         return NULL;
     }
-    home->segments++;
     return g;
 }
 
@@ -86,7 +85,6 @@ void segment_free(struct segment *g)
 void segment_drop(struct segment *g)
 {
     (void)unlink(g->path);
-    g->home->segments--;
     segment_free(g);
 }
 
@@ -97,14 +95,15 @@ void link_segment(struct spool *s, struct segment *g)
     else
         s->first = g;
     s->last = g;
+    g->home->segments++;
 }
 
 /* Begin the next segment of our own, so that its name survives a crash before the first record in
  * it is called safe. */
-int segment_begin(struct spool *s, struct segment **ret)
+int segment_begin(struct spool *s, struct series *of, struct segment **ret)
 {
     char name[32];
-    (void)snprintf(name, sizeof(name), "%08u.seg", ++s->number);
+    (void)snprintf(name, sizeof(name), "%08u%s", ++of->number, of->suffix);
     struct segment *g = segment_new(s->own, name, O_RDWR | O_CREAT | O_EXCL | O_APPEND);
     if (!g)
         return errno ? -errno : -ENOMEM;
@@ -174,7 +173,8 @@ static char *read_all(int fd, size_t size)
     return text;
 }
 
-static int recover_entry(struct spool *s, struct segment *g, const struct frame *f)
+/* What was set aside is in here once, whatever copies a process that was killed has left. */
+static int recover_entry(struct spool *s, struct segment *g, const struct frame *f, bool aside)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
     struct spool_record r;
@@ -185,8 +185,12 @@ static int recover_entry(struct spool *s, struct segment *g, const struct frame 
         s->damaged++;
         return 0;
     }
+    if (rc == 0 && aside)
+        rc = seen_add(&s->found, f->payload);
+    else if (rc == 0 && seen_has(&s->found, f->payload))
+        rc = -EEXIST;
     if (rc < 0)
-        return rc;
+        return rc == -EEXIST ? 0 : rc;
     uint64_t key = key_hash(r.topic, r.key);
     rc = segment_add_entry(
         g, (struct entry){.offset = f->offset, .len = f->len, .key = key, .at = r.at});
@@ -197,7 +201,8 @@ static int recover_entry(struct spool *s, struct segment *g, const struct frame 
     return 0;
 }
 
-static int recover_segment(struct spool *s, struct home *home, const char *name, struct err *e)
+static int recover_segment(struct spool *s, struct home *home, const struct series *of,
+                           const char *name, struct err *e)
 {
     struct segment *g = segment_new(home, name, O_RDWR);
     struct stat st;
@@ -217,7 +222,7 @@ static int recover_segment(struct spool *s, struct home *home, const char *name,
     struct frame f;
     size_t pos = 0;
     while (segment_next(file, &pos, &f, &s->damaged)) {
-        int rc = recover_entry(s, g, &f);
+        int rc = recover_entry(s, g, &f, of == &s->asides);
         if (rc < 0) {
             segment_free(g);
             return err_set(e, rc, "spool %s/%s: out of memory", home->path, name);
@@ -228,25 +233,25 @@ static int recover_segment(struct spool *s, struct home *home, const char *name,
     return 0;
 }
 
-static int is_segment(const struct dirent *d)
-{
-    size_t n = strlen(d->d_name);
-    return n > 4 && strcmp(d->d_name + n - 4, ".seg") == 0;
-}
-
 static int is_plain(const struct dirent *d)
 {
     return d->d_name[0] != '.';
 }
 
-static int recover_home(struct spool *s, struct home *home, struct err *e)
+static bool is_of(const struct series *of, const char *name)
+{
+    size_t n = strlen(name), end = strlen(of->suffix);
+    return n > end && strcmp(name + n - end, of->suffix) == 0;
+}
+
+static int recover_home(struct spool *s, struct home *home, const struct series *of, struct err *e)
 {
     struct dirent **names = NULL;
-    int n = scandir(home->path, &names, is_segment, alphasort);
+    int n = scandir(home->path, &names, is_plain, alphasort);
     int rc = n < 0 ? err_set(e, -errno, "spool %s: cannot be listed", home->path) : 0;
     for (int i = 0; i < n; i++) {
-        if (rc == 0)
-            rc = recover_segment(s, home, names[i]->d_name, e);
+        if (rc == 0 && is_of(of, names[i]->d_name))
+            rc = recover_segment(s, home, of, names[i]->d_name, e);
         free(names[i]);
     }
     free(names);
@@ -277,8 +282,10 @@ struct home *home_new(struct spool *s, const char *id, int lock, bool ours)
     (void)snprintf(h->id, sizeof(h->id), "%s", id);
     h->lock = lock;
     h->ours = ours;
-    h->next = s->homes;
-    s->homes = h;
+    struct home **end = &s->homes;
+    while (*end)
+        end = &(*end)->next;
+    *end = h;
     return h;
 }
 
@@ -298,7 +305,7 @@ static int adopt(struct spool *s, const char *name, struct err *e)
         (void)close(lock);
         return err_set(e, -ENOMEM, "spool: out of memory");
     }
-    return recover_home(s, h, e);
+    return 0;
 }
 
 int adopt_all(struct spool *s, struct err *e)
@@ -312,5 +319,10 @@ int adopt_all(struct spool *s, struct err *e)
         free(names[i]);
     }
     free(names);
+    for (struct home *h = s->homes; h && rc == 0; h = h->next)
+        rc = recover_home(s, h, &s->asides, e);
+    for (struct home *h = s->homes; h && rc == 0; h = h->next)
+        rc = recover_home(s, h, &s->segs, e);
+    seen_release(&s->found);
     return rc;
 }

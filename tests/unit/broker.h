@@ -20,8 +20,9 @@ struct broker {
 
 #define BROKER_PREFIX "unit"
 
-/* `topics` without prefix, NULL-terminated. */
-__attribute__((unused)) static void broker_open(struct broker *b, const char *const *topics)
+/* `topics` without prefix, NULL-terminated; of one partition each. */
+__attribute__((unused)) static void brokers_open(struct broker *b, int brokers,
+                                                 const char *const *topics)
 {
     char why[256], name[128];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -29,7 +30,7 @@ __attribute__((unused)) static void broker_open(struct broker *b, const char *co
     /* the host has no broker itself, and says so */
     (void)rd_kafka_conf_set(conf, "log_level", "0", why, sizeof(why));
     b->host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
-    b->cluster = rd_kafka_mock_cluster_new(b->host, 1);
+    b->cluster = rd_kafka_mock_cluster_new(b->host, brokers);
     for (; *topics; topics++) {
         (void)snprintf(name, sizeof(name), BROKER_PREFIX ".%s", *topics);
         rd_kafka_mock_topic_create(b->cluster, name, 1, 1);
@@ -46,6 +47,11 @@ __attribute__((unused)) static void broker_open(struct broker *b, const char *co
                                           .linger = 1,
                                           .fetch_wait = 10,
                                           .queue_messages = 100000};
+}
+
+__attribute__((unused)) static void broker_open(struct broker *b, const char *const *topics)
+{
+    brokers_open(b, 1, topics);
 }
 
 __attribute__((unused)) static void broker_close(struct broker *b)

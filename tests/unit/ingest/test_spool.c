@@ -270,11 +270,20 @@ static int failing_fsync(int fd)
     return -1;
 }
 
-static void test_a_failed_fsync_ends_it(void **state)
+/* A file system that finds only now that it has no room. What is in the file by then is not known.
+ */
+static int late_fsync(int fd)
 {
-    struct place *p = *state;
-    struct spool_options o = options(p, "a");
-    o.fsync = failing_fsync;
+    (void)fd;
+    errno = ENOSPC;
+    return -1;
+}
+
+static void check_failed_fsync(struct place *p, const char *id, int (*fsync_)(int))
+{
+    struct spool_options o = options(p, id);
+    o.fsync = fsync_;
+    p->good = p->bad = 0;
     CLEANUP(spool_close) struct spool *s = open_spool(&o);
     char text[512];
     assert_int_equal(append(s, "k", "1"), 0);
@@ -285,6 +294,12 @@ static void test_a_failed_fsync_ends_it(void **state)
     assert_false(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
     assert_int_equal(append(s, "k", "2"), -EIO);
     assert_string_equal(contents(s, text), "");
+}
+
+static void test_a_failed_fsync_ends_it(void **state)
+{
+    check_failed_fsync(*state, "a", failing_fsync);
+    check_failed_fsync(*state, "b", late_fsync);
 }
 
 static size_t count_dirs(const char *path)
@@ -369,6 +384,192 @@ static void test_directories_of_others_are_left_alone(void **state)
     spool_release(s, "a");
     spool_close(s);
     assert_int_equal(count_dirs(p->dir), 1);
+}
+
+/* ---- set aside ---- */
+
+/* The oldest one moves, or not: before it would be popped. */
+static int set_aside(struct spool *s)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 16);
+    struct spool_record r;
+    assert_int_equal(spool_peek(s, a, &r, 1, SIZE_MAX), 1);
+    return spool_set_aside(s, &r);
+}
+
+static struct spool *open_with(struct place *p, const char *id, const char *const *values)
+{
+    struct spool_options o = options(p, id);
+    struct spool *s = open_spool(&o);
+    for (; *values; values++) {
+        assert_int_equal(append(s, "k", *values), 0);
+        await(p, p->good + 1);
+    }
+    return s;
+}
+
+static const char *const one_to_three[] = {"1", "2", "3", NULL};
+static const char *const nothing[] = {NULL};
+
+static void test_set_aside_is_the_head_of_the_next_queue(void **state)
+{
+    struct place *p = *state;
+    char text[512], id[SPOOL_ID];
+    struct spool *s = open_with(p, "a", one_to_three);
+    assert_int_equal(set_aside(s), 0);
+    spool_pop(s, 1);
+    assert_int_equal(set_aside(s), 0);
+    spool_pop(s, 1);
+    assert_string_equal(contents(s, text), "3");
+    assert_int_equal(state_of(s).records, 1);
+    assert_int_equal(state_of(s).aside, 2);
+    assert_true(state_of(s).aside_at == 1700000000123);
+    spool_pop(s, 1);
+    assert_false(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
+    assert_true(state_of(s).oldest == 0);
+    spool_release(s, "a"); /* even so it stands */
+    spool_close(s);
+
+    s = open_with(p, "b", (const char *const[]){"4", NULL});
+    assert_string_equal(contents(s, text), "1,2,4");
+    assert_int_equal(state_of(s).aside, 0);
+    assert_true(spool_has_key(s, SLICE_LIT("raw.sentry"), SLICE_LIT("k")));
+    assert_false(spool_owes(s, id));
+    spool_pop(s, 2);
+    assert_true(spool_owes(s, id));
+    spool_release(s, "a");
+    spool_pop(s, 1);
+    spool_release(s, "b");
+    spool_close(s);
+    assert_int_equal(count_dirs(p->dir), 0);
+}
+
+/* What waits in older directories is newer than what was set aside out of them. */
+static void test_set_aside_goes_before_all_that_waits(void **state)
+{
+    struct place *p = *state;
+    char text[512];
+    struct spool_options o = options(p, "a");
+    o.segment = 150; /* one record each */
+    struct spool *s = open_spool(&o);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(append(s, "k", one_to_three[i]), 0);
+        await(p, i + 1);
+    }
+    spool_close(s);
+    s = open_with(p, "b", nothing);
+    assert_int_equal(set_aside(s), 0); /* among the files of "b" */
+    spool_pop(s, 1);
+    spool_close(s);
+    s = open_with(p, "c", nothing);
+    assert_string_equal(contents(s, text), "1,2,3");
+    spool_close(s);
+}
+
+/* By closing: what is on disk is what a kill would leave. */
+static void test_killed_before_it_left_the_queue(void **state)
+{
+    struct place *p = *state;
+    char text[512];
+    struct spool *s = open_with(p, "a", one_to_three);
+    assert_int_equal(set_aside(s), 0);
+    spool_close(s);
+    s = open_with(p, "b", nothing);
+    assert_string_equal(contents(s, text), "1,2,3");
+    assert_int_equal(set_aside(s), 0);
+    spool_close(s);
+    s = open_with(p, "c", nothing); /* three copies of it are on disk */
+    assert_string_equal(contents(s, text), "1,2,3");
+    assert_int_equal(state_of(s).records, 3);
+    assert_int_equal(set_aside(s), 0);
+    spool_pop(s, 1);
+    assert_string_equal(contents(s, text), "2,3");
+    spool_close(s);
+    s = open_with(p, "d", nothing); /* the segment still has it, as what was drained of it */
+    assert_string_equal(contents(s, text), "1,2,3");
+    spool_pop(s, 3);
+    assert_int_equal(state_of(s).bytes, 0);
+    spool_close(s);
+}
+
+static void test_set_aside_counts_against_the_bound(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    o.max = 1000;
+    o.segment = 200;
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    size_t n = 0, again = 0;
+    for (; append(s, "k", "0123456789") == 0; n++)
+        await(p, n + 1);
+    assert_true(n > 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(set_aside(s), 0); /* it is full, but they only move */
+        spool_pop(s, 1);
+    }
+    spool_pop(s, n - 2);
+    assert_int_equal(state_of(s).records, 0);
+    assert_true(state_of(s).bytes > 2 * FRAME_LEN);
+    for (; append(s, "k", "0123456789") == 0; again++)
+        await(p, n + again + 1);
+    assert_true(again > 0 && again <= n - 2);
+}
+
+static void test_what_cannot_be_set_aside_stays(void **state)
+{
+    struct place *p = *state;
+    char text[512], dir[100];
+    (void)snprintf(dir, sizeof(dir), "%s/a", p->dir);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    CLEANUP(spool_close) struct spool *s = open_with(p, "a", one_to_three);
+    const size_t bytes = state_of(s).bytes;
+    for (rlim_t room = 3; room < 60; room += 50) { /* not even its beginning; a part of it */
+        limit_files(room);
+        assert_int_equal(set_aside(s), -ENOSPC);
+        limit_files(RLIM_INFINITY);
+        assert_int_equal(state_of(s).aside, 0);
+        assert_int_equal(state_of(s).bytes, bytes);
+        assert_false(state_of(s).ended);
+        assert_int_equal(count_dirs(dir), 2);
+    }
+    assert_int_equal(set_aside(s), 0);
+    limit_files(140); /* the first is in the file, the second fits in part */
+    spool_pop(s, 1);
+    assert_int_equal(set_aside(s), -ENOSPC);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(set_aside(s), 0);
+    spool_pop(s, 1);
+    assert_string_equal(contents(s, text), "3");
+    spool_close(TAKE(s));
+    s = open_with(p, "b", nothing);
+    assert_int_equal(state_of(s).damaged, 0);
+    assert_string_equal(contents(s, text), "1,2,3"); /* of the segment only what is not aside */
+}
+
+static int fsync_until_set_aside(int fd)
+{
+    char link[64], path[600];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    const ssize_t n = readlink(link, path, sizeof(path) - 1);
+    path[n > 0 ? n : 0] = '\0';
+    errno = EIO;
+    return strstr(path, ".aside") ? -1 : 0;
+}
+
+static void test_a_failed_fsync_sets_nothing_aside(void **state)
+{
+    struct place *p = *state;
+    char text[512];
+    struct spool_options o = options(p, "a");
+    o.fsync = fsync_until_set_aside;
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    assert_int_equal(append(s, "k", "1"), 0);
+    await(p, 1);
+    assert_int_equal(set_aside(s), -EIO);
+    assert_int_equal(state_of(s).aside, 0);
+    assert_true(state_of(s).ended);
+    assert_int_equal(set_aside(s), -EIO);
+    assert_string_equal(contents(s, text), "1");
 }
 
 /* An outage of last week must not come back with the crash of today. */
@@ -518,6 +719,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_directory_stands_until_the_farewell, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_directories_of_others_are_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_set_aside_is_the_head_of_the_next_queue, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_set_aside_goes_before_all_that_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_before_it_left_the_queue, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_set_aside_counts_against_the_bound, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_set_aside_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_failed_fsync_sets_nothing_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_at_every_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_flipped_byte_costs_one_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage_is_no_record, setup, teardown),
