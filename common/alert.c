@@ -76,14 +76,19 @@ static struct slice first_of(struct labels l, const char *name, const char *othe
     return v.len > 0 ? v : labels_get(l, otherwise);
 }
 
+void anomaly_parts(struct labels labels, struct anomaly *ret)
+{
+    *ret = (struct anomaly){.alert_name = labels_get(labels, "alertname"),
+                            .service = first_of(labels, "job", "service"),
+                            .namespace = labels_get(labels, "namespace"),
+                            .error_type = first_of(labels, "reason", "error_type")};
+}
+
 void anomaly_of(struct slice tenant, struct labels labels, struct anomaly *ret)
 {
     static const struct slice nul = {"", 1};
     unsigned char digest[SHA256_LEN];
-    ret->alert_name = labels_get(labels, "alertname");
-    ret->service = first_of(labels, "job", "service");
-    ret->namespace = labels_get(labels, "namespace");
-    ret->error_type = first_of(labels, "reason", "error_type");
+    anomaly_parts(labels, ret);
     const struct slice text[] = {tenant,         nul, ret->alert_name, nul, ret->service, nul,
                                  ret->namespace, nul, ret->error_type, nul};
     sha256_v(text, sizeof(text) / sizeof(text[0]), digest);
@@ -115,6 +120,7 @@ int alert_list_copy(const struct alert_list *list, struct arena *a, struct alert
     for (size_t i = 0; i < list->n && !failed; i++) {
         struct alert_event *to = &v[i];
         *to = list->v[i];
+        to->words = copied(to->words, a, &failed);
         to->event_id = copied(to->event_id, a, &failed);
         to->title = copied(to->title, a, &failed);
         to->description = copied(to->description, a, &failed);

@@ -36,6 +36,7 @@ struct alert_event {
     uint64_t fingerprint; /* of labels, or of a subset that is stable where the vendor's labels are
                              not (SigNoz, Sentry) */
     int64_t starts_at, ends_at; /* ms; 0: absent */
+    struct slice words; /* the fingerprint that the sender gave it, one word a line; may be empty */
     struct slice event_id;  /* OCCURRED: the vendor's id of the event, same for every report of it;
                                may be empty */
     enum severity severity; /* of its first occurrence ever */
@@ -74,3 +75,5 @@ struct anomaly {
     struct slice alert_name, service, namespace, error_type;
 };
 void anomaly_of(struct slice tenant, struct labels labels, struct anomaly *ret);
+/* The four alone, without the key. */
+void anomaly_parts(struct labels labels, struct anomaly *ret);

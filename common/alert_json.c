@@ -1,5 +1,7 @@
 #include "common/alert_json.h"
 
+#include <string.h>
+
 #include "common/clock.h"
 
 static json_t *text(struct slice s)
@@ -25,6 +27,22 @@ static void set_text(json_t *o, const char *key, struct slice s)
 {
     if (s.len > 0)
         (void)json_object_set_new(o, key, text(s));
+}
+
+/* One a line. */
+static void set_words(json_t *o, const char *key, struct slice s)
+{
+    json_t *list = s.len > 0 ? json_array() : NULL;
+
+    while (s.len > 0) {
+        const char *end = memchr(s.p, '\n', s.len);
+        const size_t n = end ? (size_t)(end - s.p) : s.len;
+        (void)json_array_append_new(list, text((struct slice){s.p, n}));
+        s.p += n + (end != NULL);
+        s.len -= n + (end != NULL);
+    }
+    if (list)
+        (void)json_object_set_new(o, key, list);
 }
 
 static void set_count(json_t *o, const char *key, int64_t n)
@@ -54,6 +72,7 @@ json_t *alert_event_json(const struct alert_event *ev, struct slice tenant)
                   "starts_at", time_text(ev->starts_at), "ends_at", time_text(ev->ends_at));
     if (!o)
         return NULL;
+    set_words(o, "fingerprint_words", ev->words);
     set_text(o, "event_id", ev->event_id);
     set_text(o, "title", ev->title);
     set_text(o, "description", ev->description);

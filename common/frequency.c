@@ -155,6 +155,18 @@ struct frequency_counts frequency_count(const struct frequency *f, int64_t now_m
     };
 }
 
+uint64_t frequency_within(const struct frequency *f, int64_t now_ms, int64_t window_ms)
+{
+    struct frequency copy = *f;
+    struct ring rings[RINGS];
+    size_t i = 0;
+
+    rings_of(&copy, rings);
+    while (i < RINGS - 1 && window_ms > (int64_t)(rings[i].n - 1) * rings[i].width)
+        i++;
+    return window_count(f, &rings[i], now_ms, window_ms);
+}
+
 enum escalation_level frequency_level(const struct frequency_settings *s, uint64_t count_24h)
 {
     if (count_24h >= s->permanent_fix)

@@ -35,6 +35,8 @@ void frequency_add(struct frequency *f, int64_t at_ms);
 /* Take one back (two occurrences turned out to be one). */
 void frequency_remove(struct frequency *f, int64_t at_ms);
 struct frequency_counts frequency_count(const struct frequency *f, int64_t now_ms);
+/* Those in (now - window, now], up to 30 days. */
+uint64_t frequency_within(const struct frequency *f, int64_t now_ms, int64_t window_ms);
 enum escalation_level frequency_level(const struct frequency_settings *s, uint64_t count_24h);
 
 /* Packed: zero runs cost nothing. In the arena; {NULL,0} past its cap. */

@@ -60,6 +60,8 @@ struct receivers {
  * so are fallbacks that do not exist or that lead back to where they began. */
 int receivers_load(struct settings *s, struct receivers *ret, struct err *e) MUST_CHECK;
 const struct receiver *receiver_find(const struct receivers *all, struct slice name);
+/* The channel of the page alone, which everybody has. */
+#define CHANNEL_PAGE "dashboard"
 /* Registry of channel names. */
 const char *channel_name_at(size_t i); /* NULL past the end */
 /* The channel of that name, which may be an alias of it (`weixin`); NULL when there is none. */

@@ -232,19 +232,40 @@ static int add_map(struct matchers *m, const struct yaml *map, bool regex, struc
     return 0;
 }
 
+static struct matchers *new_matchers(struct conf *c)
+{
+    struct matchers *m = matchers_new();
+
+    return m && conf_defer(c, free_matchers, m) == 0 ? m : NULL;
+}
+
 static int load_matchers(struct loader *l, const struct place *p, struct route *r, struct err *e)
 {
     const struct yaml *texts = yaml_get(p->node, "matchers"), *equal = yaml_get(p->node, "match"),
                       *like = yaml_get(p->node, "match_re");
-    struct matchers *m = matchers_new();
+    struct matchers *m = new_matchers(l->c);
     int rc;
 
-    if (!m || conf_defer(l->c, free_matchers, m) < 0)
+    if (!m)
         return out_of_memory(e);
     if ((rc = add_map(m, equal, false, e)) < 0 || (rc = add_map(m, like, true, e)) < 0 ||
         (rc = add_texts(m, texts, e)) < 0)
         return rc;
     r->matchers = m;
+    return 0;
+}
+
+int route_load_matchers(struct conf *c, const struct yaml *texts, const struct matchers **ret,
+                        struct err *e)
+{
+    struct matchers *m = new_matchers(c);
+    int rc;
+
+    if (!m)
+        return out_of_memory(e);
+    if ((rc = add_texts(m, texts, e)) < 0)
+        return rc;
+    *ret = m;
     return 0;
 }
 
@@ -265,7 +286,7 @@ static int name_path(struct loader *l, struct route *r, const struct route *pare
     return 0;
 }
 
-static int name_route(struct route *r, struct err *e)
+int route_name(struct route *r)
 {
     CLEANUP(buf_release) struct buf b = BUF_INIT(TEXT_MAX);
     unsigned char hash[SHA256_LEN];
@@ -276,7 +297,7 @@ static int name_route(struct route *r, struct err *e)
     for (size_t i = 0; i < r->group_by_n; i++)
         buf_add(&b, r->group_by[i], strlen(r->group_by[i]) + 1);
     if (b.failed)
-        return out_of_memory(e);
+        return -ENOMEM;
     sha256(b.p, b.len, hash);
     memcpy(r->id, hash, sizeof(r->id));
     return 0;
@@ -377,8 +398,10 @@ static int load_node(struct loader *l, const struct place *p, struct route *r, s
     r->goes_on = w.goes_on;
     if ((rc = load_digest(l, p, w.digest, &r->digest, e)) < 0 ||
         (rc = load_group_by(l, p, &w.group_by, r, e)) < 0 || (rc = load_matchers(l, p, r, e)) < 0 ||
-        (rc = name_path(l, r, p->parent, e)) < 0 || (rc = name_route(r, e)) < 0)
+        (rc = name_path(l, r, p->parent, e)) < 0)
         return rc;
+    if (route_name(r) < 0)
+        return out_of_memory(e);
     return load_children(l, p, &w, r, e);
 }
 

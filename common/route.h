@@ -39,6 +39,13 @@ struct route {
         id[16]; /* hash of receiver, path and grouping (not of timing): a reload keeps a group */
     const struct route *children;
     size_t child_n;
+
+    /* As a rule says (common/rules.h): what it is made of, and its name; NULL: as the tree has it.
+     */
+    const struct route *base;
+    const char *rule;
+    uint64_t entries; /* of the receiver's integrations only these: bits; 0: all */
+    bool page_only;   /* nobody is sent anything */
 };
 
 /* `route:` of the configuration; absent: an error unless there is exactly one receiver or none.
@@ -52,6 +59,12 @@ size_t route_match(const struct route *root, struct labels labels, const struct 
 /* Every node, to find one again by its id (hex) and receiver; NULL when the configuration no longer
  * has it. */
 const struct route *route_find(const struct route *root, const unsigned char id[16]);
+
+/* Fills `id`. -ENOMEM. */
+int route_name(struct route *r) MUST_CHECK;
+/* `matchers:`, a list of texts, or one; owned by the configuration. */
+int route_load_matchers(struct conf *c, const struct yaml *texts, const struct matchers **ret,
+                        struct err *e) MUST_CHECK;
 
 /* What an alert is routed by: its labels, `severity` as Tocsin judges it, and `source` (the entry
  * under sources:) unless it has one. -ENOMEM. */

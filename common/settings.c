@@ -206,6 +206,8 @@ static const struct conf_key limits_keys[] = {
          "CIDRs that the notifier, and what ingest fetches, may reach"),
     CONF(T, message_alerts, CONF_U32, "20", 0, "listed in one message"),
     CONF(T, payload, CONF_SIZE, "64k", 0, "of one rendered message"),
+    CONF(T, rules, CONF_U32, "200", 0, "under rules:"),
+    CONF(T, fingerprint_words, CONF_U32, "16", 0, "of a sender's own fingerprint"),
     CONF_END,
 };
 #undef T
@@ -509,9 +511,11 @@ static const struct {
     const char *section;
     bool works;
 } trees[] = {
-    {"global", true},          {"route", true},      {"receivers", true},
-    {"sources", true},         {"playbooks", true},  {"inhibit_rules", false},
-    {"time_intervals", false}, {"templates", false}, {"mute_time_intervals", false},
+    {"global", true},         {"route", true},
+    {"receivers", true},      {"rules", true},
+    {"sources", true},        {"playbooks", true},
+    {"inhibit_rules", false}, {"time_intervals", false},
+    {"templates", false},     {"mute_time_intervals", false},
     {"tracing", false},
 };
 

@@ -106,6 +106,8 @@ struct limits_settings {
     uint32_t starts, marks;                   /* facts kept per alert */
     struct conf_strs allow_private_addresses; /* CIDRs that we may reach */
     uint32_t message_alerts;                  /* alerts listed in one message */
+    uint32_t rules;                           /* in the configuration */
+    uint32_t fingerprint_words;               /* of a sender's own, per alert */
     size_t payload;                           /* bytes of one rendered message */
 };
 

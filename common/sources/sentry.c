@@ -170,6 +170,31 @@ static bool is_performance(struct decoder *d, const json_t *thing)
            slice_is(decode_str(d, thing, "type"), "transaction");
 }
 
+/* The fingerprint that the application, or a rule of the project, gave the event, one word a line.
+ * "{{ default }}" stands for Sentry's own grouping, which has no words. */
+static struct slice words_of(struct decoder *d, const json_t *thing)
+{
+    const json_t *list = json_object_get(thing, "fingerprint");
+    CLEANUP(buf_release) struct buf b = BUF_INIT(d->lim->label_value + (size_t)1);
+    for (size_t i = 0, n = 0; i < json_array_size(list) && n < d->lim->fingerprint_words; i++) {
+        const json_t *word = json_array_get(list, i);
+        const char *p = json_string_value(word);
+        if (json_string_length(word) == 0 || (p[0] == '{' && p[1] == '{'))
+            continue;
+        if (b.len + json_string_length(word) + 1 > d->lim->label_value)
+            break;
+        if (n++ > 0)
+            buf_putc(&b, '\n');
+        for (; *p; p++)
+            buf_putc(&b, (unsigned char)*p < ' ' ? ' ' : *p);
+    }
+    if (b.len == 0)
+        return (struct slice){0};
+    struct slice words = arena_slice(d->a, (struct slice){b.p, b.len});
+    d->failed |= !words.p;
+    return words;
+}
+
 /* An issue or event as an alert of issue `id`; kind and note are the caller's. */
 static void describe(struct delivery *w, const json_t *thing, struct slice id,
                      struct alert_event *ev)
@@ -199,6 +224,7 @@ static void describe(struct delivery *w, const json_t *thing, struct slice id,
     bool slow = is_performance(d, thing);
     ev->severity = slow ? SEVERITY_INFO : SEVERITY_CRITICAL;
     ev->severity_again = slow ? SEVERITY_INFO : SEVERITY_WARNING;
+    ev->words = words_of(d, thing);
     ev->title = decode_line(decode_str(d, thing, "title"));
     if (ev->title.len == 0)
         ev->title = type.len > 0 ? type : SLICE_LIT("Sentry issue");

@@ -213,14 +213,14 @@ static int by_bytes(const void *x, const void *y)
     return slice_cmp(*(const struct slice *)x, *(const struct slice *)y);
 }
 
-struct rules {
+struct model {
     struct verdict verdicts[ALERTS];
     bool said[ALERTS];
 };
 
-static struct rules *rules_of(const struct history *h, struct arena *a)
+static struct model *rules_of(const struct history *h, struct arena *a)
 {
-    struct rules *r = arena_new_of(a, struct rules);
+    struct model *r = arena_new_of(a, struct model);
 
     for (uint32_t i = 0; i < ALERTS; i++)
         oracle_ask(h->v, h->n, i, WINDOW, a, &r->verdicts[i]);
@@ -229,7 +229,7 @@ static struct rules *rules_of(const struct history *h, struct arena *a)
     return r;
 }
 
-static const char *alerts_by_rule(struct rules *r, struct arena *a)
+static const char *alerts_by_rule(struct model *r, struct arena *a)
 {
     const char *text = "";
 
@@ -245,7 +245,7 @@ static const char *alerts_by_rule(struct rules *r, struct arena *a)
     return text;
 }
 
-static const char *occurrences_by_rule(struct rules *r, struct arena *a)
+static const char *occurrences_by_rule(struct model *r, struct arena *a)
 {
     const char *text = "";
 
@@ -258,7 +258,7 @@ static const char *occurrences_by_rule(struct rules *r, struct arena *a)
     return text;
 }
 
-static const char *incidents_by_rule(const struct rules *r, struct arena *a)
+static const char *incidents_by_rule(const struct model *r, struct arena *a)
 {
     static const uint32_t by_name[ANOMALIES] = {0, 2, 1};
     const char *text = "";
@@ -311,7 +311,7 @@ static const char *buckets_differ(struct slice tenant, struct arena *a)
 
 static const char *rows_differ(const struct history *h, struct slice tenant, struct arena *a)
 {
-    struct rules *r = rules_of(h, a);
+    struct model *r = rules_of(h, a);
     const char *why = compare(
         ask("SELECT coalesce(string_agg(fingerprint || ' ' || status || ' ' || coalesce(starts_at, "
             "0) || ' ' || coalesce(ended_at, 0) || ' ' || occurrences || ',', '' ORDER BY "

@@ -290,7 +290,7 @@ static bool resolves(const struct turn *t)
 
 /* ---- the rules ---- */
 
-static struct rule {
+static struct claim {
     unsigned of; /* enum kind */
     bool (*when)(const struct turn *t), (*then)(const struct turn *t);
     const char *says;
@@ -388,7 +388,7 @@ const char *rules_after(const struct turn *t)
     const enum kind kind = kind_of(t);
 
     for (size_t i = 0; i < RULES; i++) {
-        struct rule *r = &rules[i];
+        struct claim *r = &rules[i];
         if (!(r->of & kind) || !r->when(t))
             continue;
         if (!r->then(t))

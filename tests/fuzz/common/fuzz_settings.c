@@ -1,10 +1,9 @@
 /*
  * Any text as the configuration: every section and tree that all services share loads, or one
  * reason is given. What loaded can be printed, and its routes take every alert, the same ones
- * however often the file is read.
+ * however often the file is read, as the same rule says; and a group's row finds each again.
  */
-#include "common/route.h"
-#include "common/source.h"
+#include "common/rules.h"
 #include "fuzz.h"
 
 struct loaded {
@@ -13,6 +12,7 @@ struct loaded {
     struct source_entries entries;
     struct receivers receivers;
     const struct route *root;
+    const struct rules *rules;
 };
 
 static int load(const char *text, struct loaded *l, struct err *e)
@@ -26,6 +26,8 @@ static int load(const char *text, struct loaded *l, struct err *e)
         rc = receivers_load(&l->settings, &l->receivers, e);
     if (rc == 0)
         rc = route_load(&l->settings, &l->receivers, &l->root, e);
+    if (rc == 0)
+        rc = rules_load(&l->settings, &l->entries, &l->receivers, l->root, &l->rules, e);
     if (rc == 0)
         rc = settings_finish(l->conf, e);
     MUST(rc == 0 || (rc < 0 && rc == e->code && e->msg[0]));
@@ -61,6 +63,32 @@ static void check_routes(const struct loaded *x, const struct loaded *y)
     }
 }
 
+/* Any words and any rates: the first bytes of the text, which hold whatever the fuzzer likes. */
+static void check_rules(const struct loaded *x, const struct loaded *y, struct slice text)
+{
+    static const struct label pairs[] = {{{"a", 1}, {"b", 1}}, {{"severity", 8}, {"critical", 8}}};
+    struct arena *a = fuzz_arena(1, (size_t)4 << 20);
+    const struct route *taken[8], *again[8], *found;
+    size_t n = 0, m = 0;
+    const struct rule_facts f = {.labels = {pairs, 2},
+                                 .severity = SEVERITY_CRITICAL,
+                                 .source = SLICE_LIT("sentry"),
+                                 .fingerprint = {text.p, text.len < 40 ? text.len : 40},
+                                 .crossed = text.len > 40 ? (unsigned char)text.p[40] : 0};
+    if (!x->root)
+        return;
+    MUST(rules_route(x->rules, x->root, &f, a, taken, 8, &n) == 0 && n >= 1 && n <= 8);
+    MUST(rules_route(y->rules, y->root, &f, a, again, 8, &m) == 0 && m == n);
+    MUST(!rules_match(x->rules, &f) == !rules_match(y->rules, &f));
+    for (size_t i = 0; i < n; i++) {
+        MUST(memcmp(taken[i]->id, again[i]->id, sizeof(again[i]->id)) == 0);
+        MUST(rules_route_find(y->rules, y->root, rules_route_key(taken[i], a), a, &found) == 0);
+        MUST(found && memcmp(found->id, taken[i]->id, sizeof(found->id)) == 0);
+    }
+    const uint64_t rated = rules_rated(x->rules, &f);
+    MUST(rules_crossed_parse(y->rules, rules_crossed_text(x->rules, rated, a)) == rated);
+}
+
 static void check_loaded(const struct loaded *l)
 {
     check_print(l->conf);
@@ -81,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == 0) {
         check_loaded(&one);
         check_routes(&one, &two);
+        check_rules(&one, &two, (struct slice){(const char *)data, size});
     }
     if (one.conf)
         conf_free(one.conf);
