@@ -44,7 +44,8 @@ int lock_incidents(struct pg *pg, struct arena *a, const struct lock_keys *k, PG
                             "impact_events, opened_at, episode_at, "
                             "updated_at, resolved_at, window_start, last_seen, occurrences, "
                             "alerts_firing, alerts_total, "
-                            "owner, service, namespace, alert_name, error_type",
+                            "owner, service, namespace, alert_name, error_type, "
+                            "fingerprint_words, crossed_rules",
                             "incidents", "id", "$1::text[], $2::uuid[]"),
                     p, ret, e);
 }

@@ -62,7 +62,9 @@ enum {
     IN_SERVICE,
     IN_NAMESPACE,
     IN_ALERT_NAME,
-    IN_ERROR_TYPE
+    IN_ERROR_TYPE,
+    IN_WORDS,
+    IN_RULES
 };
 enum {
     AL_TENANT,

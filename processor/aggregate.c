@@ -7,13 +7,13 @@
 const char *news_name(enum news_kind k)
 {
     static const char *const names[] = {
-        [NEWS_OPENED] = "opened",    [NEWS_REOPENED] = "reopened", [NEWS_RECURRED] = "occurrence",
-        [NEWS_CROSSED] = "crossing", [NEWS_SEVERITY] = "severity", [NEWS_ALERT_ENDED] = "ended",
-        [NEWS_RESOLVED] = "resolved"};
+        [NEWS_OPENED] = "opened",     [NEWS_REOPENED] = "reopened", [NEWS_RECURRED] = "occurrence",
+        [NEWS_CROSSED] = "crossing",  [NEWS_SEVERITY] = "severity", [NEWS_ALERT_ENDED] = "ended",
+        [NEWS_RESOLVED] = "resolved", [NEWS_RULE] = "rule"};
     return names[k];
 }
 
-static void tell(struct news_list *l, struct news n)
+void news_tell(struct news_list *l, struct news n)
 {
     if (l->n == l->cap) {
         const size_t cap = l->cap ? 2 * l->cap : 16;
@@ -88,6 +88,7 @@ static void open_incident(struct incident *i, struct anomaly_state *an, const st
         .source = w->source,
         .environment = w->environment,
         .link = w->link,
+        .words = w->words,
         .alert_name = an->id.alert_name,
         .service = an->id.service,
         .namespace = an->id.namespace,
@@ -107,6 +108,7 @@ static void reopen(struct incident *i, int64_t at)
     i->resolved_at = 0;
     i->episode++;
     i->episode_at = at;
+    i->crossed = 0;
     i->owner = (struct slice){"", 0};
 }
 
@@ -136,7 +138,7 @@ static void cross(struct incident *i, enum escalation_level reached, struct news
         base.severity_before = i->severity;
         i->severity = one_step_up(i->severity);
         base.severity = i->severity;
-        tell(news, base);
+        news_tell(news, base);
     }
 }
 
@@ -211,6 +213,8 @@ static void absorb(struct incident *i, const struct change *c, const struct inci
     i->updated_at = later(i->updated_at, c->at);
     if (c->at < i->window_start)
         i->window_start = c->at;
+    if (i->words.len == 0)
+        i->words = w->words;
     i->impact_users = later(i->impact_users, w->impact_users);
     i->impact_events = later(i->impact_events, w->impact_events);
 }
@@ -256,12 +260,12 @@ static void began(struct alert_row *alert, const struct change *c, const struct 
     n.incident = i;
     join(alert, i);
     absorb(i, c, w);
-    tell(news, n);
+    news_tell(news, n);
     if (severity > i->severity) {
         n.kind = NEWS_SEVERITY;
         n.severity_before = i->severity;
         i->severity = n.severity = severity;
-        tell(news, n);
+        news_tell(news, n);
     }
     if (reached > i->level && c->counted)
         cross(i, reached, n, news);
@@ -279,14 +283,14 @@ static void ended(struct alert_row *alert, const struct change *c, struct news_l
     i->dirty = true;
     if (c->at > i->updated_at)
         i->updated_at = c->at;
-    tell(news, n);
+    news_tell(news, n);
     if (i->alerts_firing > 0 || i->status == INCIDENT_RESOLVED)
         return;
     i->status = INCIDENT_RESOLVED;
     i->resolved_by = c->by_silence ? RESOLVED_BY_SILENCE : RESOLVED_BY_ALERTS;
     i->resolved_at = i->updated_at; /* the latest end, whichever came to us last */
     n.kind = NEWS_RESOLVED;
-    tell(news, n);
+    news_tell(news, n);
 }
 
 void aggregate_apply(struct alert_row *alert, const struct change *c,

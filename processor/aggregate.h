@@ -10,6 +10,7 @@
 #pragma once
 
 #include "common/frequency.h"
+#include "common/rules.h"
 #include "processor/change.h"
 
 struct incident {
@@ -24,6 +25,8 @@ struct incident {
     int64_t impact_users, impact_events;
     struct slice title, description, source, alert_name, service, namespace, environment,
         error_type, link, owner;
+    struct slice words; /* of the first alert whose sender gave it a fingerprint, one a line */
+    uint64_t crossed; /* common/rules.h: rates that were exceeded since it began, or began again */
     const struct anomaly_state *anomaly;
     bool is_new, dirty;
 };
@@ -63,6 +66,7 @@ enum news_kind {
                       of alerts */
     NEWS_CROSSED,  /* `level` was reached */
     NEWS_SEVERITY, /* raised by a more severe alert */
+    NEWS_RULE,     /* `rule` decides from now on where it is told */
     NEWS_ALERT_ENDED,
     NEWS_RESOLVED,
 };
@@ -77,7 +81,10 @@ struct news {
         severity; /* to route by: of the occurrence, or the incident's for CROSSED and SEVERITY */
     enum severity severity_before; /* CROSSED, SEVERITY */
     enum escalation_level level;
-    uint64_t count_24h; /* CROSSED: at that moment */
+    uint64_t count_24h;      /* CROSSED: at that moment */
+    const struct rule *rule; /* RULE; of a rate: */
+    uint64_t rule_count;     /* by so many occurrences; 0: by the sender's fingerprint */
+    uint64_t crossed;        /* of the incident, at that moment */
     bool counted;
 };
 
@@ -95,7 +102,7 @@ struct aggregate_rules {
 
 /* What the report that caused a change says of the incident, should it open one. */
 struct incident_words {
-    struct slice title, description, source, environment, link;
+    struct slice title, description, source, environment, link, words;
     int64_t impact_users, impact_events;
     enum severity severity, severity_again;
 };
@@ -108,6 +115,7 @@ void aggregate_apply(struct alert_row *alert, const struct change *c,
  * for.
  */
 bool aggregate_acknowledge(struct alert_row *alert, int64_t at_ms, struct slice actor);
+void news_tell(struct news_list *l, struct news n);
 /* An occurrence at `at_ms` turned out to be part of another. Before the changes, so that the rest
  * crosses no threshold with it, and while the alert is in the incident that counted it. */
 void aggregate_uncount(struct alert_row *alert, int64_t at_ms);

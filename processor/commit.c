@@ -321,6 +321,7 @@ static int transaction(struct committer *c, struct batch *b, size_t from, size_t
     arena_reset(c->a);
     *w = (struct work){.settings = c->o.settings,
                        .routes = c->o.routes,
+                       .rules = c->o.rules,
                        .a = c->a,
                        .now_ms = clock_now_ms(),
                        .cautious = cautious};

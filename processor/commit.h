@@ -16,6 +16,7 @@
 struct committer_options {
     const struct settings *settings;
     const struct route *routes;
+    const struct rules *rules;
     struct offset_group group;
     void (*due)(void *ctx); /* after a commit that left a timer due: the runner's kick */
     void *due_ctx;

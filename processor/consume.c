@@ -350,6 +350,7 @@ static int open_all(struct consume *c, struct err *e)
         return rc;
     const struct committer_options co = {.settings = c->o.settings,
                                          .routes = c->o.routes,
+                                         .rules = c->o.rules,
                                          .group = consume_group(c),
                                          .due = c->o.due,
                                          .due_ctx = c->o.due_ctx,

@@ -10,13 +10,14 @@
  */
 #pragma once
 
-#include "common/route.h"
+#include "common/rules.h"
 #include "common/source.h"
 
 struct consume_options {
     const struct settings *settings;
     const struct source_entries *sources;
     const struct route *routes;
+    const struct rules *rules;
     void (*due)(void *ctx); /* a commit left a timer due */
     void *due_ctx;
 };

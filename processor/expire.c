@@ -91,8 +91,11 @@ static int arm_again(struct arena *a, struct pg *pg, const struct silence *v, si
 static int end_them(const struct expiry *x, struct arena *a, struct pg *pg, const struct silence *v,
                     size_t n, struct err *e)
 {
-    struct work w = {
-        .settings = x->settings, .routes = x->routes, .a = a, .now_ms = clock_now_ms()};
+    struct work w = {.settings = x->settings,
+                     .routes = x->routes,
+                     .rules = x->rules,
+                     .a = a,
+                     .now_ms = clock_now_ms()};
     int rc;
 
     if ((rc = work_sort_silences(&w, v, n, e)) < 0 || (rc = work_guess(&w, pg, e)) < 0 ||

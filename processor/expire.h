@@ -6,12 +6,13 @@
 #pragma once
 
 #include "common/offsets.h"
-#include "common/route.h"
+#include "common/rules.h"
 #include "processor/work.h"
 
 struct expiry {
     const struct settings *settings;
     const struct route *routes;
+    const struct rules *rules;
     struct offset_group group;
 };
 

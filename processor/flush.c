@@ -246,6 +246,19 @@ static void look_again_at(struct target *t, int64_t at)
         t->look_again = at;
 }
 
+/* What a rule leaves out now, and was told before, hears the end. */
+static bool owes_end(const struct target *t, const struct said *last)
+{
+    if (last->seq == 0)
+        return false;
+    if (t->kind == GROUP_INCIDENT)
+        return t->is.status == INCIDENT_RESOLVED;
+    for (size_t i = 0; i < t->member_n; i++)
+        if (t->members[i].firing)
+            return false;
+    return t->kind == GROUP_ALERTS;
+}
+
 static int decide_one(struct flush *f, struct target *t, size_t integration, int32_t offset,
                       struct notes *notes, struct err *e)
 {
@@ -257,6 +270,8 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
 
     if (rc == 0)
         rc = said_what(f, t, key, "withheld", &v.withheld, e);
+    if (rc == 0 && !target_mute(t) && target_leaves_out(t, integration) && !owes_end(t, &v.last))
+        return 0;
     if (rc == 0 && t->kind == GROUP_ALERTS)
         rc = decide_alerts(f, t, &v, &d, e);
     else if (rc == 0)

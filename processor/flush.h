@@ -13,7 +13,7 @@
 
 #include "common/kafka.h"
 #include "common/pg.h"
-#include "common/route.h"
+#include "common/rules.h"
 #include "common/uuid7.h"
 #include "processor/group.h"
 
@@ -21,6 +21,7 @@ struct flush_settings {
     const struct route *routes; /* NULL: none */
     const struct receivers *receivers;
     const char *time_zone; /* of receivers that name none */
+    const struct rules *rules;
 };
 
 struct flush_subject {

@@ -42,10 +42,27 @@ struct target {
     int64_t look_again;
 };
 
-/* Nobody can be told: its rows end as they are written. */
+/* Is it told by its route's receiver, which a rule may have given entries? A teller is another. */
+static inline bool target_ruled(const struct target *t)
+{
+    return t->route->rule && t->receiver == t->route->receiver;
+}
+
+static inline bool target_page_only(const struct target *t)
+{
+    return target_ruled(t) && t->route->page_only;
+}
+
+/* Nobody can be told, or nobody shall be: its rows end as they are written. */
 static inline bool target_mute(const struct target *t)
 {
-    return !t->receiver || t->receiver->n == 0 || t->itself;
+    return !t->receiver || t->receiver->n == 0 || t->itself || target_page_only(t);
+}
+
+/* Does a rule leave this integration out? */
+static inline bool target_leaves_out(const struct target *t, size_t integration)
+{
+    return target_ruled(t) && t->route->entries && !(t->route->entries >> integration & 1);
 }
 
 struct flush {

@@ -57,7 +57,6 @@ static int about_itself(struct flush *f, struct target *t, struct err *e)
 
 static int take_group(struct flush *f, const PGresult *r, int row, struct target *t, struct err *e)
 {
-    unsigned char route[16];
     const unsigned char *incident = pg_get_uuid(r, row, GR_INCIDENT);
 
     t->tenant = copy_cell(f, r, row, GR_TENANT);
@@ -75,9 +74,9 @@ static int take_group(struct flush *f, const PGresult *r, int row, struct target
                               .flushed_ms = pg_get_int(r, row, GR_FLUSHED_AT)};
     if (!t->tenant.p || !t->labels_json.p || !t->routed_by.p || !t->told.p)
         return no_memory(e);
-    t->route = hex_decode(pg_get_text(r, row, GR_ROUTE), route, sizeof(route))
-                   ? route_find(f->s->routes, route)
-                   : NULL;
+    if (rules_route_find(f->s->rules, f->s->routes, pg_get_text(r, row, GR_ROUTE), f->a,
+                         &t->route) < 0)
+        return no_memory(e);
     t->receiver = t->route && slice_is(t->receiver_name, t->route->receiver->name)
                       ? t->route->receiver
                       : receiver_find(f->s->receivers, t->receiver_name);
@@ -126,17 +125,20 @@ static struct target *target_at(struct flush *f, const PGresult *r, int row)
 }
 
 /* With its severity of now, is the incident still routed here? */
-static int has_moved(struct flush *f, const struct target *t, bool *ret, struct err *e)
+static int has_moved(struct flush *f, const struct target *t, struct rule_facts *facts, bool *ret,
+                     struct err *e)
 {
     const struct route *out[MATCHES_MAX];
     struct labels labels;
-    size_t n;
+    size_t n = 0;
 
     if (labels_from_json(f->a, t->routed_by, &labels, e) < 0)
         return e->code;
     if (route_labels(f->a, labels, t->is.severity, t->source, &labels) < 0)
         return no_memory(e);
-    n = route_match(f->s->routes, labels, out, MATCHES_MAX);
+    facts->labels = labels;
+    if (rules_route(f->s->rules, f->s->routes, facts, f->a, out, MATCHES_MAX, &n) < 0)
+        return no_memory(e);
     *ret = true;
     for (size_t i = 0; i < n; i++)
         if (memcmp(out[i]->id, t->route->id, sizeof(out[i]->id)) == 0)
@@ -147,13 +149,13 @@ static int has_moved(struct flush *f, const struct target *t, bool *ret, struct 
 static int read_incidents(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc =
-        flush_ask(f, GROUP_INCIDENT, NULL,
-                  "SELECT k.n, status, severity, level, opened_level, episode, source, "
-                  "episode_at, resolved_at FROM incidents i JOIN unnest($1::text[], $2::uuid[], "
-                  "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
-                  "AND i.id = k.id",
-                  &r, e);
+    int rc = flush_ask(f, GROUP_INCIDENT, NULL,
+                       "SELECT k.n, status, severity, level, opened_level, episode, source, "
+                       "episode_at, resolved_at, fingerprint_words, crossed_rules FROM incidents i "
+                       "JOIN unnest($1::text[], $2::uuid[], "
+                       "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
+                       "AND i.id = k.id",
+                       &r, e);
 
     for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
@@ -167,10 +169,15 @@ static int read_incidents(struct flush *f, struct err *e)
         t->source = copy_cell(f, r, row, 6);
         t->is.episode_ms = pg_get_int(r, row, 7);
         t->is.resolved_ms = pg_get_int(r, row, 8);
+        struct rule_facts facts = {.severity = t->is.severity,
+                                   .source = t->source,
+                                   .fingerprint = pg_get_text(r, row, 9),
+                                   .crossed =
+                                       rules_crossed_parse(f->s->rules, pg_get_text(r, row, 10))};
         if (t->receiver && t->route == &gone)
             t->is.moved = true;
         else if (t->receiver)
-            rc = has_moved(f, t, &t->is.moved, e);
+            rc = has_moved(f, t, &facts, &t->is.moved, e);
     }
     return rc;
 }

@@ -38,6 +38,8 @@ static int put_about(struct flush *f, const struct target *t, const struct note 
         buf_printf(b, ",\"incident\":\"%s\"", uuid_format(&t->incident, id));
     if (t->kind == GROUP_DIGEST)
         buf_printf(b, ",\"items\":[%.*s]", SLICE_FMT(t->items));
+    if (t->route->rule)
+        buf_printf(b, ",\"rule\":\"%s\"", t->route->rule);
     buf_putc(b, '}');
     return b->failed ? -ENOMEM : 0;
 }
@@ -87,6 +89,18 @@ static bool note_columns_make(struct note_columns *c, size_t n, struct arena *a)
     return true;
 }
 
+/* See target_mute(). */
+static const char *why_mute(struct flush *f, const struct target *t)
+{
+    if (target_page_only(t))
+        return arena_printf(f->a, "rule \"%s\": shown on the page alone", t->route->rule);
+    return arena_printf(f->a,
+                        !t->receiver ? "receiver %.*s is no longer in the configuration"
+                        : t->itself  ? "it is about receiver %.*s itself, without a fallback"
+                                     : "receiver %.*s has no channel",
+                        SLICE_FMT(t->receiver_name));
+}
+
 static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const struct note *n)
 {
     CLEANUP(buf_release) struct buf b = BUF_INIT(TEXT_MAX);
@@ -117,14 +131,9 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
         c->reason[i] = SLICE_LIT("");
         return c->about[i].p;
     }
-    c->channel[i] = SLICE_LIT("");
+    c->channel[i] = slice_of(target_page_only(t) ? CHANNEL_PAGE : "");
     c->state[i] = SLICE_LIT("suppressed");
-    c->reason[i] =
-        slice_of(arena_printf(f->a,
-                              !t->receiver ? "receiver %.*s is no longer in the configuration"
-                              : t->itself  ? "it is about receiver %.*s itself, without a fallback"
-                                           : "receiver %.*s has no channel",
-                              SLICE_FMT(t->receiver_name)));
+    c->reason[i] = slice_of(why_mute(f, t));
     return c->about[i].p && c->reason[i].p;
 }
 

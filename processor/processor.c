@@ -17,6 +17,7 @@ struct processor_config {
     struct source_entries sources;
     struct receivers receivers;
     const struct route *routes;
+    const struct rules *rules;
 };
 
 struct processor {
@@ -37,7 +38,8 @@ static int configure(struct settings *s, void **ret_own, struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
     if ((rc = source_entries_load(s, &cfg->sources, e)) < 0 ||
         (rc = receivers_load(s, &cfg->receivers, e)) < 0 ||
-        (rc = route_load(s, &cfg->receivers, &cfg->routes, e)) < 0)
+        (rc = route_load(s, &cfg->receivers, &cfg->routes, e)) < 0 ||
+        (rc = rules_load(s, &cfg->sources, &cfg->receivers, cfg->routes, &cfg->rules, e)) < 0)
         return rc;
     *ret_own = cfg;
     return 0;
@@ -75,6 +77,7 @@ static int open_all(struct processor *p, const struct processor_config *cfg, str
     const struct consume_options co = {.settings = p->settings,
                                        .sources = &cfg->sources,
                                        .routes = cfg->routes,
+                                       .rules = cfg->rules,
                                        .due = kick,
                                        .due_ctx = p};
     int rc;
@@ -85,10 +88,12 @@ static int open_all(struct processor *p, const struct processor_config *cfg, str
     if ((rc = kafka_producer_new(&p->settings->kafka, outbox_report, p->outbox, &p->producer, e)) <
         0)
         return rc;
-    p->expiry = (struct expiry){.settings = p->settings, .routes = cfg->routes};
+    p->expiry =
+        (struct expiry){.settings = p->settings, .routes = cfg->routes, .rules = cfg->rules};
     const struct timers_options to = {.settings = p->settings,
                                       .receivers = &cfg->receivers,
                                       .routes = cfg->routes,
+                                      .rules = cfg->rules,
                                       .producer = p->producer,
                                       .outbox = p->outbox,
                                       .expire = expire,

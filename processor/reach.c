@@ -52,23 +52,6 @@ static struct touch *touch_new(struct touches *t, struct arena *a)
     return &t->v[t->n++];
 }
 
-/* Labels that an alert is routed by: those of its report, or of its row when nothing was reported.
- */
-static int labels_of(struct work *w, const struct alert_work *al, const struct change *c,
-                     enum severity severity, struct labels *ret, struct err *e)
-{
-    struct labels own = {0};
-    struct slice source = al->source;
-
-    if (al->said) {
-        own = al->said[c->report]->event->labels;
-        source = slice_of(al->said[c->report]->source->name);
-    } else if (labels_from_json(w->a, al->labels_json, &own, e) < 0) {
-        return e->code;
-    }
-    return route_labels(w->a, own, severity, source, ret) < 0 ? no_memory(e) : 0;
-}
-
 /* That a receiver takes nothing is told by its fallback, in a group of the fallback's own. Nobody:
  * false, unless a row shall say so. */
 static bool choose_teller(const struct route *route, struct labels labels,
@@ -93,11 +76,18 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
     const struct route *routes[ROUTES_PER_ALERT];
     struct labels labels = {0};
     const enum severity severity = n->kind == NEWS_RESOLVED ? al->severity : n->severity;
-    int rc = labels_of(w, al, n->change, severity, &labels, e);
+    size_t matched = 0;
+    int rc = work_labels(w, al, n->change, severity, &labels, e);
 
     if (rc < 0)
         return rc;
-    const size_t matched = route_match(w->routes, labels, routes, ROUTES_PER_ALERT);
+    const struct rule_facts facts = {.labels = labels,
+                                     .severity = severity,
+                                     .source = n->incident->source,
+                                     .fingerprint = n->incident->words,
+                                     .crossed = n->crossed};
+    if (rules_route(w->rules, w->routes, &facts, w->a, routes, ROUTES_PER_ALERT, &matched) < 0)
+        return no_memory(e);
     for (size_t i = 0; i < matched; i++) {
         struct group_identity id;
         const struct receiver *receiver;
@@ -119,7 +109,7 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
                                 .routed_by = labels,
                                 .at = n->change->at,
                                 .occurrences = n->counted && n->kind != NEWS_CROSSED &&
-                                               n->kind != NEWS_SEVERITY,
+                                               n->kind != NEWS_SEVERITY && n->kind != NEWS_RULE,
                                 .wake = n->kind != NEWS_RECURRED || id.kind == GROUP_ALERTS};
     }
     return 0;
@@ -185,22 +175,19 @@ static int64_t digest_due(const struct touch *t)
 static bool group_columns_add(struct group_columns *c, const struct touch *t, struct arena *a)
 {
     const size_t i = c->n++;
-    char *route = arena_alloc(a, 1, 2 * sizeof(t->route->id) + 1);
 
-    if (!route)
-        return false;
     c->tenant[i] = t->tenant;
     c->id[i] = t->group.id;
     c->incident[i] = t->incident->id;
     c->kind[i] = (int32_t)t->group.kind;
     c->receiver[i] = slice_of(t->receiver->name);
-    c->route[i] = slice_of(hex_encode(t->route->id, sizeof(t->route->id), route));
+    c->route[i] = rules_route_key(t->route, a);
     c->labels[i] = labels_json(a, t->group.labels);
     c->routed_by[i] = labels_json(a, t->routed_by);
     c->since[i] = t->at;
     c->due[i] = t->group.kind == GROUP_DIGEST ? digest_due(t) : t->at + t->route->group_wait_ms;
     c->wake[i] = t->wake;
-    return c->labels[i].p && c->routed_by[i].p;
+    return c->route[i].p && c->labels[i].p && c->routed_by[i].p;
 }
 
 static int send_groups(struct work *w, struct pg *pg, const struct group_columns *c, struct err *e)

@@ -94,8 +94,10 @@ int timers_new(const struct timers_options *o, struct timers **ret, struct err *
         return err_set(e, -ENOMEM, "timers: out of memory");
     }
     t->o = *o;
-    t->flush = (struct flush_settings){
-        .routes = o->routes, .receivers = o->receivers, .time_zone = o->settings->time_zone};
+    t->flush = (struct flush_settings){.routes = o->routes,
+                                       .rules = o->rules,
+                                       .receivers = o->receivers,
+                                       .time_zone = o->settings->time_zone};
     make_metrics(t);
     int rc = expect_topics(o->producer, e);
     if (rc == 0)

@@ -14,7 +14,7 @@
 
 #include "common/kafka.h"
 #include "common/receivers.h"
-#include "common/route.h"
+#include "common/rules.h"
 #include "processor/outbox.h"
 
 struct silence; /* processor/work.h */
@@ -22,6 +22,7 @@ struct silence; /* processor/work.h */
 struct timers_options {
     const struct settings *settings;
     const struct route *routes; /* NULL: nobody is told anything */
+    const struct rules *rules;
     const struct receivers *receivers;
     struct kafka_producer *producer; /* its reports go to outbox_report() */
     struct outbox *outbox;

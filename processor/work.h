@@ -19,7 +19,7 @@
 #include "common/arena.h"
 #include "common/pg.h"
 #include "common/record.h"
-#include "common/route.h"
+#include "common/rules.h"
 #include "common/settings.h"
 #include "common/source.h"
 #include "processor/aggregate.h"
@@ -67,6 +67,10 @@ struct alert_work {
     int64_t quiet_at;
     enum severity severity;
 
+    uint64_t rated[SEVERITY_CRITICAL + 1]; /* rules_rated() by severity, for these words ... */
+    uint32_t rated_known;                  /* ... where this bit is set */
+    const char *rated_for;
+
     struct change_list changes;
     const struct input **said; /* inputs without NOTEs: what a change's `report` points to */
     size_t said_n;
@@ -84,6 +88,7 @@ struct acknowledged {
 struct work {
     const struct settings *settings;
     const struct route *routes; /* NULL: nobody is told anything */
+    const struct rules *rules;  /* NULL: none */
     struct arena *a;
     int64_t now_ms; /* wall clock of the worker, for timers only */
     bool cautious;  /* lock what only repeats itself, too: the last attempt met somebody else */
@@ -127,6 +132,17 @@ struct alerts_written {
 };
 int alerts_store(struct work *w, struct pg *pg, struct alerts_written *ret,
                  struct err *e) MUST_CHECK;
+/* Labels that a change of an alert is routed by: those of its report, or of its row when nothing
+ * was reported. */
+int work_labels(struct work *w, const struct alert_work *al, const struct change *c,
+                enum severity severity, struct labels *ret, struct err *e) MUST_CHECK;
+/* Part of the merge, before anything is counted: the fingerprint that a sender gave the alert of an
+ * incident that is open without one. */
+int rules_learn(struct work *w, struct err *e) MUST_CHECK;
+/* Part of the merge, after `c`, whose first news is at `from`: is the rate of a rule exceeded by it
+ * that decides where the incident is told? That is news, too. */
+int rules_count(struct work *w, struct alert_work *al, const struct change *c, size_t from,
+                struct err *e) MUST_CHECK;
 /* Part of work_store(): groups, members, digest items and timers for the news. */
 int reach_store(struct work *w, struct pg *pg, struct err *e) MUST_CHECK;
 /* Part of work_store(): entries for the news and the notes. */

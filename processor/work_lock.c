@@ -405,6 +405,8 @@ static void read_incident(struct work *w, const PGresult *r, int i, struct incid
         .owner = kept(w, r, i, IN_OWNER),
         .alert_name = kept(w, r, i, IN_ALERT_NAME),
         .service = kept(w, r, i, IN_SERVICE),
+        .words = kept(w, r, i, IN_WORDS),
+        .crossed = rules_crossed_parse(w->rules, pg_get_text(r, i, IN_RULES)),
     };
     memcpy(in->id.b, pg_get_uuid(r, i, IN_ID), 16);
 }

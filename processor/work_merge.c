@@ -253,6 +253,7 @@ static struct incident_words words_of(const struct alert_work *al, const struct 
         .source = slice_of(in->source->name),
         .environment = environment_of(in->event->labels),
         .link = or_empty(in->event->link),
+        .words = or_empty(in->event->words),
         .impact_users = in->event->impact_users,
         .impact_events = in->event->impact_events,
         .severity = in->event->severity,
@@ -301,7 +302,6 @@ static int run_incidents(struct work *w, struct err *e)
     for (size_t i = 0; i < w->alert_n; i++)
         n += take_steps(&w->alerts[i], steps + n);
     qsort(steps, n, sizeof(*steps), step_cmp);
-    w->news.a = w->a;
     for (size_t i = 0; i < n; i++) {
         struct alert_work *al = steps[i].al;
         const struct change *c = steps[i].c;
@@ -310,7 +310,10 @@ static int run_incidents(struct work *w, struct err *e)
             continue;
         }
         const struct incident_words words = words_of(al, c);
+        const size_t from = w->news.n;
         aggregate_apply(&al->row, c, &words, &rules, &w->news);
+        if (!w->news.failed && rules_count(w, al, c, from, e) < 0)
+            return e->code;
         al->occurrences_added += c->counted;
         if (c->kind != CHANGE_ENDED && (c->counted || c->kind == CHANGE_BEGAN) && !c->past)
             al->severity = c->again ? words.severity_again : words.severity;
@@ -336,7 +339,10 @@ int work_merge(struct work *w, struct pg *pg, struct err *e)
 {
     int rc = change_alerts(w, e);
 
+    w->news.a = w->a;
     if (rc == 0)
         rc = count_occurrences(w, pg, e);
+    if (rc == 0)
+        rc = rules_learn(w, e);
     return rc < 0 ? rc : run_incidents(w, e);
 }

@@ -67,7 +67,7 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
 /* Every column by its own array, filled row by row. */
 struct columns {
     struct slice *tenant, *anomaly, *title, *description, *source, *alert_name, *service,
-        *namespace, *environment, *error_type, *link, *owner;
+        *namespace, *environment, *error_type, *link, *owner, *words, *rules;
     struct uuid *id;
     int32_t *status, *resolved_by, *severity, *level, *opened_level, *episode, *firing, *total;
     int64_t *opened, *updated, *resolved, *window, *seen, *occurrences, *users, *events, *began;
@@ -78,19 +78,20 @@ static bool columns_make(struct columns *c, size_t cap, struct arena *a)
 {
     struct slice **const texts[] = {&c->tenant,      &c->anomaly,    &c->title,   &c->description,
                                     &c->source,      &c->alert_name, &c->service, &c->namespace,
-                                    &c->environment, &c->error_type, &c->link,    &c->owner};
+                                    &c->environment, &c->error_type, &c->link,    &c->owner,
+                                    &c->words,       &c->rules};
     int32_t **const smalls[] = {&c->status,       &c->resolved_by, &c->severity, &c->level,
                                 &c->opened_level, &c->episode,     &c->firing,   &c->total};
     int64_t **const bigs[] = {&c->opened,      &c->updated, &c->resolved, &c->window, &c->seen,
                               &c->occurrences, &c->users,   &c->events,   &c->began};
-    struct slice *t = arena_array(a, 12 * cap, struct slice);
+    struct slice *t = arena_array(a, 14 * cap, struct slice);
     int32_t *s = arena_array(a, 8 * cap, int32_t);
     int64_t *b = arena_array(a, 9 * cap, int64_t);
 
     *c = (struct columns){.id = arena_array(a, cap, struct uuid)};
     if (!t || !s || !b || !c->id)
         return false;
-    for (size_t i = 0; i < 12; i++)
+    for (size_t i = 0; i < 14; i++)
         *texts[i] = t + i * cap;
     for (size_t i = 0; i < 8; i++)
         *smalls[i] = s + i * cap;
@@ -99,7 +100,8 @@ static bool columns_make(struct columns *c, size_t cap, struct arena *a)
     return true;
 }
 
-static void columns_add(struct columns *c, struct slice tenant, const struct incident *in)
+static bool columns_add(struct columns *c, const struct work *w, struct slice tenant,
+                        const struct incident *in)
 {
     const size_t i = c->n++;
 
@@ -128,16 +130,19 @@ static void columns_add(struct columns *c, struct slice tenant, const struct inc
     c->source[i] = in->source;
     c->environment[i] = in->environment;
     c->link[i] = in->link;
+    c->words[i] = in->words.p ? in->words : SLICE_LIT("");
+    c->rules[i] = rules_crossed_text(w->rules, in->crossed, w->a);
     if (!in->anomaly)
-        return;
+        return c->rules[i].p;
     c->anomaly[i] = (struct slice){(const char *)in->anomaly->id.key, ANOMALY_KEY_LEN};
     c->alert_name[i] = in->alert_name.p ? in->alert_name : SLICE_LIT("");
     c->service[i] = in->service.p ? in->service : SLICE_LIT("");
     c->namespace[i] = in->namespace.p ? in->namespace : SLICE_LIT("");
     c->error_type[i] = in->error_type.p ? in->error_type : SLICE_LIT("");
+    return c->rules[i].p;
 }
 
-/* The columns that both statements share, in one order: $1 .. $21. */
+/* The columns that both statements share, in one order: $1 .. $23. */
 static void columns_args(const struct columns *c, struct pg_args *p)
 {
     const int32_t *const smalls[] = {c->status,       c->resolved_by, c->severity, c->level,
@@ -153,15 +158,17 @@ static void columns_args(const struct columns *c, struct pg_args *p)
         pg_ints(p, bigs[i], c->n);
     pg_texts(p, c->owner, c->n);
     pg_texts(p, c->title, c->n);
+    pg_texts(p, c->words, c->n);
+    pg_texts(p, c->rules, c->n);
 }
 
 #define SHARED_TYPES                                                                               \
     "$1::text[], $2::uuid[], $3::int4[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], "         \
     "$8::int4[], $9::int4[], $10::int4[], "                                                        \
     "$11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int8[], $16::int8[], $17::int8[], "  \
-    "$18::int8[], $19::int8[], $20::text[], $21::text[]"
+    "$18::int8[], $19::int8[], $20::text[], $21::text[], $22::text[], $23::text[]"
 #define SHARED_NAMES                                                                               \
-    "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, be, ow, ti"
+    "t, id, st, rb, sev, lv, ol, ep, fi, tot, op, up, re, wi, se, oc, us, ev, be, ow, ti, wo, ru"
 
 static int insert_incidents(struct work *w, struct pg *pg, const struct columns *c, struct err *e)
 {
@@ -179,13 +186,14 @@ static int insert_incidents(struct work *w, struct pg *pg, const struct columns 
                    "opened_level, episode, alerts_firing, "
                    "alerts_total, opened_at, updated_at, resolved_at, window_start, last_seen, "
                    "occurrences, impact_users, impact_events, episode_at, "
-                   "owner, title, anomaly_key, description, source, alert_name, service, "
+                   "owner, title, fingerprint_words, crossed_rules, anomaly_key, description, "
+                   "source, alert_name, service, "
                    "namespace, environment, error_type, link) "
                    "SELECT t, id, st, nullif(rb, 0), sev, lv, ol, ep, fi, tot, op, up, nullif(re, "
                    "0), wi, se, oc, us, ev, be, ow, "
-                   "ti, an, de, so, na, sv, ns, en, er, li FROM unnest(" SHARED_TYPES
-                   ", $22::bytea[], $23::text[], $24::text[], $25::text[], "
-                   "$26::text[], $27::text[], $28::text[], $29::text[], $30::text[]) "
+                   "ti, wo, ru, an, de, so, na, sv, ns, en, er, li FROM unnest(" SHARED_TYPES
+                   ", $24::bytea[], $25::text[], $26::text[], $27::text[], "
+                   "$28::text[], $29::text[], $30::text[], $31::text[], $32::text[]) "
                    "k(" SHARED_NAMES ", an, de, so, na, sv, ns, en, er, li)",
                    p, NULL, e);
 }
@@ -202,7 +210,8 @@ static int update_incidents(struct work *w, struct pg *pg, const struct columns 
                    "k.tot, updated_at = k.up, "
                    "resolved_at = nullif(k.re, 0), window_start = k.wi, last_seen = k.se, "
                    "occurrences = k.oc, impact_users = k.us, "
-                   "impact_events = k.ev, episode_at = k.be, owner = k.ow, title = k.ti FROM "
+                   "impact_events = k.ev, episode_at = k.be, owner = k.ow, title = k.ti, "
+                   "fingerprint_words = k.wo, crossed_rules = k.ru FROM "
                    "unnest(" SHARED_TYPES ") k(" SHARED_NAMES ") "
                    "WHERE i.tenant = k.t AND i.id = k.id",
                    p, NULL, e);
@@ -234,14 +243,16 @@ static int store_incidents(struct work *w, struct pg *pg, struct err *e)
             continue;
         if (!name_overflow(w, w->news.v[i].incident))
             return no_memory(e);
-        columns_add(&fresh, w->news.v[i].alert->tenant, w->news.v[i].incident);
+        if (!columns_add(&fresh, w, w->news.v[i].alert->tenant, w->news.v[i].incident))
+            return no_memory(e);
     }
     for (size_t i = 0; i < w->incident_n; i++)
         if (w->incidents[i].dirty && !name_overflow(w, &w->incidents[i]))
             return no_memory(e);
     for (size_t i = 0; i < w->incident_n; i++)
-        if (w->incidents[i].dirty)
-            columns_add(&old, w->incidents[i].tenant, &w->incidents[i]);
+        if (w->incidents[i].dirty &&
+            !columns_add(&old, w, w->incidents[i].tenant, &w->incidents[i]))
+            return no_memory(e);
     if (old.n > 0)
         rc = update_incidents(w, pg, &old, e);
     if (rc == 0 && fresh.n > 0)

@@ -30,6 +30,14 @@ static const char *entry_text(struct arena *a, const struct news *n, const struc
     case NEWS_SEVERITY:
         return arena_printf(a, "severity %s -> %s", severity_name(n->severity_before),
                             severity_name(n->severity));
+    case NEWS_RULE:
+        if (!n->rule)
+            return "no rule from here on: by the sender's fingerprint";
+        return n->rule_count > 0
+                   ? arena_printf(a, "rule \"%s\" from here on: %" PRIu64 " occurrences, %s",
+                                  n->rule->name, n->rule_count, n->rule->rate.text)
+                   : arena_printf(a, "rule \"%s\" from here on: by the sender's fingerprint",
+                                  n->rule->name);
     case NEWS_RESOLVED:
         if (n->change->by_silence)
             return "no report any more: ended by silence";
@@ -58,9 +66,11 @@ static bool add_news_entry(struct work *w, struct entries *t, const struct news 
     if (n->kind == NEWS_RECURRED || n->kind == NEWS_ALERT_ENDED)
         return true;
     const char *body = entry_text(w->a, n, al);
-    const char *cause = arena_printf(
-        w->a, "%s:%" PRIu32 ":%s%s", uuid_format(&o->request, request), o->index,
-        news_name(n->kind), n->kind == NEWS_CROSSED ? escalation_level_name(n->level) : "");
+    const char *cause = arena_printf(w->a, "%s:%" PRIu32 ":%s%s", uuid_format(&o->request, request),
+                                     o->index, news_name(n->kind),
+                                     n->kind == NEWS_CROSSED ? escalation_level_name(n->level)
+                                     : n->rule               ? n->rule->name
+                                                             : "");
     if (!body || !cause)
         return false;
     const size_t i = t->n++;

@@ -130,7 +130,8 @@ static void look(const char *tenant, int64_t now_ms)
 {
     CLEANUP(PQclear) PGresult *rows = NULL;
     CLEANUP(arena_free) struct arena *a = arena_new((size_t)16 << 20);
-    const struct flush_settings fs = {st.routes, &st.receivers, "UTC"};
+    const struct flush_settings fs = {
+        .routes = st.routes, .receivers = &st.receivers, .time_zone = "UTC"};
     struct flush_subject v[8];
     struct flush_subjects subjects = {.v = v, .now_ms = now_ms};
     struct flushed done;
