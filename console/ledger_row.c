@@ -39,7 +39,8 @@ enum {
     OTHER_STATE,
     OTHER_REASON,
     OTHER_DUPLICATE,
-    OTHER_DESTINATION
+    OTHER_DESTINATION,
+    RULE
 };
 _Static_assert((int)ID == (int)LEDGER_ID && (int)CREATED_AT == (int)LEDGER_CREATED_AT,
                "as LEDGER_COLUMNS says");
@@ -219,6 +220,7 @@ void ledger_row_write(struct visit *v, const struct ledger_around *x, int i)
     out_uuid(b, "incident_id", pg_get_uuid(r, i, INCIDENT));
     write_incidents(b, x->incidents, (int64_t)i + 1);
     write_group(b, r, i);
+    out_text_or_null(b, "rule", pg_get_text(r, i, RULE));
     out_text(b, "receiver", pg_get_text(r, i, RECEIVER));
     out_int(b, "integration", pg_get_int(r, i, INTEGRATION));
     out_text(b, "channel", pg_get_text(r, i, CHANNEL));

@@ -10,7 +10,7 @@
     "n.incident_id, n.receiver, n.integration, n.channel, n.destination, n.kind, n.seq, "          \
     "n.severity, n.state, n.reason, n.possible_duplicate, n.attempts, n.not_before, "              \
     "n.merged_into, n.superseded_by, o.id, o.created_at, o.ended_at, o.kind, o.seq, o.state, "     \
-    "o.reason, o.possible_duplicate, o.destination"
+    "o.reason, o.possible_duplicate, o.destination, n.about ->> 'rule'"
 #define LEDGER_INSTEAD                                                                             \
     "LEFT JOIN LATERAL (SELECT * FROM notifications m WHERE m.tenant = n.tenant AND "              \
     "m.id = coalesce(n.merged_into, n.superseded_by) LIMIT 1) o ON true"

@@ -127,6 +127,7 @@ export interface Notification extends Told {
   incident_id: string | null;
   incidents: { id: string; title: string | null }[];
   receiver: string;
+  rule: string | null;
   channel: string;
   created_at: string;
   next_attempt_at: string | null;

@@ -28,6 +28,7 @@ export function ledgerItem(n: Notification, incident: string): HTMLElement {
       h("strong", { class: "route" }, [n.channel, n.receiver].filter(Boolean).join(" → ")),
       n.destination !== null && h("span", { class: "quiet" }, n.destination),
       h("span", { class: "quiet" }, `${n.kind} · no. ${n.sequence}`),
+      n.rule !== null && h("span", { class: "quiet" }, `rule “${n.rule}”`),
       when(n.ended_at ?? n.created_at),
     ),
     h("p", { class: "answer" }, ...outcome(n)),

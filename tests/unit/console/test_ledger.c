@@ -21,8 +21,8 @@ static const struct row {
     const char *n, *group, *at, *channel, *receiver, *kind, *state, *more;
 } rows[] = {
     {"1", "1", "0", "slack", "team", "opened", "delivered",
-     "destination = 'slack.com', attempts = 2, possible_duplicate = true, ended_at = " T0
-     " + 1000, incident_id = '" A "'"},
+     "about = about || '{\"rule\":\"storm\"}', destination = 'slack.com', attempts = 2, "
+     "possible_duplicate = true, ended_at = " T0 " + 1000, incident_id = '" A "'"},
     {"2", "1", "1", "email", "boss", "crossing", "failed",
      "destination = 'b@example.com', attempts = 1, reason = 'no such user', ended_at = " T0
      " + 1500"},
@@ -113,7 +113,7 @@ static void what_was_delivered_says_to_whom_and_with_what_answer(void **state)
     assert_row(
         "1", {"id", "\"" ID("1") "\""}, {"incident_id", "\"" A "\""},
         {"incidents", "[{\"id\":\"" A "\",\"title\":\"Shop is slow\"}]"},
-        {"group", "{\"id\":\"" ID("1") "\",\"labels\":{\"job\":\"api\"}}"},
+        {"group", "{\"id\":\"" ID("1") "\",\"labels\":{\"job\":\"api\"}}"}, {"rule", "\"storm\""},
         {"receiver", "\"team\""}, {"integration", "0"}, {"channel", "\"slack\""},
         {"destination", "\"slack.com\""}, {"kind", "\"opened\""}, {"sequence", "1"},
         {"severity", "\"error\""}, {"state", "\"delivered\""}, {"reason", "\"\""},
@@ -163,7 +163,8 @@ static void what_was_merged_shares_the_end_of_its_digest(void **state)
                {"told_instead.ended_at", "\"2026-01-01T00:03:23.500Z\""},
                {"told_instead.deliveries.0.answer", "\"{\\\"errcode\\\":0}\""});
     /* and the digest says of which incidents it spoke */
-    assert_row("7", {"kind", "\"merge\""}, {"group.labels", "{}"}, {"incident_id", "null"},
+    assert_row("7", {"rule", "null"}, {"kind", "\"merge\""}, {"group.labels", "{}"},
+               {"incident_id", "null"},
                {"incidents", "[{\"id\":\"" A "\",\"title\":\"Shop is slow\"}]"},
                {"deliveries.0.outcome", "\"delivered\""});
 }
