@@ -38,7 +38,7 @@ def test_good_file(stack, service):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("file", ["tocsin.yml", "demo.yml", "mapping.yml"])
+@pytest.mark.parametrize("file", ["tocsin.yml", "demo.yml", "mapping.yml", "rules.yml"])
 def test_shipped_files(stack, file):
     for service in OURS:
         done = check(service, ROOT / "deploy" / "examples" / file)
