@@ -126,7 +126,7 @@ static bool name_is_public(const char *host)
     for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
         if (ends_in(host, ours[i]))
             return false;
-    return strchr(host, '.') != NULL;
+    return strchr(host, '.') != NULL && strchr(host, '_') == NULL;
 }
 
 bool guard_url_is_public(const char *url)

@@ -45,11 +45,6 @@ void twilio_place(const void *cfg, struct buf *out)
     host_of_url(t->api_url, out);
 }
 
-const char *twilio_status_url(const struct notification *n)
-{
-    return json_string_value(json_object_get(n->data, "twilio_status_url"));
-}
-
 static const char *authorization(const struct twilio_cfg *t, struct arena *a)
 {
     const char *pair = arena_printf(a, "%s:%s", t->account_sid, t->auth_token);
@@ -75,7 +70,7 @@ static struct slice form(const struct twilio_field *fields, struct arena *a)
     return out.failed ? (struct slice){0} : arena_slice(a, (struct slice){out.p, out.len});
 }
 
-int twilio_post(const char *name, const struct twilio_cfg *t, const char *resource,
+static int post(const char *name, const struct twilio_cfg *t, const char *resource,
                 const struct twilio_field *fields, struct arena *a, struct request *ret,
                 struct err *e)
 {
@@ -122,13 +117,12 @@ static bool was_taken(const json_t *doc)
            !(status && strcmp(status, "failed") == 0);
 }
 
-struct outcome twilio_classify(const void *cfg, const struct response *r, struct arena *a)
+static struct outcome classify(const struct response *r, struct arena *a)
 {
     struct outcome out = classify_http(r, a);
     const json_t *doc = answer_json(r, a);
     const char *own = doc ? words(doc, a) : NULL;
 
-    (void)cfg;
     if (own)
         out.words = own;
     if (json_integer_value(json_object_get(doc, "code")) == TOO_MANY_REQUESTS) {
@@ -138,4 +132,38 @@ struct outcome twilio_classify(const void *cfg, const struct response *r, struct
     if (out.verdict == VERDICT_DELIVERED && !was_taken(doc))
         out.verdict = json_is_string(json_object_get(doc, "sid")) ? VERDICT_REJECT : VERDICT_RETRY;
     return out;
+}
+
+static bool callback_refused(const struct response *r, struct arena *a)
+{
+    static const json_int_t codes[] = {21502, 21609, 21626};
+    const json_int_t code = json_integer_value(json_object_get(answer_json(r, a), "code"));
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+        if (code == codes[i])
+            return true;
+    return false;
+}
+
+static const char *asked_for(const struct step_input *in)
+{
+    return json_string_value(json_object_get(in->notification->data, "twilio_status_url"));
+}
+
+const char *twilio_status_url(const struct step_input *in)
+{
+    return in->past_n == 0 ? asked_for(in) : NULL;
+}
+
+int twilio_step(const char *name, const char *resource, const struct twilio_field *fields,
+                const struct step_input *in, struct arena *a, struct step *ret, struct err *e)
+{
+    const struct response *last = in->past_n > 0 ? &in->past[in->past_n - 1].response : NULL;
+
+    *ret = (struct step){.done = last &&
+                                 !(in->past_n == 1 && asked_for(in) && callback_refused(last, a))};
+    if (!ret->done)
+        return post(name, in->cfg, resource, fields, a, &ret->request, e);
+    ret->outcome = classify(last, a);
+    return 0;
 }

@@ -21,15 +21,17 @@ int twilio_check(const char *name, const struct twilio_cfg *t, struct err *e) MU
 void twilio_destination(const void *cfg, struct buf *out);
 void twilio_place(const void *cfg, struct buf *out);
 
-/* Where it is to say what became of this message; NULL: nowhere. */
-const char *twilio_status_url(const struct notification *n);
+/* Where it is to say what became of this message; NULL: nowhere, or it would not have it. */
+const char *twilio_status_url(const struct step_input *in);
 
 struct twilio_field {
     const char *name, *value;
 };
-/* A POST of the fields that have a value, ended by one without a name, to
- * /Accounts/SID/RESOURCE.json. */
-int twilio_post(const char *name, const struct twilio_cfg *t, const char *resource,
-                const struct twilio_field *fields, struct arena *a, struct request *ret,
+/*
+ * A POST of the fields that have a value, ended by one without a name, to
+ * /Accounts/SID/RESOURCE.json, and its outcome. Where Twilio does not take our StatusCallback it is
+ * asked once more without: to be told matters more than to know that one was.
+ */
+int twilio_step(const char *name, const char *resource, const struct twilio_field *fields,
+                const struct step_input *in, struct arena *a, struct step *ret,
                 struct err *e) MUST_CHECK;
-struct outcome twilio_classify(const void *cfg, const struct response *r, struct arena *a);

@@ -50,18 +50,17 @@ static int check(void *cfg, const struct check_input *in, struct err *e)
     return twilio_check("twilio_sms", t, e);
 }
 
-static int render(const void *cfg, const struct notification *n, struct arena *a,
-                  struct request *ret, struct err *e)
+static int step(const struct step_input *in, struct arena *a, struct step *ret, struct err *e)
 {
-    const struct twilio_cfg *t = cfg;
+    const struct twilio_cfg *t = in->cfg;
     const struct twilio_field fields[] = {{"To", t->to},
                                           {"From", t->from},
                                           {"MessagingServiceSid", t->messaging_service_sid},
-                                          {"Body", n->text},
-                                          {"StatusCallback", twilio_status_url(n)},
+                                          {"Body", in->notification->text},
+                                          {"StatusCallback", twilio_status_url(in)},
                                           {NULL, NULL}};
 
-    return twilio_post("twilio_sms", t, "Messages", fields, a, ret, e);
+    return twilio_step("twilio_sms", "Messages", fields, in, a, ret, e);
 }
 
 const struct channel channel_twilio_sms = {
@@ -79,6 +78,5 @@ const struct channel channel_twilio_sms = {
     .check = check,
     .destination = twilio_destination,
     .place = twilio_place,
-    .render = render,
-    .classify = twilio_classify,
+    .step = step,
 };

@@ -76,20 +76,19 @@ static const char *twiml(const struct twilio_cfg *t, const struct notification *
     return out.failed ? NULL : arena_strndup(a, buf_str(&out), out.len);
 }
 
-static int render(const void *cfg, const struct notification *n, struct arena *a,
-                  struct request *ret, struct err *e)
+static int step(const struct step_input *in, struct arena *a, struct step *ret, struct err *e)
 {
-    const struct twilio_cfg *t = cfg;
+    const struct twilio_cfg *t = in->cfg;
     const struct twilio_field fields[] = {
         {"To", t->to},
         {"From", t->from},
-        {"Twiml", twiml(t, n, a)},
-        {"StatusCallback", twilio_status_url(n)}, /* of its end alone, unless asked otherwise */
+        {"Twiml", twiml(t, in->notification, a)},
+        {"StatusCallback", twilio_status_url(in)}, /* of its end alone, unless asked otherwise */
         {NULL, NULL}};
 
     if (!fields[2].value)
         return err_set(e, -ENOMEM, "twilio_voice: the message does not fit in its memory");
-    return twilio_post("twilio_voice", t, "Calls", fields, a, ret, e);
+    return twilio_step("twilio_voice", "Calls", fields, in, a, ret, e);
 }
 
 const struct channel channel_twilio_voice = {
@@ -108,6 +107,5 @@ const struct channel channel_twilio_voice = {
     .check = check,
     .destination = twilio_destination,
     .place = twilio_place,
-    .render = render,
-    .classify = twilio_classify,
+    .step = step,
 };

@@ -139,10 +139,7 @@ def test_a_link_silences_and_what_fires_afterwards_is_told_when_that_is_over(sta
 def press(stack, body, secret=SLACK_SECRET, late=0, sent=None):
     at = str(int(time.time() - late))
     headers = {**FORM, "X-Slack-Request-Timestamp": at, "X-Slack-Signature": slack.signature(secret, at, body)}
-    begin = time.monotonic()
-    status, answer = console(stack, "POST", "/callback/slack", sent or body, headers)
-    assert time.monotonic() - begin < 3, "Slack shows an error after three seconds"
-    return status, answer
+    return console(stack, "POST", "/callback/slack", sent or body, headers)
 
 
 def buttons(stack, name, at=-1):
@@ -230,7 +227,7 @@ def test_a_message_that_arrived_stays_delivered(stack, name):
     before = row(stack, name, "delivered")
     assert before["deliveries"][0]["report"] is None  # Twilio may never say
     messages = phone(stack, "Messages")
-    for status in ("queued", "sent", "delivered", "sent", "queued", "delivered"):
+    for status in ("queued", "sent", "delivered", "delivered", "sent", "queued"):
         assert messages.report(name, status) == (204, "")
     after = row(stack, name, "delivered")
     assert (after["deliveries"][0]["report"]["state"], after["deliveries"][0]["report"]["words"]) == ("arrived", "delivered")

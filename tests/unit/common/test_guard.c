@@ -87,6 +87,7 @@ static void an_address_is_public_by_its_looks(void **state)
                                        "https://tocsin",
                                        "https://tocsin.corp.internal/",
                                        "https://nas.local:8000",
+                                       "https://my_host.example.com",
                                        "http://127.0.0.1:8000",
                                        "http://10.1.2.3",
                                        "http://2130706433/",
