@@ -130,6 +130,20 @@ class Stack:
     def redis(self, *command):
         subprocess.run(["redis-cli", "-u", self.addresses["REDIS_URL"], *command], check=True, capture_output=True)
 
+    def max_message(self, topic, size):
+        """The operator's limit on a topic (without prefix), by Kafka's own tool and the classes that its server runs with."""
+        words = Path(f"/proc/{self.status()['kafka']['pid']}/cmdline").read_text().split("\0")
+        server = ["--bootstrap-server", self.addresses["KAFKA_BROKERS"]]
+        what = ["--alter", "--topic", f"tocsin.{topic}", "--add-config", f"max.message.bytes={size}"]
+        command = ["java", "-cp", words[words.index("-cp") + 1], "kafka.admin.ConfigCommand", *server, *what]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def metric(self, service, name):
+        """The value of a metric without labels."""
+        port = self.status()[service]["port"]
+        text = Client(f"http://127.0.0.1:{port}").request("GET", "/metrics")[1].decode()
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
+
     def logs(self):
         """{file name: text} of everything that our processes wrote."""
         return {f.name: f.read_text(errors="replace") for f in (self.home / "log").rglob("*") if f.is_file()}

@@ -1,5 +1,6 @@
 """Processes and servers die in the middle of the work. Nothing that was answered 2xx is lost, and nothing counts twice."""
 
+import os
 import signal
 import time
 
@@ -143,6 +144,32 @@ def test_ingest_killed_with_a_full_spool_gives_it_to_the_next(whole, name):
     whole.restart("kafka")
     whole.restart("ingest")
     settled(whole, [name], storm)
+
+
+def test_what_is_too_large_after_its_2xx_is_set_aside(whole, name):
+    """A topic of the operator's that takes less than ingest: the alert waits on disk, and only it."""
+    large, small = f"{name}large", f"{name}small"
+    padding = os.urandom(50_000).hex()  # does not compress
+
+    def is_set_aside():
+        return whole.metric("ingest", "tocsin_ingest_spool_set_aside") == 1 and not whole.incidents(large)
+
+    whole.max_message("raw.alertmanager", 30_000)
+    try:
+        whole.kill("kafka")
+        whole.send("/webhook/alertmanager", bodies.webhook({**bodies.one_alert(large), "annotations": {"log": padding}}))
+        whole.send("/webhook/alertmanager", bodies.webhook(bodies.one_alert(small)))
+        whole.restart("kafka")
+        wait("what is behind it", lambda: whole.messages(small))
+        wait("it is set aside", is_set_aside)
+        whole.restart("ingest")
+        wait("it is tried, and set aside again", is_set_aside)
+    finally:
+        whole.max_message("raw.alertmanager", 16 << 20)
+    whole.restart("ingest")
+    wait("it is told at last", lambda: whole.messages(large))
+    wait("nothing of it on disk", lambda: not list((whole.home / "spool").glob("*/*.aside")))
+    assert whole.incident(large)["frequency_stats"]["count_24h"] == 1
 
 
 def test_kafka_that_hangs(whole, name):
