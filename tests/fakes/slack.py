@@ -85,6 +85,13 @@ class Slack:
     def fault(self, word):
         return Reply(False, 200, PLAIN, word.encode(), word, "")
 
+    def refuse(self, status, word):
+        """With the vendor's word, as `410:channel_is_archived`; `429:SECONDS`; or the status alone."""
+        if STATUS.get(word) == status:
+            return Reply(False, status, PLAIN, word.encode(), word, "")
+        headers = {**PLAIN, "Retry-After": word or "2"} if word or status == 429 else PLAIN
+        return Reply(False, status, headers, b"rate_limited" if status == 429 else b"fault on demand", str(status), "")
+
     def reset(self):
         with self._lock:
             self._next.clear()

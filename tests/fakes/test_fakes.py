@@ -172,6 +172,14 @@ def test_slack_refuses_with_one_word(fake, path, body, status, word):
     assert not last(fake)["accepted"]
 
 
+def test_slack_refuses_on_demand_in_its_words(fake):
+    assert order(fake, "slack", "X", "410:channel_is_archived", "404:no_service", "500:rollup_error", "429:7") == 200
+    said = [post(fake, HOOK, {"text": "x"}) for _ in range(3)]
+    assert said == [(410, "channel_is_archived"), (404, "no_service"), (500, "rollup_error")]
+    status, headers, text = send(fake, HOOK, {"text": "x"})
+    assert (status, headers["Retry-After"], text) == (429, "7", "rate_limited")
+
+
 def test_slack_wants_post_and_json(fake):
     assert post(fake, HOOK, {"text": "x"}, "text/plain") == (400, "invalid_payload")
     assert send(fake, HOOK, b"", method="GET")[0] == 400

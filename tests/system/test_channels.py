@@ -156,6 +156,7 @@ def test_tries_again(stack, name, channel, answers):
     [
         ("webhook", "400", "400"),
         ("slack", "404", "404"),
+        ("slack", "410:channel_is_archived", "channel_is_archived"),
         ("slack_bot", "200body:not_in_channel", "not_in_channel"),
         ("slack_bot", "200body:missing_scope", "chat:write is needed"),
         ("wecom", "200body:93000", "93000"),
