@@ -10,6 +10,9 @@
 #define FAILING_ALERT "TocsinReceiverFailing"
 #define FAILING_LABEL "failing_receiver" /* its name */
 
+/* The one about a receiver's template that gives nothing; it goes to anybody. */
+#define FAILING_TEMPLATE "TocsinTemplateFailing"
+
 /* Who tells an alert with these labels instead of `r`: `r` itself, unless it is about `r`; then its
  * fallback. NULL: nobody can. */
 const struct receiver *failing_teller(const struct receiver *r, struct labels labels);

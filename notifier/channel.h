@@ -37,6 +37,7 @@ struct notification {
     int64_t created_at; /* ms; stable across retries */
     int64_t now;        /* ms, of this attempt: for signatures that age */
     const json_t *data; /* the data model, docs/templates.md */
+    const char *fault;  /* why the receiver's own template gave nothing for it; NULL: it did */
 };
 
 struct header {
@@ -51,6 +52,8 @@ struct request {
     size_t header_n;
     struct slice body;
     const char *wait_header; /* says what Retry-After does, where that is missing; NULL: none */
+    const char *fault; /* why the body is not that of the entry's own template; NULL: it is, or
+                          there is none */
     /* smtp only */
     const char *mail_from;
     const char *const *mail_to;
@@ -156,6 +159,9 @@ struct channel {
     /* Where that is, in words for the ledger, appended: what a person recognises, never a secret
      * nor a part of one. */
     void (*place)(const void *cfg, struct buf *out);
+
+    /* Is the body the user's own template? NULL: never. */
+    bool (*templated)(const void *cfg);
 
     /* Same input, same bytes. -ENOMEM past the arena's cap, -EINVAL with a reason. */
     int (*render)(const void *cfg, const struct notification *n, struct arena *a,

@@ -359,7 +359,7 @@ static bool sweep(struct desk *d, int64_t now, int64_t age)
         return false;
     }
     process(d, orphans);
-    if (store_forget_failing(&d->store, &e) < 0) {
+    if (store_forget_failing(&d->store, &e) < 0 || store_forget_templates(&d->store, &e) < 0) {
         trouble("forgetting receivers that are no more", &e);
         return false;
     }

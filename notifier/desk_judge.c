@@ -182,6 +182,8 @@ int judge_render(struct job *j, const struct settings *s, bool *ret_split)
         r = channel_step(j->outlet->channel, &in, j->a, &j->step, &e);
     if (r < 0)
         end_as(j, LIFE_GIVE_UP, arena_printf(j->a, "cannot be rendered: %s", e.msg));
+    j->rendered = r == 0;
+    j->fault = j->message.fault ? j->message.fault : j->step.request.fault;
     if (r < 0 || !j->step.done)
         return r;
     j->attempted = true;

@@ -42,6 +42,8 @@ struct job {
     bool silenced;    /* SUPPRESS, WITHHOLD: the group is to be told when the silence is over */
     bool gone;        /* nothing to this destination any more */
     bool awaited;     /* ACCEPT: its vendor says later whether it arrived */
+    bool rendered;
+    const char *fault; /* why the user's template gave nothing for it; NULL: it did, or is none */
     int status;
     int64_t duration_ms;
     const char *answer;

@@ -84,13 +84,15 @@ static const struct built_in *built_in(const struct messages *m, const struct ch
 
 /* The receiver's own template, and when that gives nothing the built-in one. */
 static const char *lay_out(const struct layout *l, const struct template *ours, const json_t *model,
-                           struct arena *a, struct slice *ret)
+                           struct arena *a, struct slice *ret, const char **ret_fault)
 {
     enum escape escape = l->channel->escape;
     const char *text = NULL;
 
     if (l->own)
         text = template_render(l->own, model, escape, a, &ret->len);
+    if (l->own && (!text || !*text))
+        *ret_fault = text ? "it is empty" : "it is too long";
     if (!text || !*text)
         text = template_render(ours, model, escape, a, &ret->len);
     ret->p = text;
@@ -124,17 +126,17 @@ static size_t fewer(size_t lines, size_t size, size_t max)
 
 /* Fewer and fewer lines until it fits; then the knife. */
 static const char *fit(const struct layout *l, const struct template *ours, json_t *model,
-                       struct arena *a)
+                       struct arena *a, const char **ret_fault)
 {
     const enum unit unit = l->channel->unit;
     size_t lines = json_array_size(json_object_get(model, "lines"));
     struct slice s = {0};
-    const char *text = lay_out(l, ours, model, a, &s);
+    const char *text = lay_out(l, ours, model, a, &s, ret_fault);
 
     for (size_t size; text && (size = text_size(s, unit)) > l->max_text && lines > 0;) {
         lines = fewer(lines, size, l->max_text);
         model_cut_lines(model, lines, l->words, a);
-        text = lay_out(l, ours, model, a, &s);
+        text = lay_out(l, ours, model, a, &s, ret_fault);
     }
     if (!text || text_size(s, unit) <= l->max_text)
         return text;
@@ -151,9 +153,10 @@ int message_render(const struct messages *m, const struct layout *l, json_t *mod
     size_t len;
 
     ret->data = model;
+    ret->fault = NULL;
     ret->title = text_line(a, slice_of(headline ? headline : ""), TITLE_MAX);
-    ret->text = fit(l, ours->text, model, a);
-    ret->news = news ? fit(l, ours->news, model, a) : NULL;
+    ret->text = fit(l, ours->text, model, a, &ret->fault);
+    ret->news = news ? fit(l, ours->news, model, a, &ret->fault) : NULL;
     ret->html = ours->html ? template_render(ours->html, model, ESCAPE_HTML, a, &len) : NULL;
     if (!ret->title || !ret->text || (news && !ret->news) || (ours->html && !ret->html))
         return err_set(e, -ENOMEM, "the message does not fit in its memory");

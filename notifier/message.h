@@ -22,7 +22,7 @@ struct layout {
 };
 
 /*
- * Fills title, text, news and html of *ret. What is too long first lists fewer lines ("and N
+ * Fills title, text, news, html and fault of *ret. What is too long first lists fewer lines ("and N
  * more"), then is cut between characters. `model` is the caller's, and its list of lines may get
  * shorter. -ENOMEM past the arena's cap.
  */

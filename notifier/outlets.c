@@ -304,6 +304,11 @@ void outlets_free(struct outlets *o)
     free(o);
 }
 
+bool outlet_templated(const struct outlet *o)
+{
+    return o->own || (o->channel->templated && o->channel->templated(o->cfg));
+}
+
 struct outlet *outlet_find(const struct outlets *o, struct slice receiver, int64_t integration,
                            struct slice channel)
 {

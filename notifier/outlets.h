@@ -73,6 +73,8 @@ int outlets_load(struct settings *s, struct outlets **ret, struct err *e) MUST_C
 void outlets_free(struct outlets *o);
 CLEANUP_DEFINE(struct outlets *, outlets_free);
 
+/* Does it tell messages by a template of the user's? */
+bool outlet_templated(const struct outlet *o);
 /* NULL: the configuration has none, or one of another channel. */
 struct outlet *outlet_find(const struct outlets *o, struct slice receiver, int64_t integration,
                            struct slice channel);

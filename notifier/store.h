@@ -56,9 +56,10 @@ int store_reported(struct store *st, const struct channel *const *channels, size
 /* A part of it. */
 int store_arrived(struct store *st, struct err *e) MUST_CHECK;
 
-/* Of receivers that take nothing: the alerts about those that the configuration does not have any
- * more end. */
+/* Of receivers that take nothing, and of templates that give nothing: the alerts about those that
+ * the configuration does not have any more end. */
 int store_forget_failing(struct store *st, struct err *e) MUST_CHECK;
+int store_forget_templates(struct store *st, struct err *e) MUST_CHECK;
 
 /* Is any of them silenced by now? Those are to end as LIFE_SUPPRESS, with all that a merge would
  * tell; what is silenced of a merge is taken out of it and has ended. After a failure, what was set

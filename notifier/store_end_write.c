@@ -400,7 +400,8 @@ int ending_write(struct ending *x, struct err *e)
     if (r < 0 || (r = send_superseded(x, e)) < 0 || (r = send_told(x, e)) < 0 ||
         (r = send_rearmed(x, e)) < 0 || (r = send_deliveries(x, e)) < 0 ||
         (r = send_references(x, e)) < 0 || (r = refuted_write(x, e)) < 0 ||
-        (r = failing_write(x, e)) < 0 || (r = send_breakers(x, e)) < 0)
+        (r = failing_write(x, e)) < 0 || (r = templates_write(x, e)) < 0 ||
+        (r = send_breakers(x, e)) < 0)
         return r;
     return send_blocks(x, e);
 }

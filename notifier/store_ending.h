@@ -41,3 +41,5 @@ int refuted_write(struct ending *x, struct err *e) MUST_CHECK;
 int ending_write(struct ending *x, struct err *e) MUST_CHECK;
 /* Those of it that concern fallbacks, and the alert about a receiver that takes nothing. */
 int failing_write(struct ending *x, struct err *e) MUST_CHECK;
+/* And the alert about a template that gives nothing. */
+int templates_write(struct ending *x, struct err *e) MUST_CHECK;

@@ -6,24 +6,12 @@
 #include "common/report.h"
 #include "notifier/fallback.h"
 #include "notifier/store_ending.h"
+#include "notifier/store_record.h"
 #include "notifier/store_sql.h"
 
-/* Of this moment, not of the transaction's start: who sees a row comes after who wrote it. */
-#define CLOCK "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-
-/* A record as ingest would have made it, of this tenant; `f` is the row, `extra` what its alert
- * says beside. */
 #define RECORD(tenant, extra)                                                                      \
-    " INSERT INTO outbox (topic, key, value, headers) SELECT 'raw.generic', "                      \
-    "convert_to('receiver ' || f.receiver, 'UTF8'), convert_to((jsonb_build_object("               \
-    " 'id', 'receiver ' || f.receiver || ' ' || f.integration, 'source', 'tocsin',"                \
-    " 'severity', 'critical', 'service', f.receiver,"                                              \
-    " 'title', format('Receiver %s takes no messages: %s', f.receiver, f.channel),"                \
-    " 'labels', jsonb_build_object('alertname', '" FAILING_ALERT "', '" FAILING_LABEL              \
-    "', f.receiver, 'channel', f.channel, 'integration', f.integration::text, 'service', "         \
-    "f.receiver, 'severity', 'critical')) || " extra ")::text, 'UTF8'),"                           \
-    " jsonb_build_object('v', '1', 'tenant', " tenant ", 'source', 'generic', 'content_type', "    \
-    "'application/json', 'request_id', gen_random_uuid()::text, 'received_at', " CLOCK "::text)"
+    ALERT_RECORD(tenant, "receiver", "", "critical", "Receiver %s takes no messages: %s",          \
+                 "'alertname', '" FAILING_ALERT "', '" FAILING_LABEL "', f.receiver", extra)
 
 static const char failing_sql[] =
     "WITH u AS (SELECT DISTINCT ON (receiver, integration) * FROM unnest($1, $2, "
@@ -32,18 +20,14 @@ static const char failing_sql[] =
     " f AS (INSERT INTO failing_receivers (receiver, integration, channel, since, reported)"
     "  SELECT receiver, integration, channel, " CLOCK ", later FROM u ORDER BY receiver, "
     "integration ON CONFLICT DO NOTHING RETURNING *)" RECORD(
-        "$4", "jsonb_build_object('status', 'firing', 'starts_at', "
-              "to_char(to_timestamp(f.since / 1000.0)"
-              " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'description', "
-              "u.why)") " FROM f JOIN u USING (receiver, integration)";
+        "$4", FIRES("u.why")) " FROM f JOIN u USING (receiver, integration)";
 static const char well_sql[] =
     "WITH old AS (SELECT w.receiver, w.integration FROM failing_receivers w JOIN unnest($1, $2, "
     "$3, $5) AS u (receiver, integration, channel, later) ON w.receiver = u.receiver AND "
     "w.integration = u.integration AND NOT (w.reported AND u.later)"
     "  ORDER BY w.receiver, w.integration FOR UPDATE OF w),"
     " f AS (DELETE FROM failing_receivers w USING old WHERE w.receiver = old.receiver"
-    "  AND w.integration = old.integration RETURNING w.*)" RECORD(
-        "$4", "jsonb_build_object('status', 'resolved')") " FROM f";
+    "  AND w.integration = old.integration RETURNING w.*)" RECORD("$4", IS_OVER) " FROM f";
 /* A message that was sent since did arrive. */
 static const char arrived_sql[] =
     "WITH u AS (SELECT tenant, notification_id, attempt FROM delivery_reports WHERE due AND "
@@ -56,14 +40,13 @@ static const char arrived_sql[] =
     "ON w.receiver = k.receiver AND w.integration = k.integration AND w.since <= k.at"
     "  ORDER BY w.receiver, w.integration FOR UPDATE OF w),"
     " f AS (DELETE FROM failing_receivers w USING old WHERE w.receiver = old.receiver"
-    "  AND w.integration = old.integration RETURNING w.*)" RECORD(
-        "$1", "jsonb_build_object('status', 'resolved')") " FROM f";
+    "  AND w.integration = old.integration RETURNING w.*)" RECORD("$1", IS_OVER) " FROM f";
 /* Those that the configuration does not have any more will take nothing. */
 static const char forget_sql[] =
     "WITH f AS (DELETE FROM failing_receivers w WHERE NOT EXISTS (SELECT FROM unnest($1, $2, $3)"
     "  AS u (receiver, integration, channel) WHERE u.receiver = w.receiver"
     "  AND u.integration = w.integration AND u.channel = w.channel) RETURNING w.*)" RECORD(
-        "$4", "jsonb_build_object('status', 'resolved')") " FROM f";
+        "$4", IS_OVER) " FROM f";
 
 /* The same message, to another: a group of its own remembers for it what a channel keeps. */
 static const char fallback_sql[] =

@@ -283,6 +283,13 @@ static json_t *payload(const struct webhook_cfg *w, const struct notification *n
     return doc;
 }
 
+static bool templated(const void *cfg)
+{
+    const struct webhook_cfg *w = cfg;
+
+    return w->own != NULL;
+}
+
 static int render(const void *cfg, const struct notification *n, struct arena *a,
                   struct request *ret, struct err *e)
 {
@@ -297,6 +304,8 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
     if (w->own)
         ret->body = own_body(w, n->data, a, &why);
     const bool own = ret->body.p != NULL;
+    if (w->own && !own && !(ret->fault = arena_strndup(a, why.msg, strlen(why.msg))))
+        headers = NULL;
     if (!own)
         ret->body = json_bytes(payload(w, n), a);
     if (!headers || !value || !ret->body.len)
@@ -319,5 +328,6 @@ const struct channel channel_webhook = {
     .check = check,
     .destination = destination,
     .place = place,
+    .templated = templated,
     .render = render,
 };

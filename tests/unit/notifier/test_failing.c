@@ -19,7 +19,8 @@ struct worker {
     struct desk *desk;
 };
 
-/* Receivers NAME, whose fallback is NAMEb, whose fallback is NAMEc. */
+/* Receivers NAME, whose fallback is NAMEb, whose fallback is NAMEc; and NAMEt and NAMEu, told by
+ * templates that give nothing without an incident. */
 static struct worker *open_worker(const char *name, const char *notifier)
 {
     struct worker *w = calloc(1, sizeof(*w));
@@ -34,9 +35,14 @@ static struct worker *open_worker(const char *name, const char *notifier)
         "- {name: %s, fallback: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]}\n"
         "- {name: %sb, fallback: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n"
         "- {name: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sc'}, {url: "
-        "'http://127.0.0.1:%d/%sd'}]}\n",
+        "'http://127.0.0.1:%d/%sd'}]}\n"
+        "- {name: %st, webhook_configs: [{url: 'http://127.0.0.1:%d/%st', content_type: "
+        "text/plain, "
+        "body: '{{#incident}}{{title}} by a template{{/incident}}'}]}\n"
+        "- {name: %su, slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%su', "
+        "template: '{{#incident}}{{title}} by a template{{/incident}}'}]}\n",
         db.settings.url, notifier, name, name, fakes.port, name, name, name, fakes.port, name, name,
-        fakes.port, name, fakes.port, name);
+        fakes.port, name, fakes.port, name, name, fakes.port, name, name, fakes.port, name);
 
     if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
         settings_load(w->conf, &w->settings, &e) < 0 ||
@@ -225,6 +231,62 @@ static void receivers_that_are_no_more_fail_no_more(void **state)
     close_worker(w);
 }
 
+/* What the outbox says of templates of the receiver, in order. */
+static const char *alerts_of_template(const char *receiver)
+{
+    return sql(
+        "SELECT coalesce(string_agg(concat_ws(' ', v ->> 'status', v #>> "
+        "'{labels,message}', v ->> 'description'), ', ' ORDER BY id), '') FROM (SELECT id, "
+        "convert_from(value, 'UTF8')::jsonb AS v FROM outbox) o WHERE v #>> "
+        "'{labels,alertname}' = 'TocsinTemplateFailing' AND v #>> '{labels,receiver}' = '%s'",
+        receiver);
+}
+
+#define EMPTY "firing opened it is empty; the plain message is sent"
+
+static void a_template_that_gives_nothing_is_an_alert_until_it_gives_something(void **state)
+{
+    struct worker *w;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        add("tmplt", sql("gone%d", i), "E", "shop", 1);
+    add("tmplu", "gone", "E", "shop", 1);
+    DO("UPDATE notifications SET channel = 'slack' WHERE receiver = 'tmplu'");
+    DO("DELETE FROM incidents WHERE id IN (SELECT incident_id FROM notifications WHERE receiver IN "
+       "('tmplt', 'tmplu'))");
+    w = open_worker("tmpl", "");
+    until("3", "SELECT count(*)::text FROM notifications WHERE receiver = 'tmplt' AND state = "
+               "'delivered'");
+    assert_int_equal(fakes_count(&fakes, "webhook", "by a template"), 0);
+    assert_int_equal(fakes_count(&fakes, "webhook", "\"receiver\":\"tmplt\""), 3);
+    until(EMPTY, alerts_of_template("tmplt"));
+    until(EMPTY, alerts_of_template("tmplu"));
+    until("delivered", "SELECT state FROM notifications WHERE receiver = 'tmplu'");
+    DO("DELETE FROM failing_templates WHERE receiver = 'tmplu'");
+    close_worker(w);
+    add("tmplt", "late", "E", "shop", 1);
+    DO("DELETE FROM incidents WHERE id = md5('tmpltlate')::uuid");
+    w = open_worker("tmpl", "");
+    until("0 delivered", ledger("tmplt", "late"));
+    add("tmplt", "good", "E", "shop", 1);
+    until("0 failed", ledger("tmplt", "good")); /* it takes Alertmanager's payload only */
+    assert_int_equal(fakes_count(&fakes, "webhook", "title of good by a template"), 1);
+    /* Once; and it failed just now: some break it, and some do not. */
+    until(EMPTY, alerts_of_template("tmplt"));
+    DO("UPDATE failing_templates SET failed_at = 1");
+    add("tmplt", "other", "E", "shop", 1);
+    until(EMPTY ", resolved opened", alerts_of_template("tmplt"));
+    assert_int_equal(INT("SELECT count(*) FROM failing_templates"), 0);
+    close_worker(w);
+    DO("INSERT INTO failing_templates VALUES ('tmplb', 0, 'opened', 'webhook', 1, 1), ('tmplt', 0, "
+       "'digest', 'webhook', 1, 1)");
+    w = open_worker("tmpl", ""); /* the one has no template, or not any more */
+    until("resolved opened", alerts_of_template("tmplb"));
+    assert_string_equal(TEXT("SELECT string_agg(kind, ' ') FROM failing_templates"), "digest");
+    close_worker(w);
+}
+
 /* Another worker, for which the time has passed. */
 static struct worker *later(struct worker *w, const char *name, const char *notifier)
 {
@@ -313,6 +375,7 @@ int main(void)
         cmocka_unit_test(fallbacks_that_fail_end_and_the_group_is_looked_at_again),
         cmocka_unit_test(the_alert_about_a_receiver_passes_it_by),
         cmocka_unit_test(receivers_that_are_no_more_fail_no_more),
+        cmocka_unit_test(a_template_that_gives_nothing_is_an_alert_until_it_gives_something),
         cmocka_unit_test(a_breaker_leaves_it_alone_but_for_one_message_at_a_time),
         cmocka_unit_test(only_one_of_two_workers_tries),
     };
