@@ -8,7 +8,7 @@ import time
 import uuid
 
 import senders
-from stage import FAKED, ROOT, Unmet, cut, told
+from stage import FAKED, Unmet, cut, told
 
 SENTRY_SECRET = "demo-sentry-secret"
 REPAIRS_TOKEN = "demo-repairs-token"
@@ -295,7 +295,7 @@ def every_channel(play):
     stage, issue_id = play.stage, str(int(play.started) + 1)
     what = {"title": "TimeoutError: no answer from payments", "culprit": "checkout.api in pay", "project": play.namespace + EVERYWHERE}
     _sentry(stage, "issue", senders.sentry_issue("created", issue_id, **what))
-    channels = re.findall(r"^CHANNEL\((\w+)\)", (ROOT / "common/channels.def").read_text(), re.M)
+    channels = sorted(FAKED | {"dashboard"})
     read = stage.expect(
         f"TimeoutError: one incident, read on each of {len(channels)} channels",
         lambda: _read_everywhere(play, what["project"], channels),
@@ -321,7 +321,7 @@ def _read_everywhere(play, service, channels):
                 raise RuntimeError(f"{channel} of {row['receiver']}: {row['state']}: {row['reason']}")
         if not mine or any(row["state"] != "delivered" for row in mine):
             raise Unmet(f"{channel}: {'it waits' if mine else 'nothing was meant for it: is it in demo.yml?'}")
-        if channel in FAKED:
+        if channel != "dashboard":
             texts = [m["text"] for m in messages if m["channel"] == channel]
         else:  # nobody is sent anything: its row is the message
             texts = [f"{row['state']} to {row['receiver']}: {row['kind']}, {row['severity']}, at {row['destination']}" for row in mine]
