@@ -285,9 +285,10 @@ def _proposal(step):
 
 # 6. Each channel
 
-MESSAGE_LINES = 10
+MESSAGE_LINES = 12
 EVERYWHERE = "-everywhere"  # ends the service whose incidents demo.yml leads to each channel
 HAN = re.compile("[\u4e00-\u9fff]")
+TOKEN = re.compile(r"(/act/[-\w.~]{6})[-\w.~]+")  # too long to be looked at: `deploy/dev fakes` shows it whole
 
 
 def every_channel(play):
@@ -302,7 +303,7 @@ def every_channel(play):
         hide=lambda record: "TimeoutError" in record["text"] or not record["accepted"],
     )
     for channel, language, text in read:
-        lines = cut(["  │ " + line for line in text.splitlines() if line.strip("━ ")], MESSAGE_LINES)
+        lines = cut(["  │ " + TOKEN.sub(r"\1…", line) for line in text.splitlines() if line.strip("━ ")], MESSAGE_LINES)
         print("\n".join(["", f"    ── {channel} · {language}", *("    " + line for line in lines)]))
 
 

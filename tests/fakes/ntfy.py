@@ -52,7 +52,8 @@ class Ntfy:
         except Refused as refused:
             return self._error(refused.code)
         answer = {"id": "sPs71M8A2T", "time": int(time.time()), "event": "message", "topic": message["topic"], "message": message["message"]}
-        return Reply(True, 200, JSON, json.dumps(answer).encode(), "ok", f"{message.get('title', '')}\n{message['message']}")
+        lines = [message.get("title", ""), message["message"], " · ".join(f"{a['label']} <{a['url']}>" for a in message.get("actions", []))]
+        return Reply(True, 200, JSON, json.dumps(answer).encode(), "ok", "\n".join(line for line in lines if line))
 
     def _read(self, request):
         if request.path.rstrip("/") != self.prefix or request.method not in ("POST", "PUT"):

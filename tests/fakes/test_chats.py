@@ -360,7 +360,7 @@ def push(**more):
 def test_ntfy_takes_a_message_and_shows_it(fake):
     status, _, text = send(fake, "/ntfy", push(message="世界", priority=5, actions=[{"action": "view", "label": "a", "url": "http://c"}]))
     assert status == 200 and json.loads(text)["id"]
-    assert last(fake)["text"] == "t\n世界"
+    assert last(fake)["text"] == "t\n世界\na <http://c>"
 
 
 @pytest.mark.parametrize(
