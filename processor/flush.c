@@ -270,7 +270,9 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
 
     if (rc == 0)
         rc = said_what(f, t, key, "withheld", &v.withheld, e);
-    if (rc == 0 && !target_mute(t) && target_leaves_out(t, integration) && !owes_end(t, &v.last))
+    if (rc == 0 && !target_mute(t) &&
+        ((target_leaves_out(t, integration) && !owes_end(t, &v.last)) ||
+         (t->taken_over >> integration & 1)))
         return 0;
     if (rc == 0 && t->kind == GROUP_ALERTS)
         rc = decide_alerts(f, t, &v, &d, e);

@@ -25,6 +25,7 @@ struct target {
     struct labels labels;
     struct standing is; /* lists of alerts apart: they differ per integration */
     enum severity severity;
+    uint64_t taken_over;    /* moved: integrations that a later group of its receiver told */
     bool itself;            /* it is about its receiver, which takes nothing */
     bool found;             /* kind incident: its row is there */
     struct member *members; /* kind alerts, ascending */

@@ -1,10 +1,12 @@
 /* The reading half of a flush: groups under their lock, then what they are about. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/digest.h"
 #include "common/failing.h"
+#include "common/json.h"
 #include "processor/flush_internal.h"
 
 #define MATCHES_MAX 256
@@ -182,6 +184,52 @@ static int read_incidents(struct flush *f, struct err *e)
     return rc;
 }
 
+/* The integrations that this group told of the episode at hand: bits. */
+static int told_of_episode(struct flush *f, struct slice told, size_t n, int32_t episode,
+                           uint64_t *ret, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        char path[32];
+        struct said last;
+
+        (void)snprintf(path, sizeof(path), "%zu.last", i);
+        int rc = said_from_json(f->a, json_at(told, path), &last, e);
+        if (rc < 0)
+            return rc;
+        if (last.seq > 0 && last.episode == episode)
+            *ret |= UINT64_C(1) << i;
+    }
+    return 0;
+}
+
+/* An incident that moved within a receiver is over for it once: who was told by a later group hears
+ * the end from that one. */
+static int read_taken_over(struct flush *f, struct err *e)
+{
+    CLEANUP(PQclear) PGresult *r = NULL;
+    bool *over = arena_array(f->a, f->target_n + 1, bool);
+    int rc = 0;
+
+    if (!over)
+        return no_memory(e);
+    for (size_t i = 0; i < f->target_n; i++)
+        over[i] = f->targets[i].is.moved && f->targets[i].is.status == INCIDENT_RESOLVED;
+    rc = flush_ask(f, GROUP_INCIDENT, over,
+                   "SELECT k.n, o.receiver, o.since, o.told::text FROM groups o JOIN "
+                   "unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n) ON o.tenant = k.t AND "
+                   "o.incident_id = k.id",
+                   &r, e);
+    for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
+        struct target *t = target_at(f, r, row);
+
+        if (t->receiver && slice_eq(t->receiver_name, pg_get_text(r, row, 1)) &&
+            pg_get_int(r, row, 2) > t->is.since_ms)
+            rc = told_of_episode(f, pg_get_text(r, row, 3), t->receiver->n, t->is.episode,
+                                 &t->taken_over, e);
+    }
+    return rc;
+}
+
 static int by_fingerprint(const void *x, const void *y)
 {
     const struct member *a = x, *b = y;
@@ -258,7 +306,8 @@ int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct 
     for (int row = 0; row < PQntuples(r); row++)
         if ((rc = take_group(f, r, row, &f->targets[f->target_n++], e)) < 0)
             return rc;
-    if ((rc = read_incidents(f, e)) < 0 || (rc = read_members(f, e)) < 0)
+    if ((rc = read_incidents(f, e)) < 0 || (rc = read_taken_over(f, e)) < 0 ||
+        (rc = read_members(f, e)) < 0)
         return rc;
     return read_digests(f, e);
 }

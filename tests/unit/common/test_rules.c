@@ -338,7 +338,7 @@ static void test_routes_of_several_receivers(void **state)
                                "  receiver: a\n"
                                "  routes:\n"
                                "    - {matchers: ['y=~\".+\"'], receiver: a, continue: true}\n"
-                               "    - {matchers: ['y=~\".+\"'], receiver: b}\n"
+                               "    - {matchers: ['y!=\"\"'], receiver: b}\n"
                                "    - {matchers: ['z=~\".+\"'], receiver: c}\n"
                                "rules:\n"
                                "  - {name: one, match: {matchers: ['y=\"1\"']}, channels: [wecom], "

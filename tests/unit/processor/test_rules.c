@@ -391,6 +391,26 @@ static void test_a_rate_that_makes_a_digest(void **state)
     stage_close(&s);
 }
 
+/* An incident that was critical once stays so; digests go by the severity of each occurrence. */
+static void test_a_rate_of_a_lesser_severity(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s, NULL,
+               "rules: [{name: noise, match: {level: warning, rate: '>= 3 per 15m'}, action: "
+               "daily_digest}]\n");
+    post(&s, AT(3, 2), "critical");
+    for (int i = 0; i < 4; i++)
+        post(&s, AT(3, 3 + i), "warning");
+    assert_string_equal(
+        ask(&s, "SELECT string_agg(substr(g.route, 67) || ':' || d.occurrences, ' ' ORDER BY "
+                "g.since) FROM digest_items d JOIN groups g ON g.tenant = d.tenant AND g.id = "
+                "d.group_id WHERE g.tenant = %s"),
+        ":2 noise:2");
+    stage_close(&s);
+}
+
 /* Crossed in one episode, not in the next. */
 static void test_a_rate_begins_anew_with_the_episode(void **state)
 {
@@ -453,6 +473,28 @@ static void test_a_raised_severity_out_of_a_rule(void **state)
                         "dba webhook opened 03:07 mild, team webhook opened 03:08, team slack "
                         "opened 03:08, dba webhook resolved 03:09 mild, team webhook resolved "
                         "03:09, team slack resolved 03:09");
+    stage_close(&s);
+}
+
+/* Within one receiver: told again where the rule says, and its end once. */
+static void test_a_move_within_a_receiver(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s, NULL,
+               "rules: [{name: storm, match: {rate: '> 1 per hour'}, action: immediate, channels: "
+               "[slack]}]\n");
+    for (int i = 0; i < 3; i++) {
+        post(&s, AT(3, 7 + i), "critical");
+        look(&s, AT(3, 7 + i));
+    }
+    post_end(&s, AT(3, 11));
+    look(&s, AT(3, 11));
+    look(&s, AT(3, 12));
+    assert_string_equal(told(&s), "team webhook opened 03:07, team slack opened 03:07, "
+                                  "team slack opened 03:08 storm, "
+                                  "team webhook resolved 03:11, team slack resolved 03:11 storm");
     stage_close(&s);
 }
 
@@ -546,9 +588,11 @@ int main(void)
         cmocka_unit_test(test_a_rate_moves_the_incident),
         cmocka_unit_test(test_a_rate_exceeded_within_a_batch),
         cmocka_unit_test(test_a_rate_that_makes_a_digest),
+        cmocka_unit_test(test_a_rate_of_a_lesser_severity),
         cmocka_unit_test(test_a_rate_begins_anew_with_the_episode),
         cmocka_unit_test(test_a_raised_severity_under_a_rule),
         cmocka_unit_test(test_a_raised_severity_out_of_a_rule),
+        cmocka_unit_test(test_a_move_within_a_receiver),
         cmocka_unit_test(test_a_reload_tells_nothing_again),
         cmocka_unit_test(test_channels_that_a_reload_leaves_out),
         cmocka_unit_test(test_a_fingerprint_of_the_senders),
