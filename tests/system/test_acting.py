@@ -50,7 +50,7 @@ def people(stack, name):
 # Links
 
 
-def link(stack, name, verb, channel="slack"):
+def link(stack, name, verb, channel="mattermost"):
     """The path behind a link of the newest message about it."""
     text = stack.messages(name, channel)[-1]["text"]
     (url,) = re.findall(rf"{verb}[^<\n]* <(http://localhost:\d+/act/[\w-]+)>", text)
@@ -61,7 +61,7 @@ def follow(stack, path, who):
     return console(stack, "POST", path, urllib.parse.urlencode({"name": who}).encode(), FORM)
 
 
-def token(stack, name, verb, expires, secret=LINK_SECRET, receiver=b"to-slack"):
+def token(stack, name, verb, expires, secret=LINK_SECRET, receiver=b"to-mattermost"):
     """Written after common/act.h."""
     raw = bytes([1, VERBS[verb]]) + int(expires).to_bytes(5, "big") + uuid.UUID(stack.incident(name)["id"]).bytes
     raw += bytes([len(b"default")]) + b"default" + receiver
@@ -70,7 +70,7 @@ def token(stack, name, verb, expires, secret=LINK_SECRET, receiver=b"to-slack"):
 
 
 def test_to_look_at_a_link_changes_nothing_and_its_button_acts(stack, name):
-    fire(stack, name, "to-slack")
+    fire(stack, name, "to-mattermost")
     told(stack, name)
     path = link(stack, name, "Acknowledge")
     for method in ("GET", "HEAD", "GET", "GET"):
@@ -80,15 +80,15 @@ def test_to_look_at_a_link_changes_nothing_and_its_button_acts(stack, name):
     for _ in range(2):
         status, page = follow(stack, path, "Ann")
         assert status == 200 and "Acknowledged." in page or "acknowledged already" in page
-    assert stack.incident(name)["status"] == "acknowledged" and "Ann (to-slack)" in console(stack, "GET", path)[1]
-    assert people(stack, name) == [("Ann (to-slack)", "acknowledged")]
+    assert stack.incident(name)["status"] == "acknowledged" and "Ann (to-mattermost)" in console(stack, "GET", path)[1]
+    assert people(stack, name) == [("Ann (to-mattermost)", "acknowledged")]
     status, page = follow(stack, link(stack, name, "Resolve"), "Bob")
     assert status == 200 and stack.incident(name)["status"] == "resolved"
-    assert people(stack, name) == [("Ann (to-slack)", "acknowledged"), ("Bob (to-slack)", "resolved")]
+    assert people(stack, name) == [("Ann (to-mattermost)", "acknowledged"), ("Bob (to-mattermost)", "resolved")]
 
 
 def test_links_that_are_not_ours_are_refused_with_a_reason(stack, name):
-    fire(stack, name, "to-slack")
+    fire(stack, name, "to-mattermost")
     told(stack, name)
     soon = time.time() + 3600
     path = link(stack, name, "Resolve")
@@ -114,7 +114,7 @@ def test_links_that_are_not_ours_are_refused_with_a_reason(stack, name):
 def test_a_link_silences_and_what_fires_afterwards_is_told_when_that_is_over(stack, name):
     body = fire(stack, name, "to-mattermost")
     told(stack, name)
-    status, page = follow(stack, link(stack, name, "Silence", "mattermost"), "Ann")
+    status, page = follow(stack, link(stack, name, "Silence"), "Ann")
     assert status == 200 and "Silenced." in page
     (silence,) = [s for s in stack.get("/api/v1/silences?status=active")["silences"] if name in json.dumps(s["matchers"])]
     assert silence["created_by"] == "Ann (to-mattermost)"
