@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from senders import Client  # noqa: E402
 from smtp_fake import SmtpFake  # noqa: E402
 from sns import Sns  # noqa: E402
 
-PORT_BASE = 21000
-HTTP_FAKE_PORT, SMTP_FAKE_PORT, SNS_PORT = PORT_BASE + 10, PORT_BASE + 11, PORT_BASE + 17  # also in tocsin.yml
+PORT_BASE = int(os.environ.get("TOCSIN_TEST_PORT_BASE", 21000))
+HTTP_FAKE_PORT, SMTP_FAKE_PORT, SNS_PORT = PORT_BASE + 10, PORT_BASE + 11, PORT_BASE + 17
 WINDOW_S = 20  # aggregation.window of tocsin.yml
 DEADLINE_S = int(os.environ.get("TOCSIN_TEST_DEADLINE", 90))  # seconds; more on a slow machine
 OURS = ("ingest", "processor", "notifier", "learner", "console")
@@ -49,13 +50,20 @@ class Stack:
             **{k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")},
             "TOCSIN_HOME": str(self.home),
             "TOCSIN_PORT_BASE": str(PORT_BASE),
-            "TOCSIN_CONFIG": str(Path(__file__).with_name("tocsin.yml")),
+            "TOCSIN_CONFIG": str(self._config()),
         }
         self.sns = Sns(SNS_PORT)
         self.environ["TOCSIN__INGEST__FETCH_CA_FILE"] = str(self.sns.ca_file)
         self.web = HttpFake(HTTP_FAKE_PORT)
         self.journal, self.faults = self.web.journal, self.web.faults
         self.mail = SmtpFake(SMTP_FAKE_PORT, self.journal, self.faults)
+
+    def _config(self):
+        """tocsin.yml, which has the usual ports, with ours."""
+        config = self.home.with_name(f"{self.home.name}.yml")  # nothing else may be in a stack's home before it
+        usual = Path(__file__).with_name("tocsin.yml").read_text()
+        config.write_text(re.sub(r"(127\.0\.0\.1|localhost):21(\d{3})", lambda m: f"{m[1]}:{PORT_BASE + int(m[2])}", usual))
+        return config
 
     def up(self):
         self.web.start()
@@ -74,6 +82,7 @@ class Stack:
             self.web.stop()
             self.mail.stop()
             self.sns.stop()
+            Path(self.environ["TOCSIN_CONFIG"]).unlink()
 
     def dev(self, *args, check=True):
         """deploy/dev ARGS; its output when that succeeds."""
