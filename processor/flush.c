@@ -11,11 +11,6 @@
 #define TEXT_MAX ((size_t)64 << 20)
 #define KEY_MAX 24 /* of `told`: "0", "1" ... or "gone" */
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "flush: too many alerts at once");
-}
-
 static struct note *note_new(struct notes *t, struct arena *a)
 {
     if (t->n == t->cap) {
@@ -81,16 +76,18 @@ static int remember(struct target *t, const char *key, const struct said *s, boo
     json_t *entry = json_object_get(t->told_tree, key);
 
     if (said_to_json(&b, s) < 0)
-        return no_memory(e);
+        return flush_too_large(e);
     if (!entry) {
         entry = json_object();
         if (json_object_set_new(t->told_tree, key, entry) < 0)
-            return no_memory(e);
+            return flush_too_large(e);
     }
     json_t *state = json_loadb(b.p, b.len, 0, NULL);
     if (!withheld)
         (void)json_object_del(entry, "withheld");
-    return json_object_set_new(entry, withheld ? "withheld" : "last", state) < 0 ? no_memory(e) : 0;
+    return json_object_set_new(entry, withheld ? "withheld" : "last", state) < 0
+               ? flush_too_large(e)
+               : 0;
 }
 
 static int by_number(const void *x, const void *y)
@@ -123,7 +120,7 @@ static int split_members(struct flush *f, const struct target *t, const struct s
     size_t firing_n = 0, ended_n = 0;
 
     if (!firing || !ended)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < t->member_n; i++)
         if (t->members[i].firing && !hidden(&t->members[i], last))
             firing[firing_n++] = t->members[i].fingerprint;
@@ -233,7 +230,7 @@ static int decide_alerts(struct flush *f, struct target *t, struct view *v, stru
     is = t->is;
     d->by = split_hidden(f, t, &v->last, &is);
     if (!d->by)
-        return is.firing ? 0 : no_memory(e);
+        return is.firing ? 0 : flush_too_large(e);
     d->n = group_due(t->route, &is, &v->withheld, f->now_ms, v->offset, d->due, &again);
     if (again > 0 && (d->again == 0 || again < d->again))
         d->again = again;
@@ -286,7 +283,7 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
         struct note *note = note_new(notes, f->a);
 
         if (!note)
-            return no_memory(e);
+            return flush_too_large(e);
         d.due[i].state.seq = t->seq + (int64_t)i + 1;
         *note = (struct note){.target = (size_t)(t - f->targets),
                               .integration = integration,
@@ -332,7 +329,7 @@ static int take_items(struct flush *f, const struct notes *notes, struct err *e)
     bool *due = arena_array(f->a, f->target_n + 1, bool);
 
     if (!due)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < notes->n; i++)
         due[notes->v[i].target] = notes->v[i].due.kind == DUE_DIGEST;
     return flush_take_items(f, due, e);

@@ -1,6 +1,8 @@
 /* One flush at work; for flush*.c only. */
 #pragma once
 
+#include <errno.h>
+
 #include "common/locks.h"
 #include "processor/flush.h"
 #include "processor/group.h"
@@ -64,6 +66,11 @@ static inline bool target_mute(const struct target *t)
 static inline bool target_leaves_out(const struct target *t, size_t integration)
 {
     return target_ruled(t) && t->route->entries && !(t->route->entries >> integration & 1);
+}
+
+static inline int flush_too_large(struct err *e)
+{
+    return err_set(e, -ENOMEM, "flush: too many alerts at once");
 }
 
 struct flush {

@@ -16,11 +16,6 @@
 static const struct route gone = {
     .path = "{}", .repeat_interval_ms = INT64_MAX / 4, .digest = {.period_ms = 1, .at_minute = -1}};
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "flush: too many alerts at once");
-}
-
 /* ---- groups ---- */
 
 static int lock(struct flush *f, const struct flush_subject *v, size_t n, PGresult **ret,
@@ -30,7 +25,7 @@ static int lock(struct flush *f, const struct flush_subject *v, size_t n, PGresu
     struct uuid *ids = arena_array(f->a, n, struct uuid);
 
     if (!tenants || !ids)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < n; i++) {
         tenants[i] = v[i].tenant;
         ids[i] = v[i].group;
@@ -75,10 +70,10 @@ static int take_group(struct flush *f, const PGresult *r, int row, struct target
                               .since_ms = pg_get_int(r, row, GR_SINCE),
                               .flushed_ms = pg_get_int(r, row, GR_FLUSHED_AT)};
     if (!t->tenant.p || !t->labels_json.p || !t->routed_by.p || !t->told.p)
-        return no_memory(e);
+        return flush_too_large(e);
     if (rules_route_find(f->s->rules, f->s->routes, pg_get_text(r, row, GR_ROUTE), f->a,
                          &t->route) < 0)
-        return no_memory(e);
+        return flush_too_large(e);
     t->receiver = t->route && slice_is(t->receiver_name, t->route->receiver->name)
                       ? t->route->receiver
                       : receiver_find(f->s->receivers, t->receiver_name);
@@ -137,10 +132,10 @@ static int has_moved(struct flush *f, const struct target *t, struct rule_facts 
     if (labels_from_json(f->a, t->routed_by, &labels, e) < 0)
         return e->code;
     if (route_labels(f->a, labels, t->is.severity, t->source, &labels) < 0)
-        return no_memory(e);
+        return flush_too_large(e);
     facts->labels = labels;
     if (rules_route(f->s->rules, f->s->routes, facts, f->a, out, MATCHES_MAX, &n) < 0)
-        return no_memory(e);
+        return flush_too_large(e);
     *ret = true;
     for (size_t i = 0; i < n; i++)
         if (memcmp(out[i]->id, t->route->id, sizeof(out[i]->id)) == 0)
@@ -211,7 +206,7 @@ static int read_taken_over(struct flush *f, struct err *e)
     int rc = 0;
 
     if (!over)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++)
         over[i] = f->targets[i].is.moved && f->targets[i].is.status == INCIDENT_RESOLVED;
     rc = flush_ask(f, GROUP_INCIDENT, over,
@@ -253,7 +248,7 @@ static int read_members(struct flush *f, struct err *e)
         return rc;
     struct member *v = arena_array(f->a, (size_t)PQntuples(r) + 1, struct member);
     if (!v)
-        return no_memory(e);
+        return flush_too_large(e);
     for (int row = 0; row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
         const enum severity severity = (enum severity)pg_get_int(r, row, 3);
@@ -302,7 +297,7 @@ int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct 
         return rc;
     f->targets = arena_array(f->a, (size_t)PQntuples(r) + 1, struct target);
     if (!f->targets)
-        return no_memory(e);
+        return flush_too_large(e);
     for (int row = 0; row < PQntuples(r); row++)
         if ((rc = take_group(f, r, row, &f->targets[f->target_n++], e)) < 0)
             return rc;
@@ -337,12 +332,12 @@ static int take_target(struct flush *f, const PGresult *r, int row, struct err *
         const enum severity severity = (enum severity)pg_get_int(r, row, 5);
 
         if (put_item(&b, r, row) < 0)
-            return no_memory(e);
+            return flush_too_large(e);
         if (severity > t->severity)
             t->severity = severity;
     }
     t->items = arena_slice(f->a, (struct slice){b.p, b.len});
-    return t->items.p ? row : no_memory(e);
+    return t->items.p ? row : flush_too_large(e);
 }
 
 /* $4 groups, $5 incidents of items that are silenced, and stay. */
@@ -355,7 +350,7 @@ static int put_waiting(struct flush *f, struct pg_args *p, struct err *e)
     struct uuid *groups = arena_array(f->a, most, struct uuid),
                 *incidents = arena_array(f->a, most, struct uuid);
     if (!groups || !incidents)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++)
         for (size_t k = 0; k < f->targets[i].waiting_n; k++) {
             groups[n] = f->targets[i].id;

@@ -1,15 +1,9 @@
 /* What silences keep each group from saying. A group that one kept silent looks again when that is
  * over, and is woken by whoever ends it before. */
-#include <errno.h>
 #include <string.h>
 
 #include "common/silence.h"
 #include "processor/flush_internal.h"
-
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "flush: too many alerts at once");
-}
 
 /* The group is to look again when that is over; repeats in a row are one. */
 static int keep(struct flush *f, struct target *t, const struct silencing *by, struct err *e)
@@ -28,7 +22,7 @@ static int keep(struct flush *f, struct target *t, const struct silencing *by, s
         struct silenced_group *v = arena_array(f->a, cap, struct silenced_group);
 
         if (!v)
-            return no_memory(e);
+            return flush_too_large(e);
         if (f->silenced_n > 0)
             memcpy(v, f->silenced, f->silenced_n * sizeof(*v));
         f->silenced = v;
@@ -45,7 +39,7 @@ static int judge_incidents(struct flush *f, struct silence_look *v, struct err *
     size_t n = 0;
 
     if (!of)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++) {
         struct target *t = &f->targets[i];
 
@@ -71,7 +65,7 @@ static int judge_members(struct flush *f, struct err *e)
         n += target_mute(&f->targets[i]) ? 0 : f->targets[i].member_n;
     struct silence_look *v = arena_array(f->a, n + 1, struct silence_look);
     if (!v)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++) {
         const struct target *t = &f->targets[i];
 
@@ -106,7 +100,7 @@ static int judge_items(struct flush *f, const PGresult *r, const struct silence_
         end++;
     t->waiting = arena_array(f->a, (size_t)(end - row), struct uuid);
     if (!t->waiting)
-        return no_memory(e);
+        return flush_too_large(e);
     t->is.item_n = 0;
     for (; row < end && rc == 0; row++) {
         const int64_t first = pg_get_int(r, row, 2);
@@ -135,7 +129,7 @@ static int judge_digests(struct flush *f, struct err *e)
     if (rc < 0 || n == 0)
         return rc;
     if (!v)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < n; i++) {
         const struct target *t = &f->targets[pg_get_int(r, (int)i, 0)];
 
@@ -154,7 +148,7 @@ int flush_read_silences(struct flush *f, struct err *e)
     bool some = false;
 
     if (!v)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++)
         v[i] = (struct silence_look){.tenant = f->targets[i].tenant};
     int rc = silences_any(f->pg, f->a, v, f->target_n, f->now_ms, &some, e);

@@ -11,11 +11,6 @@
 
 #define TEXT_MAX ((size_t)64 << 20)
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "flush: too many alerts at once");
-}
-
 /* ---- notification rows ---- */
 
 /* See group.h. */
@@ -155,12 +150,12 @@ static int write_notes(struct flush *f, const struct notes *notes, struct note_c
     struct pg_args *p = pg_args(f->a);
 
     if (!note_columns_make(c, notes->n, f->a)) {
-        (void)no_memory(e);
+        (void)flush_too_large(e);
         return -ENOMEM;
     }
     for (size_t i = 0; i < notes->n; i++)
         if (!fill_note(f, c, i, &notes->v[i]))
-            return no_memory(e);
+            return flush_too_large(e);
     pg_texts(p, c->tenant, notes->n);
     pg_uuids(p, c->id, notes->n);
     pg_uuids(p, c->group, notes->n);
@@ -195,7 +190,7 @@ static int note_wakeups(struct flush *f, const struct notes *notes, const struct
 {
     ret->wakeups = arena_array(f->a, notes->n, struct wakeup);
     if (!ret->wakeups)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < notes->n; i++) {
         const struct target *t = &f->targets[notes->v[i].target];
         const struct receiver *r = t->receiver;
@@ -232,7 +227,7 @@ static int write_groups(struct flush *f, struct err *e)
     size_t n = 0;
 
     if (!tenant || !told || !id || !seq)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++) {
         const struct target *t = &f->targets[i];
 
@@ -240,7 +235,7 @@ static int write_groups(struct flush *f, struct err *e)
             continue;
         char *text = json_dumps(t->told_tree, JSON_COMPACT);
         if (!text || arena_defer(f->a, free_text, text) < 0)
-            return no_memory(e);
+            return flush_too_large(e);
         tenant[n] = t->tenant;
         id[n] = t->id;
         told[n] = slice_of(text);
@@ -292,7 +287,7 @@ static int leave(struct flush *f, struct err *e)
     int64_t *fp = arena_array(f->a, most, int64_t);
     struct pg_args *p = pg_args(f->a);
     if (!tenant || !group || !fp)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++) {
         const struct target *t = &f->targets[i];
 
@@ -328,7 +323,7 @@ static int arm(struct flush *f, struct err *e)
     size_t n = 0;
 
     if (!tenant || !id || !due)
-        return no_memory(e);
+        return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++) {
         if (f->targets[i].look_again == 0)
             continue;

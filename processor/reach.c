@@ -32,11 +32,6 @@ struct touches {
     size_t n, cap;
 };
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
 static struct touch *touch_new(struct touches *t, struct arena *a)
 {
     if (t->n == t->cap) {
@@ -87,19 +82,19 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
                                      .fingerprint = n->incident->words,
                                      .crossed = n->crossed};
     if (rules_route(w->rules, w->routes, &facts, w->a, routes, ROUTES_PER_ALERT, &matched) < 0)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < matched; i++) {
         struct group_identity id;
         const struct receiver *receiver;
         if (group_of(w->a, routes[i], n->alert->tenant, labels, &n->incident->id, &id) < 0)
-            return no_memory(e);
+            return batch_too_large(e);
         if (!choose_teller(routes[i], labels, &id, &receiver))
             continue;
         if (n->kind == NEWS_RESOLVED && id.kind != GROUP_DIGEST)
             continue; /* existing groups are woken by their incident or member */
         struct touch *touch = touch_new(t, w->a);
         if (!touch)
-            return no_memory(e);
+            return batch_too_large(e);
         *touch = (struct touch){.tenant = n->alert->tenant,
                                 .group = id,
                                 .route = routes[i],
@@ -234,7 +229,7 @@ static int store_groups(struct work *w, struct pg *pg, struct touches *t, struct
     struct group_columns c;
 
     if (!group_columns_make(&c, t->n + 1, w->a))
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0, from = 0; i < t->n; i++) {
         if (i + 1 < t->n && touch_cmp(&t->v[i], &t->v[i + 1]) == 0)
             continue;
@@ -245,7 +240,7 @@ static int store_groups(struct work *w, struct pg *pg, struct touches *t, struct
                 one.at = t->v[j].at;
         }
         if (!group_columns_add(&c, &one, w->a))
-            return no_memory(e);
+            return batch_too_large(e);
         from = i + 1;
     }
     return c.n ? send_groups(w, pg, &c, e) : 0;
@@ -262,7 +257,7 @@ static int store_members(struct work *w, struct pg *pg, const struct touches *t,
     size_t n = 0;
 
     if (!tenant || !group || !fp)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < t->n; i++) {
         if (t->v[i].group.kind != GROUP_ALERTS)
             continue;
@@ -292,7 +287,7 @@ static int store_digest_items(struct work *w, struct pg *pg, const struct touche
     size_t n = 0;
 
     if (!tenant || !id || !num)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < t->n; i++) {
         if (t->v[i].group.kind != GROUP_DIGEST)
             continue;
@@ -334,7 +329,7 @@ static int wake_incidents(struct work *w, struct pg *pg, struct err *e)
     size_t n = 0;
 
     if (!tenant || !id)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->acknowledged_n; i++) {
         tenant[n] = w->acknowledged[i].incident->tenant;
         id[n++] = w->acknowledged[i].incident->id;
@@ -368,7 +363,7 @@ static int wake_members(struct work *w, struct pg *pg, struct err *e)
     size_t n = 0;
 
     if (!tenant || !fp)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->news.n; i++) {
         if (w->news.v[i].kind != NEWS_ALERT_ENDED)
             continue;

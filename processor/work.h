@@ -16,6 +16,8 @@
  */
 #pragma once
 
+#include <errno.h>
+
 #include "common/arena.h"
 #include "common/pg.h"
 #include "common/record.h"
@@ -109,6 +111,11 @@ struct work {
     size_t acknowledged_n;
     bool due_now; /* work_store() inserted a timer that is due: kick the runner */
 };
+
+static inline int batch_too_large(struct err *e)
+{
+    return err_set(e, -ENOMEM, "batch: too large for its memory");
+}
 
 int work_sort(struct work *w, const struct input *inputs, size_t n, struct err *e) MUST_CHECK;
 int work_sort_silences(struct work *w, const struct silence *s, size_t n, struct err *e) MUST_CHECK;

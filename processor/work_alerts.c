@@ -4,11 +4,6 @@
 
 #include "processor/work.h"
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
 struct columns {
     struct slice *tenant, *facts, *annotations, *title, *description, *link, *source, *feed;
     struct slice *read; /* of known ones only: facts that must still be there; NULL: locked */
@@ -227,7 +222,7 @@ static int store_timers(struct work *w, struct pg *pg, struct err *e)
     size_t n = 0;
 
     if (!text || !key || !due)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->alert_n; i++) {
         const struct alert_work *al = &w->alerts[i];
         const int64_t at = al->silent ? still_quiet_at(al) : quiet_at(al);
@@ -257,7 +252,7 @@ int alerts_store(struct work *w, struct pg *pg, struct alerts_written *ret, stru
     int rc = 0;
 
     if (!columns_make(&known, w->alert_n + 1, w->a) || !columns_make(&fresh, w->alert_n + 1, w->a))
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->alert_n; i++) {
         const struct alert_work *al = &w->alerts[i];
         bool ok = true;
@@ -266,7 +261,7 @@ int alerts_store(struct work *w, struct pg *pg, struct alerts_written *ret, stru
         else if (al->said_n > 0 || (al->silent && al->changes.n > 0))
             ok = add(&known, al, w->a);
         if (!ok)
-            return no_memory(e);
+            return batch_too_large(e);
     }
     if (known.n > 0)
         rc = update(w, pg, &known, &ret->known, e);

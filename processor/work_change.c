@@ -1,5 +1,4 @@
 /* What becomes of one alert. */
-#include <errno.h>
 
 #include "common/log.h"
 #include "common/metrics.h"
@@ -12,11 +11,6 @@ struct merge_limits work_limits(const struct work *w)
                                  .marks = w->settings->limits.marks};
 }
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
 static int take_inputs(struct work *w, struct alert_work *al, struct report **ret, struct err *e)
 {
     struct report *reports = arena_array(w->a, al->input_n + 1, struct report);
@@ -25,7 +19,7 @@ static int take_inputs(struct work *w, struct alert_work *al, struct report **re
     al->said_n = 0;
     al->newest = NULL;
     if (!reports || !al->said)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < al->input_n; i++) {
         const struct input *in = al->inputs[i];
         if (in->report.kind == REPORT_NOTE)
@@ -92,7 +86,7 @@ int alert_change(struct work *w, struct alert_work *al, struct err *e)
     if (facts_unpack(al->facts, &facts, e) < 0)
         recover(al, &facts, e);
     if (run(w, al, &facts, e) < 0)
-        return no_memory(e);
+        return batch_too_large(e);
     al->packed = facts_pack(&facts, w->a);
-    return al->packed.p ? 0 : no_memory(e);
+    return al->packed.p ? 0 : batch_too_large(e);
 }

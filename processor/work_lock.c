@@ -9,11 +9,6 @@
 
 #define SILENCE_NEAR_MS (10 * MS_SECOND) /* clocks differ */
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
 /* ---- sorting ---- */
 
 static int by_alert(const void *x, const void *y)
@@ -37,7 +32,7 @@ int work_sort(struct work *w, const struct input *inputs, size_t n, struct err *
     size_t used = 0, from = 0;
 
     if (!sorted)
-        return no_memory(e);
+        return batch_too_large(e);
     w->inputs = inputs;
     w->input_n = n;
     for (size_t i = 0; i < n; i++)
@@ -46,7 +41,7 @@ int work_sort(struct work *w, const struct input *inputs, size_t n, struct err *
     qsort(sorted, used, sizeof(const struct input *), by_alert);
     w->alerts = arena_array(w->a, used ? used : 1, struct alert_work);
     if (!w->alerts)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 1; i <= used; i++) {
         if (i < used && same_alert(sorted[from], sorted[i]))
             continue;
@@ -79,7 +74,7 @@ int work_sort_silences(struct work *w, const struct silence *s, size_t n, struct
 
     w->alerts = arena_array(w->a, n ? n : 1, struct alert_work);
     if (!sorted || !w->alerts)
-        return no_memory(e);
+        return batch_too_large(e);
     if (n)
         memcpy(sorted, s, n * sizeof(*s));
     qsort(sorted, n, sizeof(*sorted), silence_cmp);
@@ -175,7 +170,7 @@ static int read_guess(struct work *w, const PGresult *r, int i, struct err *e)
                          pg_get_int(r, i, GUESS_ENDED_AT), pg_get_int(r, i, GUESS_LAST_SEEN)};
     const struct slice facts = pg_get_text(r, i, GUESS_FACTS);
     al->facts = arena_slice(w->a, facts);
-    return facts.len > 0 && !al->facts.p ? no_memory(e) : 0;
+    return facts.len > 0 && !al->facts.p ? batch_too_large(e) : 0;
 }
 
 int work_guess(struct work *w, struct pg *pg, struct err *e)
@@ -188,7 +183,7 @@ int work_guess(struct work *w, struct pg *pg, struct err *e)
     if (w->alert_n == 0)
         return 0;
     if (keys.n == 0)
-        return no_memory(e);
+        return batch_too_large(e);
     pg_texts(p, keys.tenants, keys.n);
     pg_ints(p, keys.numbers, keys.n);
     rc = pg_query(
@@ -288,7 +283,7 @@ static int collect_anomalies(struct work *w, struct err *e)
 
     w->anomalies = arena_array(w->a, w->alert_n + w->room_n + 1, struct anomaly_state);
     if (!w->anomalies)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->alert_n; i++)
         if (w->alerts[i].touched)
             w->anomalies[n++] = (struct anomaly_state){.tenant = w->alerts[i].row.tenant,
@@ -305,7 +300,7 @@ static int insert_anomalies(struct work *w, struct pg *pg, struct lock_keys *ret
     struct pg_args *p = pg_args(w->a);
 
     if (!v)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < n; i++) {
         const struct anomaly_state *an = &w->anomalies[i];
         v[i] = an->tenant;
@@ -422,7 +417,7 @@ static int load_incidents(struct work *w, struct pg *pg, const struct uuid *ids,
     size_t n = 0;
 
     if (!tenants || !keys)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->anomaly_n; i++) {
         if (has[i]) {
             tenants[n] = w->anomalies[i].tenant;
@@ -441,7 +436,7 @@ static int load_incidents(struct work *w, struct pg *pg, const struct uuid *ids,
         return rc;
     w->incidents = arena_array(w->a, (size_t)PQntuples(r) + 1, struct incident);
     if (!w->incidents)
-        return no_memory(e);
+        return batch_too_large(e);
     for (int i = 0; i < PQntuples(r); i++)
         read_incident(w, r, i, &w->incidents[w->incident_n++]);
     qsort(w->incidents, w->incident_n, sizeof(*w->incidents), incident_cmp);
@@ -488,7 +483,7 @@ static int load_alerts(struct work *w, struct pg *pg, struct err *e)
     const struct lock_keys keys = alert_keys(w, must_be_ours);
 
     if (!keys.tenants)
-        return no_memory(e);
+        return batch_too_large(e);
     const int rc = lock_alerts(pg, w->a, &keys, &r, e);
     if (rc < 0)
         return rc;
@@ -516,7 +511,7 @@ int work_lock(struct work *w, struct pg *pg, struct err *e)
     struct uuid *ids = arena_array(w->a, w->anomaly_n + 1, struct uuid);
     bool *has = arena_array(w->a, w->anomaly_n + 1, bool);
     if (!ids || !has)
-        return no_memory(e);
+        return batch_too_large(e);
     if (w->anomaly_n > 0 && ((rc = load_anomalies(w, pg, ids, has, e)) < 0 ||
                              (rc = load_incidents(w, pg, ids, has, e)) < 0))
         return rc;

@@ -6,11 +6,6 @@
 
 #include "processor/work.h"
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
 /* ---- the table of occurrences ---- */
 
 /* An identity to insert: of a change, or the new name of one that is gone. */
@@ -65,7 +60,7 @@ static int insert_occurrences(struct work *w, struct pg *pg, struct named *v, si
     struct pg_args *p = pg_args(w->a);
 
     if (!text || !num)
-        return no_memory(e);
+        return batch_too_large(e);
     qsort(v, n, sizeof(*v), named_cmp);
     for (size_t i = 0; i < n; i++) {
         text[i] = v[i].al->row.tenant;
@@ -109,7 +104,7 @@ static int delete_gone(struct work *w, struct pg *pg, struct going *v, size_t n,
     struct pg_args *p = pg_args(w->a);
 
     if (!text || !num)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < n; i++) {
         text[i] = v[i].al->row.tenant;
         text[n + i] = v[i].identity;
@@ -190,7 +185,7 @@ static int count_occurrences(struct work *w, struct pg *pg, struct err *e)
     struct named *named = arena_array(w->a, changes + gone + 1, struct named);
     struct going *going = arena_array(w->a, gone + 1, struct going);
     if (!named || !going)
-        return no_memory(e);
+        return batch_too_large(e);
     gone = collect_gone(w, going);
     if (gone > 0)
         rc = delete_gone(w, pg, going, gone, e);
@@ -297,7 +292,7 @@ static int run_incidents(struct work *w, struct err *e)
     w->acknowledged = arena_array(w->a, seen + 1, struct acknowledged);
     w->acknowledged_n = 0;
     if (!steps || !w->acknowledged)
-        return no_memory(e);
+        return batch_too_large(e);
     n = 0;
     for (size_t i = 0; i < w->alert_n; i++)
         n += take_steps(&w->alerts[i], steps + n);
@@ -318,7 +313,7 @@ static int run_incidents(struct work *w, struct err *e)
         if (c->kind != CHANGE_ENDED && (c->counted || c->kind == CHANGE_BEGAN) && !c->past)
             al->severity = c->again ? words.severity_again : words.severity;
     }
-    return w->news.failed ? no_memory(e) : 0;
+    return w->news.failed ? batch_too_large(e) : 0;
 }
 
 /* What was locked may differ from what was guessed. */

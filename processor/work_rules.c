@@ -1,13 +1,7 @@
 /* Rules that come into force while an incident is open: a rate that is exceeded, a fingerprint that
  * is known only later. */
-#include <errno.h>
 
 #include "processor/work.h"
-
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
 
 int work_labels(struct work *w, const struct alert_work *al, const struct change *c,
                 enum severity severity, struct labels *ret, struct err *e)
@@ -21,7 +15,7 @@ int work_labels(struct work *w, const struct alert_work *al, const struct change
     } else if (labels_from_json(w->a, al->labels_json, &own, e) < 0) {
         return e->code;
     }
-    return route_labels(w->a, own, severity, source, ret) < 0 ? no_memory(e) : 0;
+    return route_labels(w->a, own, severity, source, ret) < 0 ? batch_too_large(e) : 0;
 }
 
 /* ---- rates ---- */
@@ -111,7 +105,7 @@ static int learn(struct work *w, const struct alert_work *al, size_t report, str
     int rc;
 
     if (!c)
-        return no_memory(e);
+        return batch_too_large(e);
     *c = (struct change){.kind = CHANGE_AGAIN,
                          .order = in->report.order,
                          .at = in->report.order.at,
@@ -132,7 +126,7 @@ static int learn(struct work *w, const struct alert_work *al, size_t report, str
                            .crossed = i->crossed};
     if (n.rule != before)
         news_tell(&w->news, n);
-    return w->news.failed ? no_memory(e) : 0;
+    return w->news.failed ? batch_too_large(e) : 0;
 }
 
 int rules_learn(struct work *w, struct err *e)

@@ -5,11 +5,6 @@
 
 #include "processor/work.h"
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
-
 /* ---- anomalies ---- */
 
 static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
@@ -23,7 +18,7 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
     size_t n = 0;
 
     if (!text || !num || !incident || !has_incident)
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->anomaly_n; i++) {
         const struct anomaly_state *an = &w->anomalies[i];
         if (!an->dirty)
@@ -32,7 +27,7 @@ static int store_anomalies(struct work *w, struct pg *pg, struct err *e)
         text[cap + n] = (struct slice){(const char *)an->id.key, ANOMALY_KEY_LEN};
         text[2 * cap + n] = frequency_pack(&an->frequency, w->a);
         if (!text[2 * cap + n].p)
-            return no_memory(e);
+            return batch_too_large(e);
         num[n] = an->first_seen;
         num[cap + n] = an->last_seen;
         num[2 * cap + n] = an->occurrences;
@@ -237,22 +232,22 @@ static int store_incidents(struct work *w, struct pg *pg, struct err *e)
     for (size_t i = 0; i < w->news.n; i++)
         opened += w->news.v[i].kind == NEWS_OPENED;
     if (!columns_make(&fresh, opened + 1, w->a) || !columns_make(&old, w->incident_n + 1, w->a))
-        return no_memory(e);
+        return batch_too_large(e);
     for (size_t i = 0; i < w->news.n; i++) {
         if (w->news.v[i].kind != NEWS_OPENED)
             continue;
         if (!name_overflow(w, w->news.v[i].incident))
-            return no_memory(e);
+            return batch_too_large(e);
         if (!columns_add(&fresh, w, w->news.v[i].alert->tenant, w->news.v[i].incident))
-            return no_memory(e);
+            return batch_too_large(e);
     }
     for (size_t i = 0; i < w->incident_n; i++)
         if (w->incidents[i].dirty && !name_overflow(w, &w->incidents[i]))
-            return no_memory(e);
+            return batch_too_large(e);
     for (size_t i = 0; i < w->incident_n; i++)
         if (w->incidents[i].dirty &&
             !columns_add(&old, w, w->incidents[i].tenant, &w->incidents[i]))
-            return no_memory(e);
+            return batch_too_large(e);
     if (old.n > 0)
         rc = update_incidents(w, pg, &old, e);
     if (rc == 0 && fresh.n > 0)

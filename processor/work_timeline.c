@@ -1,13 +1,7 @@
 /* What happened to incidents, for people to read. */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "processor/work.h"
-
-static int no_memory(struct err *e)
-{
-    return err_set(e, -ENOMEM, "batch: too large for its memory");
-}
 
 struct entries {
     struct slice *tenant, *cause, *kind, *actor, *body;
@@ -152,7 +146,7 @@ int timeline_store(struct work *w, struct pg *pg, struct err *e)
     bool ok = true;
 
     if (!text || !t.incident || !t.at)
-        return no_memory(e);
+        return batch_too_large(e);
     t.tenant = text;
     t.cause = text + cap;
     t.kind = text + 2 * cap;
@@ -166,7 +160,7 @@ int timeline_store(struct work *w, struct pg *pg, struct err *e)
             ok = add_note_entry(w, &t, &w->alerts[i], w->alerts[i].inputs[j]);
     }
     if (!ok)
-        return no_memory(e);
+        return batch_too_large(e);
     if (t.n == 0)
         return 0;
     pg_texts(p, t.tenant, t.n);
