@@ -106,7 +106,7 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
                   struct request *ret, struct err *e)
 {
     const struct ntfy_cfg *c = cfg;
-    const json_t *link = json_object_get(n->data, "link");
+    json_t *link = json_object_get(n->data, "link");
     const char *text = n->news ? n->news : n->text;
     size_t len = strlen(text);
 
@@ -116,7 +116,7 @@ static int render(const void *cfg, const struct notification *n, struct arena *a
                             "message", text, len, "actions", actions(n));
 
     if (doc && json_is_string(link))
-        (void)json_object_set(doc, "click", (json_t *)(uintptr_t)link);
+        (void)json_object_set(doc, "click", link);
     (void)json_object_update_new(doc, loudness(n));
     int r = post_json("ntfy", c->url, doc, a, ret, e);
     if (r < 0 || !http_auth_given(&c->auth))
