@@ -17,6 +17,10 @@
 /* ... and of a body in it: the rest is for the key and the headers. */
 #define KAFKA_BODY_MAX (15LL << 20)
 
+/* ... of what goes together: a record that is larger goes alone, and what the broker says of it is
+ * said of no other. */
+#define KAFKA_BATCH_MAX 1000000
+
 struct kafka_header {
     const char *name;
     struct slice value;

@@ -163,6 +163,7 @@ static int configure(const struct kafka_settings *s, struct kafka_producer *p, s
         /* Where Java's clients put the same key. */
         {.name = "partitioner", .value = "murmur2_random"},
         {.name = "linger.ms", .number = s->linger},
+        {.name = "batch.size", .number = KAFKA_BATCH_MAX},
         {.name = "message.max.bytes", .number = KAFKA_MESSAGE_MAX},
         {.name = "message.timeout.ms", .number = MESSAGE_TIMEOUT_MS},
         {.name = "queue.buffering.max.messages", .number = s->queue_messages},

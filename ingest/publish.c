@@ -161,6 +161,13 @@ void publisher_success(struct publisher *p)
 
 /* ---- from other threads ---- */
 
+/* A broker refuses a batch for its size with all that are in it. What may have had company goes to
+ * the spool, whose drainer tries each alone. */
+static bool went_alone(const struct job *j)
+{
+    return j->record.value.len >= KAFKA_BATCH_MAX;
+}
+
 static void job_report(struct publisher *p, struct job *j, int err_code, const char *err_text)
 {
     (void)pthread_mutex_lock(&p->lock);
@@ -170,7 +177,7 @@ static void job_report(struct publisher *p, struct job *j, int err_code, const c
         unlist(p, j);
         if (err_code == 0)
             answer(p, j, OUTCOME_ACKNOWLEDGED);
-        else if (err_code == TOO_LARGE)
+        else if (err_code == TOO_LARGE && went_alone(j))
             answer(p, j, OUTCOME_UNFIT);
         else
             to_spool(p, j);

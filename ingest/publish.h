@@ -19,7 +19,7 @@ enum outcome {
     OUTCOME_ACKNOWLEDGED = 1, /* in Kafka, on all replicas that it asks for */
     OUTCOME_SPOOLED,          /* on our disk, fsynced */
     OUTCOME_REFUSED,          /* nowhere that counts: 503. It may still arrive */
-    OUTCOME_UNFIT             /* too large for Kafka, today and tomorrow: 413 */
+    OUTCOME_UNFIT             /* by itself too large for Kafka, today and tomorrow: 413 */
 };
 
 /* Once per record, from any thread, also from within publish(). */

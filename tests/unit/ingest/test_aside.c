@@ -300,6 +300,20 @@ static void test_only_what_is_too_large_alone(void **state)
     publisher_free(p);
 }
 
+/* Nobody hears 413 for what another in its batch was too large for. */
+static void test_who_may_have_had_company_is_tried_alone(void **state)
+{
+    struct fixture *f = *state;
+
+    refuse(f, 1);
+    struct publisher *p = open_as(f, "first");
+    assert_int_equal(say(f, p, NARROW, "innocent", 10), OUTCOME_SPOOLED);
+    await_left(p, 0);
+    assert_int_equal(state_of(p).aside, 0);
+    assert_int_equal(copies(f, NARROW, "innocent"), 1);
+    publisher_free(p);
+}
+
 static void limit_files(rlim_t bytes)
 {
     struct rlimit l;
@@ -341,6 +355,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_set_aside_until_the_broker_takes_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_only_what_is_too_large_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_may_have_had_company_is_tried_alone, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_disk_keeps_it_in_the_queue, set_up, tear_down),
     };
 
