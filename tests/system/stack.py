@@ -117,8 +117,8 @@ class Stack:
         usual = self.environ["TOCSIN_CONFIG"]
         text = Path(usual).read_text()
         for under, more in (("  routes:\n", routes), ("receivers:\n", receivers)):
-            assert text.count(under) == 1
-            text = text.replace(under, under + more)
+            text, times = re.subn(f"^{under}", lambda m, more=more: m[0] + more, text, flags=re.M)
+            assert times == 1, under
         mine = self.home / "more.yml"
         mine.write_text(text)
         try:
