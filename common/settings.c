@@ -91,6 +91,8 @@ static const struct conf_key ingest_keys[] = {
     CONF(T, fetch_concurrency, CONF_U32, "4", 0, "fetches at a time"),
     CONF(T, fetch_waiting, CONF_U32, "64", 0, "requests that wait for one; more get 503"),
     CONF(T, fetch_kept, CONF_U32, "64", 0, "fetched things that are kept"),
+    CONF(T, console_url, CONF_STR, "", 0,
+         "the console, for what a vendor's API is asked that only it can answer; empty: 404"),
     CONF_END,
 };
 #undef T
@@ -449,6 +451,17 @@ static int check_zone(const struct conf *c, const struct settings *s, struct err
                                                     : 0;
 }
 
+static int check_console_url(const struct conf *c, const struct settings *s, struct err *e)
+{
+    const char *url = s->ingest.console_url;
+
+    if (!*url || ((strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) &&
+                  !strpbrk(url, "?#@")))
+        return 0;
+    return conf_key_err(c, "ingest.console_url", e,
+                        "an address such as http://127.0.0.1:8000 is expected");
+}
+
 static int check_rest(const struct conf *c, const struct settings *s, struct err *e)
 {
     const struct conf_strs *cidrs = &s->limits.allow_private_addresses;
@@ -485,8 +498,9 @@ static int check_rest(const struct conf *c, const struct settings *s, struct err
 int settings_load(struct conf *c, struct settings *ret, struct err *e)
 {
     static int (*const checks[])(const struct conf *, const struct settings *, struct err *) = {
-        check_listens,   check_positive, check_kafka, check_postgres, check_notifier,
-        check_frequency, check_zone,     check_links, check_twilio,   check_rest,
+        check_listens,  check_positive,    check_kafka, check_postgres,
+        check_notifier, check_frequency,   check_zone,  check_links,
+        check_twilio,   check_console_url, check_rest,
     };
     struct settings s = {.conf = c};
 

@@ -41,6 +41,7 @@ struct ingest_settings {
     const char *fetch_ca_file; /* empty: the system's authorities */
     int64_t fetch_timeout, fetch_keep;
     uint32_t fetch_concurrency, fetch_waiting, fetch_kept;
+    const char *console_url; /* empty: what only the console can answer is a 404 */
 };
 
 struct processor_settings {

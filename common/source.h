@@ -28,6 +28,16 @@ struct source_route {
 };
 
 /*
+ * What a vendor's API that we serve is asked, and only the console can answer: ingest passes a GET
+ * of it on, for whoever bears the secret of an entry. Such a type needs no source.wants().
+ */
+struct source_read {
+    const char *pattern; /* ends in "/{id}"; NULL ends a table */
+    /* Is it one that we gave out? Nothing else is passed on: letters, digits and dashes. */
+    bool (*is_id)(struct slice id);
+};
+
+/*
  * What a request cannot be judged or answered without, and is elsewhere: a key at the sender's, a
  * page that has to be asked for. Ingest's edge GETs it, over https alone; what cannot be had in
  * time is a 503, and the sender tries again.
@@ -136,6 +146,7 @@ struct source {
     const char *text_field;
 
     const struct source_route *routes; /* of its own; may be NULL */
+    const struct source_read *reads;   /* the same */
 
     /* Cross-field checks after load. May be NULL. */
     int (*check)(const void *cfg, struct err *e);

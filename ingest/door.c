@@ -62,10 +62,8 @@ static enum auth judge(const struct source_entry *entry, const struct hook *h, i
     return verify(entry, h, now_ms);
 }
 
-static bool authentic(const struct source_entry *entry, const struct hook *h, int64_t now_ms,
-                      struct entrance *in)
+static bool admit(const struct source_entry *entry, enum auth auth, struct entrance *in)
 {
-    const enum auth auth = judge(entry, h, now_ms, &in->wants);
     switch (auth) {
     case AUTH_OK:
         return true;
@@ -176,7 +174,7 @@ void door_enter(const struct source_entry *entry, const struct hook *h, const st
     struct hook own = *h;
     own.a = a;
     *ret = (struct entrance){0};
-    const bool known = authentic(entry, &own, now_ms, ret);
+    const bool known = admit(entry, judge(entry, &own, now_ms, &ret->wants), ret);
     if (!known)
         own_words(entry->type, a, ret);
     else if (!ret->wants.url)
@@ -198,6 +196,16 @@ void door_enter_known(const struct source_entry *entry, const struct hook *h,
     }
     if (make_record(entry, h, now_ms, id, a, ret) < 0)
         refuse(ret, 413, "too_large");
+}
+
+void door_show(const struct source_entry *entry, const struct hook *h, int64_t now_ms,
+               struct arena *a, struct entrance *ret)
+{
+    struct hook own = *h;
+    own.a = a;
+    *ret = (struct entrance){0};
+    if (!admit(entry, verify(entry, &own, now_ms), ret))
+        own_words(entry->type, a, ret);
 }
 
 struct slice door_reply(const struct filing *f, const struct uuid *id, struct arena *a)

@@ -36,6 +36,10 @@ void door_enter_known(const struct source_entry *entry, const struct hook *h,
                       const struct settings *s, int64_t now_ms, const struct uuid *id,
                       struct arena *a, struct entrance *ret);
 
+/* Only who somebody is who asks and tells nothing: ret->status 0, or the refusal. */
+void door_show(const struct source_entry *entry, const struct hook *h, int64_t now_ms,
+               struct arena *a, struct entrance *ret);
+
 /* Nothing is unpacked at the door, so nothing small can become large behind it: -EOPNOTSUPP with a
  * reason for any Content-Encoding but none and `identity`. */
 int door_unpacked(const char *encoding, struct err *e) MUST_CHECK;

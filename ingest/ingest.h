@@ -6,6 +6,7 @@
 #include "ingest/beat.h"
 #include "ingest/fetch.h"
 #include "ingest/publish.h"
+#include "ingest/relay.h"
 #include "ingest/tally.h"
 
 extern const struct service_type ingest_service;
@@ -16,6 +17,7 @@ struct ingest {
     struct tally *tally;
     struct publisher *publisher;
     struct fetcher *fetcher;
+    struct relay *relay; /* NULL: ingest.console_url is not set */
     struct beat *beat;
     struct routes *routes;
     char id[UUID_STR]; /* of this process */

@@ -291,8 +291,9 @@ struct routes {
     struct http_route *v; /* ours, theirs, and the end */
     struct owner {
         const struct source *type;
-        const struct source_route *route;
-    } * owners; /* of v[OURS] and on */
+        const struct source_route *route; /* of what it is told */
+        const struct source_read *read;   /* or of what it is asked */
+    } * owners;                           /* of v[OURS] and on */
 };
 
 static const struct owner *owner_of(const struct ingest *self, const struct http_request *r)
@@ -324,17 +325,92 @@ static void handle_owned(void *ctx, struct http_request *r)
         no_source(self, r, owner->type->name);
 }
 
+/* From within relay_get(), or on the relay's thread. */
+static void on_relayed(void *ctx, const struct relayed *answer)
+{
+    struct visit *v = ctx;
+    if (answer->status == 0) {
+        tally_answer(v->self->tally, v->entry, 503);
+        http_reply_error(v->r, 503, "console_unavailable", "%s", answer->why);
+        return;
+    }
+    tally_answer(v->self->tally, v->entry, answer->status);
+    http_reply_header(v->r, "Cache-Control", "no-store");
+    http_reply(v->r, answer->status, answer->content_type, answer->body.p, answer->body.len);
+}
+
+static void not_to_be_asked(struct ingest *self, struct http_request *r,
+                            const struct source_entry *entry, const char *why)
+{
+    tally_answer(self->tally, entry, 404);
+    http_reply_error(r, 404, "not_found", "%s", why);
+}
+
+static void pass_on(struct ingest *self, struct http_request *r, const struct source_entry *entry)
+{
+    const struct source_read *read = owner_of(self, r)->read;
+    const char *id = http_param(r, "id");
+    const char *path =
+        arena_printf(http_arena(r), "%.*s%s", (int)strcspn(read->pattern, "{"), read->pattern, id);
+    struct visit *v = arena_new_of(http_arena(r), struct visit);
+    if (!path || !v) {
+        too_large(self, r, entry);
+    } else if (!read->is_id(slice_of(id))) {
+        not_to_be_asked(self, r, entry, "there is no such request");
+    } else if (!self->relay) {
+        not_to_be_asked(self, r, entry,
+                        "the console answers this: ask it, or set ingest.console_url to have it "
+                        "asked from here");
+    } else {
+        *v = (struct visit){.self = self, .r = r, .entry = entry};
+        defer(v);
+        relay_get(self->relay, path, on_relayed, v);
+    }
+}
+
+/* The console answers whoever reaches it; here the secret opens it, as it does for what is told. */
+static void handle_read(void *ctx, struct http_request *r)
+{
+    struct ingest *self = ctx;
+    const struct source *type = owner_of(self, r)->type;
+    const struct hook h = hook_of(r);
+    const int64_t now = clock_now_ms();
+    const struct source_entry *entry = door_choose(self->entries, type, &h, now);
+    struct entrance in;
+    if (!entry) {
+        no_source(self, r, type->name);
+        return;
+    }
+    door_show(entry, &h, now, http_arena(r), &in);
+    if (in.status != 0)
+        reply_refusal(self, r, entry, &in);
+    else
+        pass_on(self, r, entry);
+}
+
+static void add(struct routes *t, size_t n, const struct http_route *route, struct owner owner)
+{
+    if (!t)
+        return;
+    t->v[OURS + n] = *route;
+    t->owners[n] = owner;
+}
+
 /* How many there are; into `t` where it is given. */
 static size_t add_owned(struct routes *t)
 {
+    const struct source *type;
     size_t n = 0;
-    for (size_t i = 0; source_at(i); i++)
-        for (const struct source_route *own = source_at(i)->routes; own && own->method; own++, n++)
-            if (t) {
-                t->v[OURS + n] =
-                    (struct http_route){own->method, own->pattern, admit_owned, handle_owned};
-                t->owners[n] = (struct owner){source_at(i), own};
-            }
+    for (size_t i = 0; (type = source_at(i)); i++) {
+        for (const struct source_route *own = type->routes; own && own->method; own++) {
+            const struct http_route told = {own->method, own->pattern, admit_owned, handle_owned};
+            add(t, n++, &told, (struct owner){.type = type, .route = own});
+        }
+        for (const struct source_read *own = type->reads; own && own->pattern; own++) {
+            const struct http_route asked = {"GET", own->pattern, admit_owned, handle_read};
+            add(t, n++, &asked, (struct owner){.type = type, .read = own});
+        }
+    }
     return n;
 }
 

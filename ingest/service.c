@@ -23,6 +23,7 @@ static void stop(void *arg)
     if (!self)
         return;
     fetcher_free(self->fetcher); /* who waits for it is answered */
+    relay_free(self->relay);     /* and so is who waits for this */
     beat_stop(self->beat);
     publisher_free(self->publisher);
     tally_free(self->tally);
@@ -46,6 +47,8 @@ static int start(const struct settings *s, void *own, void **ret_self, struct er
         rc = publisher_new(s, self->id, &self->publisher, e);
     if (rc == 0)
         rc = fetcher_new(s, &self->fetcher, e);
+    if (rc == 0 && *s->ingest.console_url)
+        rc = relay_new(&s->ingest, &self->relay, e);
     if (rc == 0)
         rc = beat_start(self->publisher, self->id, s->ingest.beat_interval, &self->beat, e);
     if (rc < 0) {

@@ -63,6 +63,14 @@ static const struct source_route routes[] = {
     {0},
 };
 
+static bool is_request(struct slice id)
+{
+    struct opsgenie_request q;
+    return opsgenie_request_parse(id, &q);
+}
+
+static const struct source_read reads[] = {{"/v2/alerts/requests/{id}", is_request}, {0}};
+
 static bool is_closing(enum opsgenie_act act)
 {
     return act == OPSGENIE_CLOSE || act == OPSGENIE_DELETE;
@@ -455,6 +463,7 @@ const struct source source_opsgenie = {
     .stateful = true,
     .own_identity = true,
     .routes = routes,
+    .reads = reads,
     .accept = accept,
     .refuse = refuse,
     .decode = decode,

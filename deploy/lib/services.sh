@@ -98,6 +98,8 @@ export_settings() {
   TOCSIN__POSTGRES__URL=$(database_url)
   TOCSIN__REDIS__URL=$(redis_url)
   export TOCSIN__INGEST__SPOOL_DIR=$home/spool
+  export TOCSIN__INGEST__CONSOLE_URL
+  TOCSIN__INGEST__CONSOLE_URL=http://127.0.0.1:$(port_of console)
   export TOCSIN__CONSOLE__WEB_DIR=$web
   export TOCSIN__EXTERNAL_URL
   TOCSIN__EXTERNAL_URL=http://localhost:$(port_of console)

@@ -80,6 +80,35 @@ static void test_addresses_are_its_own(void **state)
         }
 }
 
+/* What is passed on to the console is an id of ours, whatever somebody asks for. */
+static void test_only_ids_are_passed_on(void **state)
+{
+    static const char *const tricks[] = {
+        "",
+        "x",
+        "..",
+        ".",
+        "/",
+        "?",
+        "%2e%2e",
+        "ffffffff-ffff-fffe-019b-7b9c0d4000/7",
+        "ffffffff-ffff-fffe-019b-7b9c0d40000?",
+        "ffffffff-ffff-fffe-019b-7b9c0d400007/",
+        "ffffffff-ffff-fffe-019b-7b9c0d400007?x=1",
+        "ffffffff-ffff-fffe-019b-7b9c0d400007/../../../api/v1/alerts",
+    };
+    (void)state;
+    for (size_t i = 0; source_at(i); i++)
+        for (const struct source_read *r = source_at(i)->reads; r && r->pattern; r++) {
+            assert_true(r->pattern[0] == '/' && strncmp(r->pattern, "/webhook/", 9) != 0);
+            const char *end = strchr(r->pattern, '{');
+            assert_true(end && end[-1] == '/' && strcmp(end, "{id}") == 0);
+            assert_null(source_at(i)->wants);
+            for (size_t k = 0; k < sizeof(tricks) / sizeof(tricks[0]); k++)
+                assert_false(r->is_id(slice_of(tricks[k])));
+        }
+}
+
 /* Every value within its cap, every event whole. */
 static void check_event(const struct alert_event *ev)
 {
@@ -243,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_says_what_it_is),
         cmocka_unit_test(test_addresses_are_its_own),
+        cmocka_unit_test(test_only_ids_are_passed_on),
         cmocka_unit_test(test_every_golden_case_within_caps),
         cmocka_unit_test(test_every_arena_cap),
         cmocka_unit_test(test_garbage_and_torn_bodies),

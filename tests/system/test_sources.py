@@ -1,5 +1,6 @@
 """Every source, from its own body to a message that was read, and back to quiet."""
 
+import json
 import time
 
 import bodies
@@ -237,7 +238,11 @@ def test_what_others_did(stack, name):
     status, answer = stack.post("/v2/alerts", bodies.opsgenie(other, firing=True)[3], bodies.GENIE)
     assert status == 202 and stack.post("/v2/alerts", {"message": "x"})[0] == 401
     opened(stack, other)
-    became = stack.get(f"/v2/alerts/requests/{answer['requestId']}")["data"]
+    asked = f"/v2/alerts/requests/{answer['requestId']}"
+    status, said = Client(stack.ingest_url).request("GET", asked, headers=bodies.GENIE)  # at the address that was told
+    assert status == 200 and Client(stack.ingest_url).request("GET", asked)[0] == 401
+    became = json.loads(said)["data"]
+    assert became == stack.get(asked)["data"]
     assert became["isSuccess"] and became["action"] == "Create" and became["alias"] == f"alias-{other}"
     at = f"/v2/alerts/alias-{other}"
     snooze = {"endTime": "2026-01-02T05:00:00Z", "user": "ann@example.com"}
