@@ -3,12 +3,21 @@
 
 #include "common/clock.h"
 #include "notifier/model_internal.h"
+#include "notifier/told.h"
 
 #define LATE_AFTER (2 * MS_MINUTE)
 
 static const char *fill(const struct model *m, const char *pattern, const char *v0, const char *v1)
 {
     return words_fill(m->a, pattern, v0, v1, NULL, NULL);
+}
+
+/* A person did something, and it stands no further along for that: it is another one's now. */
+static bool is_taken(const struct model *m)
+{
+    return get_int(m->incident, "status") != INCIDENT_OPEN && *get_str(m->incident, "owner") &&
+           told_same_word(json_object_get(m->group, "told"), get_int(m->row, "integration"),
+                          m->state);
 }
 
 static const char *reason_note(const struct model *m)
@@ -25,6 +34,8 @@ static const char *reason_note(const struct model *m)
     if (strcmp(reason, "repeat") == 0)
         return fill(m, m->w->note_repeat,
                     model_duration(m, m->s->now_ms - get_int(m->incident, "opened_at")), NULL);
+    if (strcmp(reason, "status") == 0 && !m->resolved && is_taken(m))
+        return fill(m, m->w->note_taken, owner, NULL);
     if (strcmp(reason, "status") == 0 && get_int(m->incident, "status") == INCIDENT_ACKNOWLEDGED)
         return fill(m, m->w->note_acknowledged, *owner ? owner : "?", NULL);
     if (strcmp(reason, "status") == 0 && get_int(m->incident, "status") == INCIDENT_INVESTIGATING)

@@ -31,6 +31,14 @@ bool told_firing(const json_t *told, int64_t integration)
     return status && strcmp(status, "firing") == 0;
 }
 
+bool told_same_word(const json_t *told, int64_t integration, const json_t *state)
+{
+    const json_t *delivered = json_object_get(of(told, integration), "delivered");
+    const json_t *word = json_object_get(state, "word");
+
+    return json_is_string(word) && json_equal(json_object_get(delivered, "word"), word);
+}
+
 bool told_deliver(json_t *told, int64_t integration, json_t *state)
 {
     json_t *entry = of(told, integration);

@@ -14,6 +14,8 @@
 int64_t told_delivered_seq(const json_t *told, int64_t integration);
 /* Was the newest delivered message a firing one? */
 bool told_firing(const json_t *told, int64_t integration);
+/* Did it call the incident by the same word as `state`: open, acknowledged ...? */
+bool told_same_word(const json_t *told, int64_t integration, const json_t *state);
 /* `state` was delivered. False when a newer one was, and then nothing changes. */
 bool told_deliver(json_t *told, int64_t integration, json_t *state);
 /* The message with `seq` failed. True when it was the newest that was said: `last` is then what was

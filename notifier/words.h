@@ -57,6 +57,7 @@
     X(note_severity)                                                                               \
     X(note_acknowledged)                                                                           \
     X(note_investigating)                                                                          \
+    X(note_taken)                                                                                  \
     X(note_by_person)                                                                              \
     X(note_expired)                                                                                \
     X(note_repeat)                                                                                 \

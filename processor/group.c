@@ -150,7 +150,8 @@ static struct said as_it_is(const struct standing *is, enum escalation_level lev
                          .episode = is->episode,
                          .level = level < is->level ? level : is->level,
                          .severity = is->severity,
-                         .word = is->status};
+                         .word = is->status,
+                         .owner = is->owner.p ? is->owner : SLICE_LIT("")};
 }
 
 bool lasted(const struct route *r, const struct standing *is, bool told, int64_t from_ms,
@@ -167,6 +168,12 @@ static bool missed(const struct route *r, const struct standing *is, const struc
     return is->status == INCIDENT_RESOLVED && is->episode > last->episode &&
            is->flushed_ms < is->episode_ms &&
            lasted(r, is, last->seq > 0, is->episode_ms, is->resolved_ms);
+}
+
+/* Has a person done something since? What was told before owners were remembered is no news. */
+static bool acted(const struct standing *is, const struct said *last)
+{
+    return is->status != last->word || (last->owner.p && !slice_eq(is->owner, last->owner));
 }
 
 static void tell_incident(struct telling *t, const struct route *r, const struct standing *is,
@@ -196,7 +203,7 @@ static void tell_incident(struct telling *t, const struct route *r, const struct
     }
     if (t->n == 0 && is->severity > last->severity)
         tell(t, DUE_SEVERITY);
-    if (told && !last->resolved && is->episode == last->episode && is->status != last->word)
+    if (told && !last->resolved && is->episode == last->episode && acted(is, last))
         tell(t, DUE_STATUS);
 }
 
@@ -349,6 +356,10 @@ int said_to_json(struct buf *b, const struct said *s)
     if (s->word)
         buf_printf(b, ",\"episode\":%d,\"level\":%d,\"severity\":%d,\"word\":\"%s\"",
                    (int)s->episode, (int)s->level, (int)s->severity, incident_status_name(s->word));
+    if (s->owner.p) {
+        buf_puts(b, ",\"owner\":");
+        buf_json(b, s->owner);
+    }
     put_fingerprints(b, "alerts", s->firing, s->firing_n);
     put_fingerprints(b, "resolved_alerts", s->ended, s->ended_n);
     buf_putc(b, '}');
@@ -404,6 +415,9 @@ int said_from_json(struct arena *a, struct slice json, struct said *ret, struct 
     const struct slice word = json_str(o, "word", a);
     if (s.seq <= 0 || (word.len > 0 && !incident_status_parse(word, &s.word)))
         return bad(e, "no sequence, or an unknown word");
+    const json_t *owner = json_object_get(o, "owner");
+    if (json_is_string(owner))
+        s.owner = (struct slice){json_string_value(owner), json_string_length(owner)};
     int rc = get_fingerprints(a, json_object_get(o, "alerts"), &s.firing, &s.firing_n, e);
     if (rc == 0)
         rc = get_fingerprints(a, json_object_get(o, "resolved_alerts"), &s.ended, &s.ended_n, e);

@@ -9,7 +9,7 @@
  *   {"reason": KIND, "state": STATE, "group_key": "{}/{..}:{..}", "group_labels": {..},
  * "route_labels": {}, "due_at": ms, "incident": "<uuid>",                               kind
  * incident "items": [{"incident","occurrences","first_at","last_at"}]}       kind digest STATE:
- * {"seq","status":"firing|resolved","episode","level","severity","word":"open|acknowledged|investigating|resolved","at",
+ * {"seq","status":"firing|resolved","episode","level","severity","word":"open|acknowledged|investigating|resolved","owner","at",
  *         "alerts":["<fp>"...], "resolved_alerts":[...]}               the lists: kind alerts only
  */
 #pragma once
@@ -38,6 +38,7 @@ struct said {
     enum escalation_level level;
     enum severity severity;
     enum incident_status word;
+    struct slice owner;             /* kind incident; NULL: told before owners were remembered */
     const uint64_t *firing, *ended; /* kind alerts: fingerprints, ascending */
     size_t firing_n, ended_n;
 };
@@ -54,6 +55,7 @@ struct standing {
     int64_t episode_ms, resolved_ms; /* record time */
     enum escalation_level level, opened_level;
     enum severity severity;
+    struct slice owner; /* "": nobody's */
     /* kind alerts; ended: those that this integration was told as firing and that fire no more, and
      * `missed_n` that lasted() and were over before anybody looked */
     const uint64_t *firing, *ended;
@@ -95,11 +97,11 @@ bool lasted(const struct route *r, const struct standing *is, bool told, int64_t
  * Kind incident: opening (after group_wait since `since`; a problem that was over before that was
  * never worth a message, but one that was over only because we looked late is told with its end),
  * each level crossed beyond opened_level (one message each), raised
- * severity without crossing, re-opening, a person's act (status word), the end when something was
- * said or is still waiting to be, and repeat_interval while open (acknowledged stops repeats).
- * `moved`: only the end. Between messages: group_interval. Kind alerts: Alertmanager's rule
- * (notify/dedup: new firing member; a resolved member that was told as firing; repeat_interval).
- * Kind digest: all items at the next flush time after the earliest of them.
+ * severity without crossing, re-opening, a person's act (status word, owner), the end when
+ * something was said or is still waiting to be, and repeat_interval while open (acknowledged stops
+ * repeats). `moved`: only the end. Between messages: group_interval. Kind alerts: Alertmanager's
+ * rule (notify/dedup: new firing member; a resolved member that was told as firing;
+ * repeat_interval). Kind digest: all items at the next flush time after the earliest of them.
  */
 size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
                  int64_t now_ms, int32_t utc_offset_minutes, struct due out[DUE_MAX],

@@ -149,6 +149,12 @@ def buttons(stack, name, at=-1):
     return {e["action_id"]: e for row in rows for e in row}
 
 
+def edited(stack, name):
+    """The first message as it reads now."""
+    edits = [m for m in stack.messages(name, "slack_bot") if m["endpoint"].endswith("chat.update")]
+    return "".join(b["text"]["text"] for b in json.loads(edits[-1]["raw"])["blocks"] if b["type"] == "section")
+
+
 def test_a_button_of_slack_acts_once_and_the_message_is_edited(stack, name):
     fire(stack, name, "to-slack_bot")
     told(stack, name)
@@ -159,10 +165,11 @@ def test_a_button_of_slack_acts_once_and_the_message_is_edited(stack, name):
         assert press(stack, body) == (200, "")
     assert people(stack, name) == [("ann (to-slack_bot)", "acknowledged")]
     told(stack, name, "status")
-    edit = [m for m in stack.messages(name, "slack_bot") if m["endpoint"].endswith("chat.update")][-1]
-    assert "ann (to-slack_bot)" in edit["text"]
+    assert "*Owner*: ann (to-slack_bot)" in edited(stack, name)
     assert list(buttons(stack, name)) == ["claim", "silence", "resolve"]  # nobody acknowledges twice
     assert press(stack, slack.pressed(buttons(stack, name)["claim"], user="bob"))[0] == 200
+    wait("the message to name who has it now", lambda: "*Owner*: bob (to-slack_bot)" in edited(stack, name))
+    assert "Taken over by bob (to-slack_bot)" in edited(stack, name)
     assert press(stack, slack.pressed(buttons(stack, name)["silence"], user="bob"))[0] == 200
     assert press(stack, slack.pressed(shown["resolve"], user="bob"))[0] == 200
     bob = "bob (to-slack_bot)"

@@ -369,6 +369,37 @@ static void test_over_before_anybody_looked(void **state)
 }
 
 /* One integration failed, the other did not: only the first is told again. */
+/* Who takes over is told as who acknowledged; rows of before owners were remembered say nothing by
+ * themselves. */
+static void test_another_owner(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    forget();
+    DO("UPDATE incidents SET status = 2, owner = 'ann'");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:status webhook:status");
+    forget();
+    DO("UPDATE incidents SET owner = 'bob'");
+    for (int i = 0; i < 2; i++) {
+        look(g);
+        pass(f, f->timers);
+        assert_string_equal(told(g), "slack:status webhook:status");
+    }
+    assert_string_equal(TEXT("SELECT DISTINCT about #>> '{state,owner}' FROM notifications"),
+                        "bob");
+    forget();
+    DO("UPDATE groups SET told = told #- '{0,last,owner}' #- '{1,last,owner}'");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "");
+}
+
 static void test_integrations_are_told_apart(void **state)
 {
     struct fixture *f = *state;
@@ -1398,6 +1429,7 @@ int main(void)
         TEST(test_a_spurious_look_says_nothing),
         TEST(test_the_end_and_again),
         TEST(test_over_before_anybody_looked),
+        TEST(test_another_owner),
         TEST(test_integrations_are_told_apart),
         TEST(test_a_raised_severity_moves),
         TEST(test_alerts),

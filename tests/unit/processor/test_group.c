@@ -311,6 +311,50 @@ static void test_acknowledged(void **state)
     assert_string_equal(due(&at_once, &is, &last, T0 + MS_DAY, out, &again), "resolved");
 }
 
+/* Another owner is what a person did; nothing is said again for what was told without one. */
+static void test_taken_over(void **state)
+{
+    struct standing is = incident(INCIDENT_OPEN);
+    struct said last = knows(&is);
+    struct due out[DUE_MAX];
+    int64_t again;
+
+    (void)state;
+    is.status = INCIDENT_ACKNOWLEDGED; /* by nobody knows whom */
+    assert_string_equal(due(&at_once, &is, &last, T0 + 1, out, &again), "status");
+    last = said(out, 0, 2);
+    is.owner = SLICE_LIT("ann");
+    assert_string_equal(due(&at_once, &is, &last, T0 + 1, out, &again), "status");
+    last = said(out, 0, 2);
+    is.owner = SLICE_LIT("bob");
+    assert_string_equal(due(&at_once, &is, &last, T0 + 2, out, &again), "status");
+    assert_true(slice_is(out[0].state.owner, "bob"));
+    assert_int_equal(again, 0);
+    is.level = LEVEL_REPEAT;
+    assert_string_equal(due(&at_once, &is, &last, T0 + 2, out, &again), "crossing status");
+    is.level = LEVEL_NONE;
+    is.moved = true;
+    assert_string_equal(due(&at_once, &is, &last, T0 + 2, out, &again), "");
+    is.moved = false;
+    is.flushed_ms = T0 + 2;
+    assert_string_equal(due(&slow, &is, &last, T0 + 3, out, &again), "");
+    assert_int_equal(again, T0 + 2 + 5 * MS_MINUTE);
+    is.flushed_ms = 0;
+    /* back before anybody looked */
+    is.owner = SLICE_LIT("ann");
+    assert_string_equal(due(&at_once, &is, &last, T0 + 2, out, &again), "");
+    /* told by who did not know owners */
+    last.owner = (struct slice){0};
+    assert_string_equal(due(&at_once, &is, &last, T0 + MS_DAY, out, &again), "");
+    is.status = INCIDENT_INVESTIGATING;
+    assert_string_equal(due(&at_once, &is, &last, T0 + MS_DAY, out, &again), "status");
+    assert_true(slice_is(out[0].state.owner, "ann"));
+    is.status = INCIDENT_RESOLVED;
+    is.owner = SLICE_LIT("bob");
+    last = said(out, 0, 3);
+    assert_string_equal(due(&at_once, &is, &last, T0 + MS_DAY, out, &again), "resolved");
+}
+
 /* Acknowledged before the first message: that message says so. */
 static void test_acknowledged_before_the_opening(void **state)
 {
@@ -590,7 +634,8 @@ static void test_said_survives_json(void **state)
                             .episode = 2,
                             .level = LEVEL_ESCALATE,
                             .severity = SEVERITY_ERROR,
-                            .word = INCIDENT_RESOLVED};
+                            .word = INCIDENT_RESOLVED,
+                            .owner = SLICE_LIT("Ann \"A\"")};
     const struct said list = {
         .seq = 8, .at = T0, .firing = fps, .firing_n = 2, .ended = fps, .ended_n = 1};
     struct said out;
@@ -600,7 +645,8 @@ static void test_said_survives_json(void **state)
     assert_int_equal(said_to_json(&b, &in), 0);
     assert_string_equal(buf_str(&b),
                         "{\"seq\":7,\"status\":\"resolved\",\"at\":1767322800000,"
-                        "\"episode\":2,\"level\":2,\"severity\":3,\"word\":\"resolved\"}");
+                        "\"episode\":2,\"level\":2,\"severity\":3,\"word\":\"resolved\","
+                        "\"owner\":\"Ann \\\"A\\\"\"}");
     assert_int_equal(said_from_json(a, (struct slice){b.p, b.len}, &out, &e), 0);
     assert_int_equal(out.seq, 7);
     assert_int_equal(out.at, T0);
@@ -609,6 +655,12 @@ static void test_said_survives_json(void **state)
     assert_int_equal(out.level, LEVEL_ESCALATE);
     assert_int_equal(out.severity, SEVERITY_ERROR);
     assert_int_equal(out.word, INCIDENT_RESOLVED);
+    assert_true(slice_is(out.owner, "Ann \"A\""));
+    assert_int_equal(
+        said_from_json(a, SLICE_LIT("{\"seq\":1,\"word\":\"open\",\"owner\":\"\"}"), &out, &e), 0);
+    assert_non_null(out.owner.p); /* nobody, which is known */
+    assert_int_equal(said_from_json(a, SLICE_LIT("{\"seq\":1,\"word\":\"open\"}"), &out, &e), 0);
+    assert_null(out.owner.p);
 
     buf_reset(&b);
     assert_int_equal(said_to_json(&b, &list), 0);
@@ -661,6 +713,7 @@ int main(void)
         cmocka_unit_test(test_flap),
         cmocka_unit_test(test_severity),
         cmocka_unit_test(test_acknowledged),
+        cmocka_unit_test(test_taken_over),
         cmocka_unit_test(test_acknowledged_before_the_opening),
         cmocka_unit_test(test_repeat),
         cmocka_unit_test(test_moved),
