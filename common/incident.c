@@ -261,6 +261,17 @@ static int in_force(const struct act *c, const struct silence_matchers *m, int64
     return rc;
 }
 
+static int store_silence(const struct act *c, const struct uuid *silence, struct err *e)
+{
+    struct pg_args *p = pg_args(c->a);
+
+    pg_text(p, c->tenant);
+    pg_uuid(p, c->id);
+    pg_uuid(p, silence);
+    return pg_query(c->pg, "UPDATE incidents SET silence_id = $3 WHERE tenant = $1 AND id = $2", p,
+                    NULL, e);
+}
+
 static int silence_locked(const struct act *c, const struct slice *anomaly, struct err *e)
 {
     enum incident_status status = INCIDENT_OPEN;
@@ -281,11 +292,13 @@ static int silence_locked(const struct act *c, const struct slice *anomaly, stru
                                      .ends_ms = *c->ends_ms,
                                      .created_by = c->actor,
                                      .comment = c->note};
-    if ((rc = silence_insert(c->pg, c->a, c->tenant, &made, c->now_ms, &id, e)) < 0)
+    if ((rc = silence_insert(c->pg, c->a, c->tenant, &made, c->now_ms, &id, e)) < 0 ||
+        (rc = store_silence(c, &id, e)) < 0)
         return rc;
-    return store_entry(
+    rc = store_entry(
         c, "note",
         slice_of(arena_printf(c->a, "silenced until %s", rfc3339_format(*c->ends_ms, until))), e);
+    return rc < 0 ? rc : wake_groups(c, e);
 }
 
 static int act_once(const struct act *c, struct err *e)

@@ -60,7 +60,8 @@ struct incident_silenced {
 };
 /*
  * A person wants to hear nothing of this anomaly for a while: a silence by the labels that make it
- * (common/silence.h), and an entry of the timeline. `to` and `take` do not matter. When one by
+ * (common/silence.h), and an entry of the timeline; its groups are woken, so that the messages that
+ * can be edited say so. `to` and `take` do not matter. When one by
  * the same labels is in force, nothing changes. -EINVAL: no alert is part of it.
  */
 int incident_silence(struct pg *pg, struct slice tenant, const struct uuid *id,

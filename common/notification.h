@@ -13,6 +13,8 @@
     X(SUPERSEDED, "superseded")                                                                    \
     X(MERGED, "merged")
 
+/* A person silenced it from the message, or that is over: edits the message, where it can be. */
+#define NOTIFICATION_SILENCE "silence"
 /* What a flush says. */
 #define NOTIFICATION_KINDS(X)                                                                      \
     X(OPENED, "opened")                                                                            \
@@ -23,6 +25,7 @@
     X(RESOLVED, "resolved")                                                                        \
     X(REPEAT, "repeat")                                                                            \
     X(ALERTS, "alerts")                                                                            \
-    X(DIGEST, "digest")
+    X(DIGEST, "digest")                                                                            \
+    X(SILENCE, NOTIFICATION_SILENCE)
 /* And what the notifier makes of several that wait. */
 #define NOTIFICATION_MERGE "merge"

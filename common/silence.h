@@ -67,6 +67,7 @@ int silence_end(struct pg *pg, struct slice tenant, const struct uuid *id, int64
 struct silencing {
     struct uuid id;
     int64_t ends_ms;
+    const char *who;
     const char *reason; /* "silence <id> of <who> until <when>: <comment>" */
 };
 /* One alert or one incident in question; `by` is the answer, NULL: to be told. */

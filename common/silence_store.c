@@ -271,11 +271,12 @@ static const struct silencing *silencing_of(struct arena *a, const PGresult *r, 
         return NULL;
     memcpy(s->id.b, pg_get_uuid(r, row, 1), sizeof(s->id.b));
     s->ends_ms = pg_get_int(r, row, 3);
+    s->who = arena_printf(a, "%.*s", SLICE_FMT(who));
     s->reason =
         arena_printf(a, "silence %s of %.*s until %s%s%.*s", uuid_format(&s->id, id),
                      SLICE_FMT(who), rfc3339_format(s->ends_ms, until), comment.len > 0 ? ": " : "",
                      (int)utf8_fit(comment, COMMENT_SHOWN), comment.p ? comment.p : "");
-    return s->reason ? s : NULL;
+    return s->who && s->reason ? s : NULL;
 }
 
 static struct matchers *matchers_of(struct arena *a, struct slice json, struct err *e)

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "common/json.h"
+#include "common/notification.h"
 
 #define WORDS_MAX 300
 
@@ -124,7 +125,8 @@ bool is_replaceable(const struct notification *n)
 
 bool is_ringing(const struct notification *n)
 {
-    return says(n, "firing") && !text_is(n, "reason", "status");
+    return says(n, "firing") && !text_is(n, "reason", "status") &&
+           !text_is(n, "reason", NOTIFICATION_SILENCE);
 }
 
 bool is_critical(const struct notification *n)

@@ -160,6 +160,9 @@ struct channel {
      * nor a part of one. */
     void (*place)(const void *cfg, struct buf *out);
 
+    /* Does later news edit the message that the readers have? NULL: never. */
+    bool (*edits)(const void *cfg);
+
     /* Is the body the user's own template? NULL: never. */
     bool (*templated)(const void *cfg);
 

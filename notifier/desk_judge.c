@@ -39,6 +39,9 @@ bool judge_wanted(struct job *j)
         .send_resolved = j->outlet->send_resolved,
         .rings = j->outlet->channel->rings,
         .by_person = strcmp(j->kind, "status") == 0,
+        .by_edit = j->by_edit,
+        .edits = j->outlet->channel->edits && j->outlet->channel->edits(j->outlet->cfg) &&
+                 json_is_object(json_object_get(j->facts, "reference")),
         .seq = j->seq,
         .delivered_seq = told_delivered_seq(told, j->integration),
     };

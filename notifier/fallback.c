@@ -58,7 +58,8 @@ const struct receiver *fallback_of(const struct job *j, const json_t *member)
 {
     const json_t *hops = json_object_get(fallback_origin(j, member), "hops");
 
-    if (life_to(j->end) != LIFE_FAILED || !j->outlet || json_integer_value(hops) >= HOPS_MAX)
+    if (life_to(j->end) != LIFE_FAILED || !j->outlet || j->by_edit ||
+        json_integer_value(hops) >= HOPS_MAX)
         return NULL;
     const struct receiver *r = j->outlet->receiver->fallback;
     while (r && speaks_of(member ? member : j->facts, r->name))

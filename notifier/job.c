@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/frequency.h"
 #include "common/json.h"
+#include "common/notification.h"
 #include "notifier/told.h"
 
 #define JOB_MEMORY ((size_t)16 << 20)
@@ -75,6 +76,7 @@ static bool fill(struct job *j, const json_t *row, const struct outlets *o)
     j->kind = text(row, "kind");
     j->merge = strcmp(j->kind, "merge") == 0;
     j->digest = strcmp(j->kind, "digest") == 0;
+    j->by_edit = strcmp(j->kind, NOTIFICATION_SILENCE) == 0;
     j->seq = number(row, "seq");
     j->severity = number(row, "severity");
     j->created_at = number(row, "created_at");

@@ -17,8 +17,8 @@ struct job {
     struct uuid id, group;
     char id_text[UUID_STR], group_text[UUID_STR];
     const char *kind;
-    bool merge, digest;
-    int64_t now_ms; /* Postgres's, when the facts were read */
+    bool merge, digest, by_edit; /* by_edit: it is worth an edit of what was told, and no more */
+    int64_t now_ms;              /* Postgres's, when the facts were read */
     int64_t seq, severity, created_at, integration, attempts, first_try;
     json_t *facts;       /* notifier/model.h, and what the decisions need beside */
     const json_t *state; /* about.state */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/notification.h"
 #include "notifier/model_internal.h"
 #include "notifier/told.h"
 
@@ -34,6 +35,8 @@ static const char *reason_note(const struct model *m)
     if (strcmp(reason, "repeat") == 0)
         return fill(m, m->w->note_repeat,
                     model_duration(m, m->s->now_ms - get_int(m->incident, "opened_at")), NULL);
+    if (strcmp(reason, NOTIFICATION_SILENCE) == 0 && !get_int(m->state, "silenced_until"))
+        return m->w->note_unsilenced;
     if (strcmp(reason, "status") == 0 && !m->resolved && is_taken(m))
         return fill(m, m->w->note_taken, owner, NULL);
     if (strcmp(reason, "status") == 0 && get_int(m->incident, "status") == INCIDENT_ACKNOWLEDGED)
@@ -45,6 +48,20 @@ static const char *reason_note(const struct model *m)
                     model_number(m, get_int(json_object_get(m->facts, "frequency"), "count_24h")),
                     escalation_level_name(level));
     return NULL;
+}
+
+static const char *silence_note(const struct model *m)
+{
+    const int64_t until = get_int(m->state, "silenced_until");
+
+    if (m->resolved || until <= m->s->now_ms)
+        return NULL;
+    json_t *silenced = json_object();
+    put_int(silenced, "until", until);
+    put_str(silenced, "until_text", model_time(m, until));
+    put_str(silenced, "by", get_str(m->state, "silenced_by"));
+    (void)json_object_set_new(m->root, "silenced", silenced);
+    return fill(m, m->w->note_silenced, get_str(silenced, "until_text"), get_str(silenced, "by"));
 }
 
 static const char *end_note(const struct model *m)
@@ -79,6 +96,7 @@ void model_notes(struct model *m)
     int64_t since = get_int(json_object_get(m->facts, "missed"), "firing_since");
 
     add(notes, reason_note(m));
+    add(notes, silence_note(m));
     if (m->resolved && since) {
         put_str(m->root, "firing_since", model_time(m, since));
         add(notes, fill(m, m->w->note_missed, model_time(m, since), NULL));

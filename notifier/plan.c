@@ -21,6 +21,10 @@ enum life_event plan_wanted(const struct wanted_input *in, const char **ret_reas
         *ret_reason = "nobody is called for what a person did";
         return LIFE_SUPPRESS;
     }
+    if (in->by_edit && !in->edits) {
+        *ret_reason = "a silence is shown by an edit, and there is no message to edit";
+        return LIFE_SUPPRESS;
+    }
     *ret_reason = "";
     return 0;
 }

@@ -15,6 +15,7 @@ struct wanted_input {
     bool own_end; /* a merge or digest: no newer message says the same */
     bool resolved, send_resolved;
     bool rings, by_person; /* somebody is called; it tells what a person did */
+    bool by_edit, edits;   /* it is worth an edit alone; there is a message that can be edited */
     int64_t seq, delivered_seq;
 };
 /* LIFE_SUPERSEDE, LIFE_SUPPRESS or 0: send it. *ret_reason for the ledger. */

@@ -126,7 +126,7 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
         struct job *first = s->v[i].own;
         struct keys held;
         struct uuid into = {0};
-        bool open = false, people = !first->outlet->channel->for_programs;
+        bool open = false, people = !first->outlet->channel->for_programs && !first->by_edit;
         int64_t severity = 0;
 
         if (done[i] || s->v[i].grant == GRANT_GO)
@@ -142,7 +142,7 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
             return r;
         for (size_t k = i; k < s->n; k++) {
             const struct job *j = s->v[k].own;
-            if (s->v[k].merge || s->v[k].grant != GRANT_RATE || !same_place(j, first))
+            if (s->v[k].merge || s->v[k].grant != GRANT_RATE || !same_place(j, first) || j->by_edit)
                 continue;
             done[k] = true;
             keys_add(&held, j, s->v[k].wait_ms, "");

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/notification.h"
 #include "common/silence.h"
 #include "notifier/fallback.h"
 #include "notifier/store.h"
@@ -55,7 +56,8 @@ static bool is_digest(const json_t *row)
 /* An end is owed to whom was told; digests leave out what is silenced when they are made. */
 static bool may_be_withheld(const struct candidate *c)
 {
-    return !is_digest(row_of(c)) && strcmp(text(state_of(c), "status"), "firing") == 0 &&
+    return !is_digest(row_of(c)) && strcmp(text(row_of(c), "kind"), NOTIFICATION_SILENCE) != 0 &&
+           strcmp(text(state_of(c), "status"), "firing") == 0 &&
            json_array_size(json_object_get(state_of(c), "resolved_alerts")) == 0;
 }
 

@@ -58,6 +58,8 @@
     X(note_acknowledged)                                                                           \
     X(note_investigating)                                                                          \
     X(note_taken)                                                                                  \
+    X(note_silenced)                                                                               \
+    X(note_unsilenced)                                                                             \
     X(note_by_person)                                                                              \
     X(note_expired)                                                                                \
     X(note_repeat)                                                                                 \

@@ -256,6 +256,42 @@ static bool owes_end(const struct target *t, const struct said *last)
     return t->kind == GROUP_ALERTS;
 }
 
+/* Fills its sequence; `*n` of its integration were added before. */
+static int add_note(struct flush *f, const struct target *t, struct note *note, struct notes *notes,
+                    size_t *n, struct err *e)
+{
+    struct note *added = note_new(notes, f->a);
+
+    if (!added)
+        return flush_too_large(e);
+    note->target = (size_t)(t - f->targets);
+    note->due.state.seq = t->seq + (int64_t)++ * n;
+    *added = *note;
+    return 0;
+}
+
+/* That it is silenced is the one thing that a silence does not keep from those who have the newest
+ * message; what else is told anyway says it, too. */
+static int tell_silence(struct flush *f, struct target *t, size_t integration,
+                        const struct said *last, struct notes *notes, size_t *n, struct err *e)
+{
+    char text[KEY_MAX];
+    const char *key = told_key(t, integration, text);
+    struct said delivered;
+    struct note note = {.integration = integration};
+    int64_t again;
+    int rc = said_what(f, t, key, "delivered", &delivered, e);
+
+    if (rc < 0 || target_mute(t) || delivered.seq != last->seq)
+        return rc;
+    if (!group_silence_due(t->route, &t->is, last, f->now_ms, &note.due, &again)) {
+        look_again_at(t, again);
+        return 0;
+    }
+    rc = add_note(f, t, &note, notes, n, e);
+    return rc < 0 ? rc : remember(t, key, &note.due.state, false, e);
+}
+
 static int decide_one(struct flush *f, struct target *t, size_t integration, int32_t offset,
                       struct notes *notes, struct err *e)
 {
@@ -279,21 +315,20 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
         return rc;
     if (d.n > 0 && target_mute(t) && d.due[d.n - 1].kind == DUE_REPEAT)
         d.n--; /* the ledger says it once */
-    for (size_t i = 0; i < d.n; i++) {
-        struct note *note = note_new(notes, f->a);
-
-        if (!note)
-            return flush_too_large(e);
-        d.due[i].state.seq = t->seq + (int64_t)i + 1;
-        *note = (struct note){.target = (size_t)(t - f->targets),
-                              .integration = integration,
-                              .due = d.due[i],
-                              .by = d.by};
+    size_t n = 0;
+    if (d.n == 0 || d.by)
+        rc = tell_silence(f, t, integration, &v.last, notes, &n, e);
+    struct note note = {.integration = integration, .by = d.by};
+    for (size_t i = 0; rc == 0 && i < d.n; i++) {
+        note.due = d.due[i];
+        rc = add_note(f, t, &note, notes, &n, e);
     }
-    if (d.n > t->note_n)
-        t->note_n = d.n;
+    if (rc < 0)
+        return rc;
+    if (n > t->note_n)
+        t->note_n = n;
     look_again_at(t, d.again);
-    return d.n > 0 ? remember(t, key, &d.due[d.n - 1].state, d.by != NULL, e) : 0;
+    return d.n > 0 ? remember(t, key, &note.due.state, d.by != NULL, e) : 0;
 }
 
 /* An incident that was purged has nothing to say. */

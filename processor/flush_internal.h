@@ -35,6 +35,7 @@ struct target {
     bool missed_wait;                /* some of them are over and yet to be told */
     struct slice items;              /* kind digest, taken: a JSON array's inside */
     const struct silencing *silence; /* kind incident */
+    struct uuid own_silence;         /* kind incident: made from a message about it */
     struct uuid *waiting;            /* kind digest: incidents that are silenced */
     size_t waiting_n;
     int64_t silence_ends_ms; /* of the silences that keep some of it from being told; 0: none */

@@ -146,14 +146,14 @@ static int has_moved(struct flush *f, const struct target *t, struct rule_facts 
 static int read_incidents(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc = flush_ask(
-        f, GROUP_INCIDENT, NULL,
-        "SELECT k.n, status, severity, level, opened_level, episode, source, "
-        "episode_at, resolved_at, fingerprint_words, crossed_rules, owner FROM incidents i "
-        "JOIN unnest($1::text[], $2::uuid[], "
-        "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
-        "AND i.id = k.id",
-        &r, e);
+    int rc = flush_ask(f, GROUP_INCIDENT, NULL,
+                       "SELECT k.n, status, severity, level, opened_level, episode, source, "
+                       "episode_at, resolved_at, fingerprint_words, crossed_rules, owner, "
+                       "silence_id FROM incidents i "
+                       "JOIN unnest($1::text[], $2::uuid[], "
+                       "$3::int8[]) k(t, id, n) ON i.tenant = k.t "
+                       "AND i.id = k.id",
+                       &r, e);
 
     for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
@@ -166,6 +166,8 @@ static int read_incidents(struct flush *f, struct err *e)
         t->is.episode = (int32_t)pg_get_int(r, row, 5);
         t->source = copy_cell(f, r, row, 6);
         t->is.owner = copy_cell(f, r, row, 11);
+        if (pg_get_uuid(r, row, 12))
+            memcpy(t->own_silence.b, pg_get_uuid(r, row, 12), sizeof(t->own_silence.b));
         t->is.episode_ms = pg_get_int(r, row, 7);
         t->is.resolved_ms = pg_get_int(r, row, 8);
         struct rule_facts facts = {.severity = t->is.severity,

@@ -51,8 +51,13 @@ static int judge_incidents(struct flush *f, struct silence_look *v, struct err *
     int rc = silences_of_incidents(f->pg, f->a, v, n, f->now_ms, e);
     for (size_t i = 0; i < n && rc == 0; i++) {
         of[i]->silence = v[i].by;
-        if (v[i].by)
-            rc = keep(f, of[i], v[i].by, e);
+        if (!v[i].by)
+            continue;
+        if (uuid_cmp(&v[i].by->id, &of[i]->own_silence) == 0) {
+            of[i]->is.silent_ms = v[i].by->ends_ms;
+            of[i]->is.silent_by = slice_of(v[i].by->who);
+        }
+        rc = keep(f, of[i], v[i].by, e);
     }
     return rc;
 }

@@ -151,7 +151,9 @@ static struct said as_it_is(const struct standing *is, enum escalation_level lev
                          .level = level < is->level ? level : is->level,
                          .severity = is->severity,
                          .word = is->status,
-                         .owner = is->owner.p ? is->owner : SLICE_LIT("")};
+                         .owner = is->owner.p ? is->owner : SLICE_LIT(""),
+                         .silent_ms = is->silent_ms,
+                         .silent_by = is->silent_by};
 }
 
 bool lasted(const struct route *r, const struct standing *is, bool told, int64_t from_ms,
@@ -324,6 +326,27 @@ size_t group_due(const struct route *r, const struct standing *now_is, const str
     return t.n;
 }
 
+bool group_silence_due(const struct route *r, const struct standing *is, const struct said *last,
+                       int64_t now_ms, struct due *ret, int64_t *ret_look_again_ms)
+{
+    const int64_t earliest = is->flushed_ms > 0 ? is->flushed_ms + r->group_interval_ms : 0;
+
+    *ret_look_again_ms = 0;
+    if (is->kind != GROUP_INCIDENT || is->moved || is->status == INCIDENT_RESOLVED ||
+        last->seq == 0 || last->resolved || is->episode != last->episode ||
+        is->silent_ms == last->silent_ms)
+        return false;
+    if (now_ms < earliest) {
+        *ret_look_again_ms = earliest;
+        return false;
+    }
+    /* All else that was said stays what was said: it is told when it is no longer silenced. */
+    *ret = (struct due){.kind = DUE_SILENCE, .state = *last, .at_ms = now_ms};
+    ret->state.silent_ms = is->silent_ms;
+    ret->state.silent_by = is->silent_by;
+    return true;
+}
+
 int64_t digest_next(const struct digest_when *d, int64_t from_ms, int32_t utc_offset_minutes)
 {
     const int64_t shift = d->at_minute < 0 ? 0 : (d->at_minute - utc_offset_minutes) * MS_MINUTE;
@@ -359,6 +382,10 @@ int said_to_json(struct buf *b, const struct said *s)
     if (s->owner.p) {
         buf_puts(b, ",\"owner\":");
         buf_json(b, s->owner);
+    }
+    if (s->silent_ms > 0) {
+        buf_printf(b, ",\"silenced_until\":%lld,\"silenced_by\":", (long long)s->silent_ms);
+        buf_json(b, s->silent_by);
     }
     put_fingerprints(b, "alerts", s->firing, s->firing_n);
     put_fingerprints(b, "resolved_alerts", s->ended, s->ended_n);
@@ -418,6 +445,8 @@ int said_from_json(struct arena *a, struct slice json, struct said *ret, struct 
     const json_t *owner = json_object_get(o, "owner");
     if (json_is_string(owner))
         s.owner = (struct slice){json_string_value(owner), json_string_length(owner)};
+    s.silent_ms = json_integer_value(json_object_get(o, "silenced_until"));
+    s.silent_by = json_str(o, "silenced_by", a);
     int rc = get_fingerprints(a, json_object_get(o, "alerts"), &s.firing, &s.firing_n, e);
     if (rc == 0)
         rc = get_fingerprints(a, json_object_get(o, "resolved_alerts"), &s.ended, &s.ended_n, e);

@@ -38,7 +38,9 @@ struct said {
     enum escalation_level level;
     enum severity severity;
     enum incident_status word;
-    struct slice owner;             /* kind incident; NULL: told before owners were remembered */
+    struct slice owner; /* kind incident; NULL: told before owners were remembered */
+    int64_t silent_ms;  /* until then, by a silence that `silent_by` made from a message; 0: not */
+    struct slice silent_by;
     const uint64_t *firing, *ended; /* kind alerts: fingerprints, ascending */
     size_t firing_n, ended_n;
 };
@@ -56,6 +58,8 @@ struct standing {
     enum escalation_level level, opened_level;
     enum severity severity;
     struct slice owner; /* "": nobody's */
+    int64_t silent_ms;  /* as of `said` */
+    struct slice silent_by;
     /* kind alerts; ended: those that this integration was told as firing and that fire no more, and
      * `missed_n` that lasted() and were over before anybody looked */
     const uint64_t *firing, *ended;
@@ -75,6 +79,7 @@ enum due_kind {
     DUE_REPEAT,
     DUE_ALERTS,
     DUE_DIGEST,
+    DUE_SILENCE,
     DUE_KINDS /* one more than the last */
 };
 const char *due_name(enum due_kind k); /* the `kind` of a notification row */
@@ -106,6 +111,11 @@ bool lasted(const struct route *r, const struct standing *is, bool told, int64_t
 size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
                  int64_t now_ms, int32_t utc_offset_minutes, struct due out[DUE_MAX],
                  int64_t *ret_look_again_ms);
+/* Kind incident: is it news that a person silenced it from a message, or that this is over? For
+ * those alone who have the newest message (`last` has arrived), since it is shown by editing that
+ * one. False also when group_interval is not over; then *ret_look_again_ms says when it is. */
+bool group_silence_due(const struct route *r, const struct standing *is, const struct said *last,
+                       int64_t now_ms, struct due *ret, int64_t *ret_look_again_ms);
 /* The next flush time of a digest at or after `from_ms`. utc_offset of the zone at that time. */
 int64_t digest_next(const struct digest_when *d, int64_t from_ms, int32_t utc_offset_minutes);
 

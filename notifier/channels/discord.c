@@ -55,6 +55,13 @@ static void place(const void *cfg, struct buf *out)
     host_of_url(d->webhook_url, out);
 }
 
+static bool edits(const void *cfg)
+{
+    const struct discord_cfg *d = cfg;
+
+    return d->update_message;
+}
+
 /* How far the conversation is. */
 enum act { ACT_SEND = 1, ACT_EDIT, ACT_RING, ACT_DONE };
 struct talk {
@@ -215,5 +222,6 @@ const struct channel channel_discord = {
     .check = check,
     .destination = destination,
     .place = place,
+    .edits = edits,
     .step = step,
 };

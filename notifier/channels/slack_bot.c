@@ -82,6 +82,13 @@ static void place(const void *cfg, struct buf *out)
     host_of_url(s->api_url, out);
 }
 
+static bool edits(const void *cfg)
+{
+    const struct slack_bot_cfg *s = cfg;
+
+    return s->update_message;
+}
+
 /* How far the conversation is. */
 enum act { ACT_SEND = 1, ACT_EDIT, ACT_REPLY, ACT_DONE };
 struct talk {
@@ -338,5 +345,6 @@ const struct channel channel_slack_bot = {
     .check = check,
     .destination = destination,
     .place = place,
+    .edits = edits,
     .step = step,
 };

@@ -82,6 +82,13 @@ static void place(const void *cfg, struct buf *out)
     host_of_url(t->api_url, out);
 }
 
+static bool edits(const void *cfg)
+{
+    const struct telegram_cfg *t = cfg;
+
+    return t->update_message;
+}
+
 /* How far the conversation is: what is asked next, and what is known by now. */
 enum act { ACT_SEND = 1, ACT_EDIT, ACT_RING, ACT_DONE };
 struct talk {
@@ -271,5 +278,6 @@ const struct channel channel_telegram = {
     .check = check,
     .destination = destination,
     .place = place,
+    .edits = edits,
     .step = step,
 };

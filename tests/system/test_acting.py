@@ -119,7 +119,8 @@ def test_a_link_silences_and_what_fires_afterwards_is_told_when_that_is_over(sta
     (silence,) = [s for s in stack.get("/api/v1/silences?status=active")["silences"] if name in json.dumps(s["matchers"])]
     assert silence["created_by"] == "Ann (to-mattermost)"
     assert people(stack, name) == [("Ann (to-mattermost)", f"silenced until {silence['ends_at']}")]
-    # Who was told the start is told the end.
+    # What cannot be edited stays as it is. Who was told the start is told the end.
+    told(stack, name, "silence", "suppressed")
     stack.send("/webhook/alertmanager", bodies.resolved(body))
     told(stack, name, "resolved")
     fire(stack, name, "to-mattermost", starts=time.time())
@@ -129,7 +130,7 @@ def test_a_link_silences_and_what_fires_afterwards_is_told_when_that_is_over(sta
     assert len(stack.messages(name, "mattermost")) == 2
     status, ended = console(stack, "DELETE", f"/api/v1/silences/{silence['id']}")
     assert status == 200 and json.loads(ended)["status"] == "expired"
-    wait("what still fires to be told", lambda: kinds(stack.incident(name)) == ["opened", "resolved", "reopened", "reopened"])
+    wait("what still fires to be told", lambda: kinds(stack.incident(name)) == ["opened", "silence", "resolved", "reopened", "reopened"])
     wait("it to arrive", lambda: len(stack.messages(name, "mattermost")) == 3)
 
 
@@ -171,6 +172,12 @@ def test_a_button_of_slack_acts_once_and_the_message_is_edited(stack, name):
     wait("the message to name who has it now", lambda: "*Owner*: bob (to-slack_bot)" in edited(stack, name))
     assert "Taken over by bob (to-slack_bot)" in edited(stack, name)
     assert press(stack, slack.pressed(buttons(stack, name)["silence"], user="bob"))[0] == 200
+    wait("the message to say that it is silenced", lambda: "Silenced until " in edited(stack, name))
+    assert re.search(r"Silenced until .+ by bob \(to-slack_bot\)\.", edited(stack, name))
+    (silence,) = [s for s in stack.get("/api/v1/silences?status=active")["silences"] if name in json.dumps(s["matchers"])]
+    assert console(stack, "DELETE", f"/api/v1/silences/{silence['id']}")[0] == 200
+    wait("the message to say that this is over", lambda: "No longer silenced." in edited(stack, name))
+    assert "Silenced until" not in edited(stack, name)
     assert press(stack, slack.pressed(shown["resolve"], user="bob"))[0] == 200
     bob = "bob (to-slack_bot)"
     acts = people(stack, name)

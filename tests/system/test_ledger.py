@@ -247,7 +247,7 @@ def test_pages_and_filters(stack, name):
     [
         ("state=sent", "pending, sending, delivered, failed, suppressed, superseded or merged"),
         ("channel=pigeon", "channel must be aliyun_sms, dashboard"),
-        ("kind=x", "opened, reopened, crossing, severity, status, resolved, repeat, alerts, digest or merge"),
+        ("kind=x", "opened, reopened, crossing, severity, status, resolved, repeat, alerts, digest, silence or merge"),
         ("incident=x", "the id of an incident"),
         ("since=x", "2026-01-02T03:04:05Z"),
     ],

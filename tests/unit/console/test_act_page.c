@@ -242,6 +242,13 @@ static void a_link_silences_the_anomaly(void **state)
         "(team)|3600000");
     assert_non_null(strstr(timeline(), "note|Ann (team)|silenced until 2"));
     assert_string_equal(row(), "1||0");
+    assert_string_equal(schema_text(&db, "SELECT string_agg((i.silence_id = s.id)::text, ' ') FROM "
+                                         "incidents i, silences s WHERE i.id = '" INCIDENT "'"),
+                        "true");
+    assert_string_equal(schema_text(&db, "SELECT (count(*) = (SELECT count(*) FROM groups WHERE "
+                                         "incident_id = '" INCIDENT "') AND count(*) > 0)::text "
+                                         "FROM timers"),
+                        "true"); /* whose messages are to say so */
     ask("POST", link_to(ACT_SILENCE, MS_HOUR), NULL);
     assert_says("It was silenced already.");
     assert_string_equal(schema_text(&db, "SELECT count(*)::text FROM silences"), "1");

@@ -300,7 +300,7 @@ static void an_unknown_value_is_refused_with_those_that_are_known(void **state)
                    "channel must be aliyun_sms, dashboard, dingtalk");
     assert_refused("/api/v1/notifications?kind=", 400,
                    "kind must be opened, reopened, crossing, severity, status, resolved, repeat, "
-                   "alerts, digest or merge");
+                   "alerts, digest, silence or merge");
     assert_refused("/api/v1/notifications?incident=7", 400, "id of an incident");
     assert_refused("/api/v1/notifications?since=now", 400, "since must be");
     assert_refused("/api/v1/notifications?limit=0", 400, "limit must be");

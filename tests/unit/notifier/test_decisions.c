@@ -64,6 +64,10 @@ static void only_a_newer_delivery_supersedes(void **state)
     assert_int_equal(plan_wanted(&in, &why), LIFE_SUPPRESS);
     in.by_person = false;
     assert_int_equal(plan_wanted(&in, &why), 0);
+    in.by_edit = true;
+    assert_int_equal(plan_wanted(&in, &why), LIFE_SUPPRESS);
+    in.edits = true;
+    assert_int_equal(plan_wanted(&in, &why), 0);
 }
 
 /* Whatever the moment: no minute sees more than the limit. */

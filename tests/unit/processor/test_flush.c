@@ -694,6 +694,70 @@ static void test_a_long_comment_is_cut_between_characters(void **state)
     assert_non_null(strstr(TEXT("SELECT min(reason) FROM notifications"), ": 磁盘磁盘"));
 }
 
+/* All that was told of has arrived. */
+static void arrive(void)
+{
+    schema_do(&db, "UPDATE groups SET told = (SELECT jsonb_object_agg(key, value || "
+                   "jsonb_build_object('delivered', value -> 'last')) FROM jsonb_each(told))");
+}
+
+/* It is told to those who have the newest message, past that silence, as is its end. */
+static void test_a_silence_from_a_message(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    add_alert(5, 1, 2);
+    DO("UPDATE alerts SET incident_id = '" INCIDENT "', labels = '{\"job\": \"api\"}'");
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    look(g);
+    pass(f, f->timers);
+    silence("api"); /* of somebody else */
+    arrive();
+    forget();
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(ledger(), "");
+    DO("UPDATE incidents SET severity = 3, silence_id = '" SILENCE "'");
+    DO("UPDATE groups SET told = told #- '{1,delivered}'");
+    for (int i = 0; i < 2; i++) {
+        look(g);
+        pass(f, f->timers);
+        assert_string_equal(ledger(), "slack:silence:pending slack:severity:suppressed "
+                                      "webhook:severity:suppressed");
+    }
+    assert_string_equal(
+        TEXT("SELECT concat_ws('|', about #>> '{state,silenced_by}', (about #>> "
+             "'{state,silenced_until}')::int8 - (SELECT ends_at FROM silences), about #>> "
+             "'{state,severity}') FROM notifications WHERE kind = 'silence'"),
+        "ann|0|2");
+    assert_int_equal(
+        INT("SELECT min(due_at) - (SELECT ends_at FROM silences) FROM timers WHERE kind = 1"), 0);
+    /* it is over: what was kept is told, and says so */
+    arrive();
+    forget();
+    schema_do(&db, "DELETE FROM timers WHERE kind = 1");
+    silence_is_over();
+    pass(f, f->timers);
+    assert_string_equal(ledger(), "slack:severity:pending webhook:severity:pending");
+    assert_string_equal(TEXT("SELECT told -> '0' -> 'last' ->> 'silenced_until' FROM groups"), "");
+    arrive();
+    /* or that alone is */
+    schema_do(&db, "TRUNCATE silences");
+    silence("api");
+    look(g);
+    pass(f, f->timers);
+    arrive();
+    forget();
+    schema_do(&db, "DELETE FROM timers WHERE kind = 1");
+    silence_is_over();
+    pass(f, f->timers);
+    assert_string_equal(ledger(), "slack:silence:pending webhook:silence:pending");
+    assert_string_equal(TEXT("SELECT string_agg(about #>> '{state,silenced_until}', '') FROM "
+                             "notifications"),
+                        "");
+}
+
 /* What was over meanwhile is not worth a word; what was told as open is told to be over. */
 static void test_a_silenced_incident_that_ends(void **state)
 {
@@ -1440,6 +1504,7 @@ int main(void)
         TEST(test_a_digest_waits_for_its_time),
         TEST(test_a_silenced_incident_is_told_when_that_is_over),
         TEST(test_a_long_comment_is_cut_between_characters),
+        TEST(test_a_silence_from_a_message),
         TEST(test_a_silenced_incident_that_ends),
         TEST(test_an_incident_that_is_silenced_in_part_is_told),
         TEST(test_silenced_alerts_of_a_group),

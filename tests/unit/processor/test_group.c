@@ -355,6 +355,46 @@ static void test_taken_over(void **state)
     assert_string_equal(due(&at_once, &is, &last, T0 + MS_DAY, out, &again), "resolved");
 }
 
+/* A silence made from a message, and its end, are news to those who were told of what still fires.
+ */
+static void test_silenced_from_a_message(void **state)
+{
+    struct standing is = incident(INCIDENT_ACKNOWLEDGED);
+    struct said last = knows(&is);
+    struct due out = {.kind = 0};
+    int64_t again;
+
+    (void)state;
+    is.level = LEVEL_REPEAT;
+    assert_false(group_silence_due(&slow, &is, &last, T0, &out, &again));
+    is.silent_ms = T0 + MS_HOUR;
+    is.silent_by = SLICE_LIT("ann");
+    is.flushed_ms = T0;
+    assert_false(group_silence_due(&slow, &is, &last, T0 + 1, &out, &again));
+    assert_int_equal(again, T0 + 5 * MS_MINUTE);
+    assert_true(group_silence_due(&at_once, &is, &last, T0 + 1, &out, &again));
+    assert_string_equal(due_name(out.kind), "silence");
+    assert_int_equal(out.state.silent_ms, T0 + MS_HOUR);
+    assert_true(slice_is(out.state.silent_by, "ann"));
+    assert_int_equal(out.state.level, LEVEL_NONE); /* which is not told by this */
+    assert_int_equal(out.state.at, last.at);
+    assert_false(group_silence_due(&at_once, &is, &(struct said){0}, T0 + 1, &out, &again));
+    last = said(&out, 0, 2);
+    assert_false(group_silence_due(&at_once, &is, &last, T0 + 2, &out, &again));
+    assert_int_equal(again, 0);
+    is.silent_ms = 0;
+    assert_true(group_silence_due(&at_once, &is, &last, T0 + 2, &out, &again));
+    assert_int_equal(out.state.silent_ms, 0);
+    is.moved = true;
+    assert_false(group_silence_due(&at_once, &is, &last, T0 + 2, &out, &again));
+    is.moved = false;
+    is.episode = 2;
+    assert_false(group_silence_due(&at_once, &is, &last, T0 + 2, &out, &again));
+    is.episode = 1;
+    is.status = INCIDENT_RESOLVED;
+    assert_false(group_silence_due(&at_once, &is, &last, T0 + 2, &out, &again));
+}
+
 /* Acknowledged before the first message: that message says so. */
 static void test_acknowledged_before_the_opening(void **state)
 {
@@ -635,7 +675,9 @@ static void test_said_survives_json(void **state)
                             .level = LEVEL_ESCALATE,
                             .severity = SEVERITY_ERROR,
                             .word = INCIDENT_RESOLVED,
-                            .owner = SLICE_LIT("Ann \"A\"")};
+                            .owner = SLICE_LIT("Ann \"A\""),
+                            .silent_ms = T0 + 1,
+                            .silent_by = SLICE_LIT("Bob")};
     const struct said list = {
         .seq = 8, .at = T0, .firing = fps, .firing_n = 2, .ended = fps, .ended_n = 1};
     struct said out;
@@ -646,7 +688,8 @@ static void test_said_survives_json(void **state)
     assert_string_equal(buf_str(&b),
                         "{\"seq\":7,\"status\":\"resolved\",\"at\":1767322800000,"
                         "\"episode\":2,\"level\":2,\"severity\":3,\"word\":\"resolved\","
-                        "\"owner\":\"Ann \\\"A\\\"\"}");
+                        "\"owner\":\"Ann \\\"A\\\"\",\"silenced_until\":1767322800001,"
+                        "\"silenced_by\":\"Bob\"}");
     assert_int_equal(said_from_json(a, (struct slice){b.p, b.len}, &out, &e), 0);
     assert_int_equal(out.seq, 7);
     assert_int_equal(out.at, T0);
@@ -656,6 +699,8 @@ static void test_said_survives_json(void **state)
     assert_int_equal(out.severity, SEVERITY_ERROR);
     assert_int_equal(out.word, INCIDENT_RESOLVED);
     assert_true(slice_is(out.owner, "Ann \"A\""));
+    assert_int_equal(out.silent_ms, T0 + 1);
+    assert_true(slice_is(out.silent_by, "Bob"));
     assert_int_equal(
         said_from_json(a, SLICE_LIT("{\"seq\":1,\"word\":\"open\",\"owner\":\"\"}"), &out, &e), 0);
     assert_non_null(out.owner.p); /* nobody, which is known */
@@ -714,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_severity),
         cmocka_unit_test(test_acknowledged),
         cmocka_unit_test(test_taken_over),
+        cmocka_unit_test(test_silenced_from_a_message),
         cmocka_unit_test(test_acknowledged_before_the_opening),
         cmocka_unit_test(test_repeat),
         cmocka_unit_test(test_moved),
