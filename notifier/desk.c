@@ -216,7 +216,7 @@ static void send_off(struct desk *d, struct job *list)
             continue;
         }
         if (split && store_split(&d->store, j, &e) < 0) {
-            trouble("splitting a merge", &e);
+            trouble("splitting a message", &e);
             judge_release(j);
             end(d, j);
             continue;

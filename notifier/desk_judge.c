@@ -84,34 +84,49 @@ static int render(struct job *j, const struct settings *s, struct err *e)
     return message_render(o->messages, &layout, model, j->a, &j->message, e);
 }
 
-/* Keep only the members whose lines the reader sees. */
+/* What the line of a member, or of an item, is known by. */
+static const json_t *known_by(const struct job *j, const json_t *one)
+{
+    return json_object_get(j->merge ? one : json_object_get(one, "incident"), "id");
+}
+
+static bool seen(const struct job *j, const json_t *lines, const json_t *one)
+{
+    for (size_t k = 0; k < json_array_size(lines); k++)
+        if (json_equal(json_object_get(json_array_get(lines, k), j->merge ? "member" : "incident"),
+                       known_by(j, one)))
+            return true;
+    return false;
+}
+
+/* Keep only the members, or the items, whose lines the reader sees. */
 static bool keep_shown(struct job *j)
 {
     const json_t *lines = json_object_get(j->message.data, "lines");
-    json_t *members = json_object_get(j->facts, "members"), *shown = json_array(), *one;
+    const char *list = j->merge ? "members" : "items";
+    json_t *all = json_object_get(j->facts, list), *shown = json_array(), *left = json_array(),
+           *one;
     size_t i;
 
-    if (json_integer_value(json_object_get(j->message.data, "more_n")) == 0 ||
-        json_array_size(lines) == 0) {
-        json_decref(shown);
-        return false;
-    }
-    json_array_foreach (members, i, one) {
-        bool seen = false;
-        for (size_t k = 0; k < json_array_size(lines) && !seen; k++)
-            seen = json_equal(json_object_get(json_array_get(lines, k), "member"),
-                              json_object_get(one, "id"));
-        if (seen)
-            (void)json_array_append(shown, one);
-    }
+    if (json_integer_value(json_object_get(j->message.data, "more_n")) > 0)
+        json_array_foreach (all, i, one)
+            (void)json_array_append(seen(j, lines, one) ? shown : left, one);
     if (json_array_size(shown) == 0) {
         json_decref(shown);
+        json_decref(left);
         return false;
     }
     (void)json_object_set_new(j->facts, "members_n",
                               json_integer((json_int_t)json_array_size(shown)));
-    (void)json_object_set_new(j->facts, "members", shown);
+    (void)json_object_set_new(j->facts, "left", left);
+    (void)json_object_set_new(j->facts, list, shown);
     return true;
+}
+
+/* Programs are given a digest's items whole, and never a merge. */
+static bool goes_on(const struct job *j)
+{
+    return j->merge || (j->digest && !j->outlet->channel->for_programs);
 }
 
 static struct step_input input_of(const struct job *j)
@@ -176,7 +191,7 @@ int judge_render(struct job *j, const struct settings *s, bool *ret_split)
     *ret_split = false;
     job_missed(j);
     int r = render(j, s, &e);
-    if (r == 0 && j->merge && keep_shown(j)) {
+    if (r == 0 && goes_on(j) && keep_shown(j)) {
         *ret_split = true;
         r = render(j, s, &e);
     }

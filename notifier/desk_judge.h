@@ -6,8 +6,9 @@
 
 /* Not wanted any more, or nobody to send it to: sets the end and returns true. */
 bool judge_wanted(struct job *j);
-/* Build and render the message and its first request. A merge that does not fit tells fewer
- * members; *ret_split then. Negative: the end is set; 1: too, since the channel asks nobody. */
+/* Build and render the message and its first request. A merge or digest that does not fit tells
+ * fewer members, or items; *ret_split then. Negative: the end is set; 1: too, since the channel
+ * asks nobody. */
 int judge_render(struct job *j, const struct settings *s, bool *ret_split);
 /* An answer came: true when another request (j->step.request) follows, else the end is set.
  * `now_ms`: monotonic. */

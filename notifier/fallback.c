@@ -39,7 +39,10 @@ const json_t *fallback_origin(const struct job *j, const json_t *member)
 {
     const json_t *row = member ? member : json_object_get(j->facts, "notification");
 
-    return json_object_get(json_object_get(row, "about"), "fallback");
+    const json_t *about = json_object_get(row, "about"),
+                 *fallback = json_object_get(about, "fallback");
+
+    return fallback ? fallback : json_object_get(about, "continues");
 }
 
 bool fallback_group(const struct job *j, const json_t *member, struct uuid *ret_group,

@@ -7,11 +7,12 @@
  * `member`: of a merge, that one of its messages. */
 const struct receiver *fallback_of(const struct job *j, const json_t *member);
 
-/* `about.fallback` of a message that a fallback is told; NULL for any other. */
+/* Whose news the message tells that has a group of its own: `about.fallback` of what a fallback is
+ * told, `about.continues` of what a digest had no room for; NULL for any other. */
 const json_t *fallback_origin(const struct job *j, const json_t *member);
 
-/* The group whose news the message tells, and the integration there: a fallback tells another's.
- * False: the row names none. */
+/* The group whose news the message tells, and the integration there: a fallback tells another's,
+ * and so does what continues a digest. False: the row names none. */
 bool fallback_group(const struct job *j, const json_t *member, struct uuid *ret_group,
                     int64_t *ret_integration);
 

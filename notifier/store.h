@@ -73,8 +73,9 @@ int store_silenced(struct store *st, struct job *list, struct err *e) MUST_CHECK
  */
 int store_grant(struct store *st, struct job *list, struct job **ret_go, struct job **ret_rest,
                 struct err *e) MUST_CHECK;
-/* A merge was too long: members that are not in the job's facts.members move to a merge of their
- * own. */
+/* A message was too long, and goes on in another: members of a merge that are not in the job's
+ * facts.members move to a merge of their own, the items of a digest in facts.left to one more
+ * digest. -ESTALE: the row is not ours any more. */
 int store_split(struct store *st, struct job *j, struct err *e) MUST_CHECK;
 
 /* Write how each job of the list ended. Jobs that are not ours any more are skipped, but a delivery

@@ -1,0 +1,377 @@
+/* A digest that does not fit into one message. A real Postgres; a chat that takes 4096 bytes. */
+#include <errno.h>
+
+#include "testing.h"
+
+#include "common/clock.h"
+#include "fakes.h"
+#include "notifier/desk.h"
+#include "schema.h"
+
+static struct schema db;
+static struct fakes fakes;
+
+struct worker {
+    struct conf *conf;
+    struct settings settings;
+    struct outlets *outlets;
+    const struct channel *channels[64];
+    size_t channel_n;
+    struct desk *desk;
+};
+
+enum { WECOM, WEBHOOK };
+
+/* Receiver NAME, whose fallback is NAMEb; the chat gets at most `burst` messages at once. */
+static struct worker *open_worker(const char *name, int burst)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+    struct err e = {0};
+    const char *file = arena_printf(
+        db.arena,
+        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
+        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
+        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms}\n"
+        "receivers:\n"
+        "- name: %s\n"
+        "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s', "
+        "max_per_minute: 120, burst: %d}]\n"
+        "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+        "- name: %sf\n"
+        "  fallback: %sb\n"
+        "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%sf', "
+        "max_per_minute: 120, burst: %d}]\n"
+        "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
+        db.settings.url, name, fakes.port, name, burst, fakes.port, name, name, name, fakes.port,
+        name, burst, name, fakes.port, name);
+
+    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
+        settings_load(w->conf, &w->settings, &e) < 0 ||
+        outlets_load(&w->settings, &w->outlets, &e) < 0)
+        fail_msg("%s", e.msg);
+    for (; channel_at(w->channel_n); w->channel_n++)
+        w->channels[w->channel_n] = channel_at(w->channel_n);
+    return w;
+}
+
+static void start(struct worker *w)
+{
+    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
+    struct err e = {0};
+
+    if (desk_new(&o, &w->desk, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static void close_worker(struct worker *w)
+{
+    if (w->desk)
+        desk_drain(w->desk);
+    desk_free(w->desk);
+    outlets_free(w->outlets);
+    conf_free(w->conf);
+    free(w);
+}
+
+static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
+static const char *sql(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
+    va_end(ap);
+    assert_non_null(s);
+    return s;
+}
+#define DO(...) schema_do(&db, sql(__VA_ARGS__))
+#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
+#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+
+/* Warnings NAME 000 to NAME n - 1, but for the last, which is critical. */
+static void add_incidents(const char *name, int n)
+{
+    DO("INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, source, "
+       "alert_name, service, namespace, environment, error_type, opened_at, updated_at, "
+       "window_start, last_seen, occurrences, alerts_firing, alerts_total) SELECT 't', md5('%s' || "
+       "i)::uuid, decode(md5('%s' || i), 'hex'), 1, CASE WHEN i = %d THEN 4 ELSE 2 END, '%s ' || "
+       "lpad(i::text, 3, '0') || ' disk is filling up faster than anybody cleans it', 'am', 'E', "
+       "'shop', '', '', '', 0, 0, 0, 0, 1, 1, 1 FROM generate_series(0, %d) AS i",
+       name, name, n - 1, name, n - 1);
+}
+
+/* A digest `id` of incidents `from` to `to`, each with one occurrence more than its number. */
+static void add_digest(const char *receiver, const char *id, int integration, int seq,
+                       const char *incidents, int from, int to)
+{
+    const char *channel = integration == WECOM ? "wecom" : "webhook";
+
+    DO("INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told) "
+       "VALUES ('t', md5('%s%dg')::uuid, 3, '%s', 'r', '{}', '{}', 0, '{}') ON CONFLICT DO NOTHING",
+       receiver, integration, receiver);
+    DO("UPDATE groups SET told = '{\"%d\": {\"last\": {\"seq\": %d}}}' WHERE id = "
+       "md5('%s%dg')::uuid",
+       integration, seq, receiver, integration);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, about, created_at) SELECT 't', md5('%s%s')::uuid, md5('%s%dg')::uuid, "
+       "'%s', %d, '%s', %d, 'digest', 4, jsonb_build_object('reason', 'digest', 'group_key', 'k', "
+       "'group_labels', '{}'::jsonb, 'items', jsonb_agg(jsonb_build_object('incident', md5('%s' || "
+       "i)::uuid, 'occurrences', i + 1, 'first_at', 10, 'last_at', 40)), 'state', "
+       "jsonb_build_object('seq', %d, 'status', 'firing', 'at', 1)), (extract(epoch FROM now()) * "
+       "1000)::bigint FROM generate_series(%d, %d) AS i",
+       receiver, id, receiver, integration, receiver, integration, channel, seq, incidents, seq,
+       from, to);
+    DO("INSERT INTO notification_incidents SELECT n.tenant, n.id, (i ->> 'incident')::uuid, "
+       "n.created_at FROM notifications n, jsonb_array_elements(n.about -> 'items') i WHERE n.id = "
+       "md5('%s%s')::uuid",
+       receiver, id);
+}
+
+static void until_ended(const char *receiver)
+{
+    const char *waiting = sql("SELECT count(*) FROM notifications WHERE receiver = '%s' AND state "
+                              "IN ('pending', 'sending')",
+                              receiver);
+
+    for (int i = 0; i < 600 && schema_int(&db, waiting) > 0; i++)
+        usleep(50000);
+    assert_int_equal(schema_int(&db, waiting), 0);
+}
+
+/* Of all items of the receiver's digests that ended so: "incidents occurrences". */
+static const char *told(const char *receiver, const char *state)
+{
+    return TEXT("SELECT count(*) || ' ' || coalesce(sum((i ->> 'occurrences')::int), 0) FROM "
+                "notifications n, jsonb_array_elements(n.about -> 'items') i WHERE n.receiver = "
+                "'%s' AND n.state = '%s'",
+                receiver, state);
+}
+
+static void each_was_read_once(const char *name, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const size_t times = fakes_count(&fakes, "wecom", sql("%s %03d ", name, i));
+        if (times != 1)
+            fail_msg("%s %03d was read %zu times", name, i, times);
+    }
+}
+
+static void names_every_incident_the_critical_first(void **state)
+{
+    struct worker *w = open_worker("many", 20);
+
+    (void)state;
+    add_incidents("many", 120);
+    add_digest("many", "d", WECOM, 1, "many", 0, 119);
+    start(w);
+    until_ended("many");
+    each_was_read_once("many", 120);
+    json_t *messages = fakes_seen(&fakes, "wecom", "many 1");
+    assert_non_null(strstr(json_string_value(json_object_get(json_array_get(messages, 0), "text")),
+                           "many 119"));
+    json_decref(messages);
+    assert_int_equal(fakes_count(&fakes, "wecom", "以及另外"), 0);
+    assert_true(INT("SELECT count(*) FROM notifications WHERE receiver = 'many' AND kind = "
+                    "'digest' AND state = 'delivered'") >= 3);
+    assert_string_equal(told("many", "delivered"), "120 7260");
+    assert_int_equal(INT("SELECT (told #> '{0,delivered,seq}')::int FROM groups WHERE receiver = "
+                         "'many'"),
+                     1);
+    /* the ledger knows which of them told it */
+    assert_int_equal(INT("SELECT count(*) FROM notification_incidents k JOIN notifications n ON "
+                         "n.id = k.notification_id WHERE n.receiver = 'many' AND n.about -> "
+                         "'items' @> jsonb_build_array(jsonb_build_object('incident', "
+                         "k.incident_id))"),
+                     120);
+    assert_int_equal(INT("SELECT count(*) FROM notification_incidents k JOIN notifications n ON "
+                         "n.id = k.notification_id WHERE n.receiver = 'many'"),
+                     120);
+    close_worker(w);
+}
+
+static void a_program_is_given_all_at_once(void **state)
+{
+    struct worker *w = open_worker("program", 20);
+
+    (void)state;
+    add_incidents("program", 120);
+    add_digest("program", "d", WEBHOOK, 1, "program", 0, 119);
+    start(w);
+    until_ended("program");
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE receiver = 'program'"), 1);
+    assert_int_equal(fakes_count(&fakes, "webhook", "program 000 "), 1);
+    assert_int_equal(fakes_count(&fakes, "webhook", "program 119 "), 1);
+    close_worker(w);
+}
+
+/* Of either part, only what it told itself waits for the next digest. */
+static void what_a_part_did_not_tell_is_given_back(void **state)
+{
+    static const char *const answers[] = {"\"200body:93000\"", "\"ok\", \"200body:93000\""};
+
+    (void)state;
+    for (int part = 0; part < 2; part++) {
+        const char *name = part ? "second" : "first";
+        struct worker *w = open_worker(name, 20);
+
+        add_incidents(name, 60);
+        add_digest(name, "d", WECOM, 1, name, 0, 59);
+        fakes_order(&fakes, sql("{\"channel\": \"wecom\", \"key\": \"%s\", \"answers\": [%s]}",
+                                name, answers[part]));
+        start(w);
+        until_ended(name);
+        assert_string_equal(TEXT("SELECT string_agg(state, ' ' ORDER BY state) FROM notifications "
+                                 "WHERE receiver = '%s'",
+                                 name),
+                            "delivered failed");
+        assert_string_equal(
+            TEXT("SELECT state FROM notifications WHERE id = md5('%sd')::uuid", name),
+            part ? "delivered" : "failed");
+        assert_string_equal(TEXT("SELECT count(*) || ' ' || sum(occurrences) FROM digest_items "
+                                 "WHERE group_id = md5('%s0g')::uuid",
+                                 name),
+                            told(name, "failed"));
+        assert_int_equal(INT("SELECT count(*) FROM digest_items d JOIN notifications n ON "
+                             "n.receiver = '%s' AND n.state = 'delivered' AND n.about -> 'items' "
+                             "@> jsonb_build_array(jsonb_build_object('incident', d.incident_id)) "
+                             "WHERE d.group_id = md5('%s0g')::uuid",
+                             name, name),
+                         0);
+        assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1 AND subject = "
+                             "uuid_send(md5('%s0g')::uuid)",
+                             name) > 0,
+                         1);
+        close_worker(w);
+    }
+}
+
+static void a_fallback_is_told_the_part_that_was_not_taken(void **state)
+{
+    struct worker *w = open_worker("spare", 20);
+
+    (void)state;
+    add_incidents("spare", 60);
+    add_digest("sparef", "d", WECOM, 1, "spare", 0, 59);
+    fakes_order(&fakes, "{\"channel\": \"wecom\", \"key\": \"sparef\", \"answers\": [\"ok\", "
+                        "\"200body:93000\"]}");
+    start(w);
+    until_ended("sparef");
+    until_ended("spareb");
+    assert_string_equal(told("sparef", "failed"), told("spareb", "delivered"));
+    assert_int_equal(INT("SELECT count(*) FROM digest_items WHERE group_id = "
+                         "md5('sparef0g')::uuid"),
+                     0);
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE receiver = 'spareb' AND about "
+                         "#>> '{fallback,group}' = md5('sparef0g')::uuid::text"),
+                     1);
+    close_worker(w);
+}
+
+/* The first try of a digest that tells an older one's items too is lost after it was parted. */
+static void tells_an_older_ones_items_once_whatever_is_tried_again(void **state)
+{
+    struct worker *w = open_worker("again", 20);
+
+    (void)state;
+    add_incidents("again", 90);
+    add_digest("again", "old", WECOM, 1, "again", 0, 39);
+    add_digest("again", "new", WECOM, 2, "again", 30, 89);
+    fakes_order(&fakes,
+                "{\"channel\": \"wecom\", \"key\": \"again\", \"answers\": [\"500\", \"500\"]}");
+    start(w);
+    until_ended("again");
+    assert_string_equal(TEXT("SELECT state || ' ' || (superseded_by = md5('againnew')::uuid) FROM "
+                             "notifications WHERE id = md5('againold')::uuid"),
+                        "superseded true");
+    /* ten of them stand in both */
+    assert_string_equal(told("again", "delivered"), sql("90 %d", 90 * 91 / 2 + 31 * 10 + 45));
+    close_worker(w);
+}
+
+/* In a merge it would be one line; what else waits is merged without it. */
+static void waits_for_its_rate_by_itself(void **state)
+{
+    struct worker *w = open_worker("rate", 1);
+
+    (void)state;
+    add_incidents("rate", 6);
+    for (int i = 0; i < 3; i++)
+        add_digest("rate", sql("d%d", i), WECOM, 1, "rate", i, i);
+    DO("UPDATE notifications SET group_id = id, severity = 2 WHERE receiver = 'rate'");
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, incident_id, about, created_at) SELECT 't', id, id, 'rate', 0, 'wecom', 1, "
+       "'opened', 3, id, '{\"reason\": \"opened\", \"state\": {\"seq\": 1, \"status\": "
+       "\"firing\"}}', 0 FROM incidents WHERE title ~ '^rate 00[345]'");
+    start(w);
+    until_ended("rate");
+    assert_string_equal(TEXT("SELECT string_agg(DISTINCT kind || ' ' || state, ', ' ORDER BY kind "
+                             "|| ' ' || state) FROM notifications WHERE receiver = 'rate'"),
+                        "digest delivered, merge delivered, opened delivered, opened merged");
+    each_was_read_once("rate", 6);
+    close_worker(w);
+}
+
+static void is_parted_by_its_holder_alone(void **state)
+{
+    struct worker *w = open_worker("lease", 20);
+    struct pg *pg = NULL;
+    struct err e = {0};
+
+    (void)state;
+    add_incidents("lease", 3);
+    add_digest("lease", "d", WECOM, 1, "lease", 0, 2);
+    assert_int_equal(pg_open(&w->settings.postgres, "test", &pg, &e), 0);
+    assert_int_equal(pg_connect(pg, &e), 0);
+    struct store st = {.pg = pg, .s = &w->settings, .outlets = w->outlets, .name = "slow"};
+    struct room room = {.outlet = &w->outlets->v[WECOM], .n = 9};
+    struct job *j;
+    assert_int_equal(store_claim(&st, &(struct rooms){&room, 1}, &(struct look){0}, 9, &j, &e), 0);
+    assert_non_null(j);
+    json_t *items = json_object_get(j->facts, "items");
+    assert_int_equal(json_array_size(items), 3);
+    (void)json_object_set_new(j->facts, "left", json_pack("[O]", json_array_get(items, 2)));
+    (void)json_array_remove(items, 2);
+    DO("UPDATE notifications SET lease_by = 'quick' WHERE receiver = 'lease'");
+    assert_int_equal(store_split(&st, j, &e), -ESTALE);
+    assert_string_equal(told("lease", "sending"), "3 6");
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE receiver = 'lease'"), 1);
+    DO("UPDATE notifications SET lease_by = 'slow' WHERE receiver = 'lease'");
+    assert_int_equal(store_split(&st, j, &e), 0);
+    assert_int_equal(strtol(told("lease", "sending"), NULL, 10), 2);
+    assert_int_equal(strtol(told("lease", "pending"), NULL, 10), 1);
+    job_free_list(j);
+    pg_close(pg);
+    close_worker(w);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    schema_open(&db);
+    fakes_start(&fakes);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fakes_stop(&fakes);
+    schema_close(&db);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_every_incident_the_critical_first),
+        cmocka_unit_test(a_program_is_given_all_at_once),
+        cmocka_unit_test(what_a_part_did_not_tell_is_given_back),
+        cmocka_unit_test(a_fallback_is_told_the_part_that_was_not_taken),
+        cmocka_unit_test(tells_an_older_ones_items_once_whatever_is_tried_again),
+        cmocka_unit_test(waits_for_its_rate_by_itself),
+        cmocka_unit_test(is_parted_by_its_holder_alone),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
