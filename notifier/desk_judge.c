@@ -33,6 +33,10 @@ bool judge_wanted(struct job *j)
         end_as(j, LIFE_SUPERSEDE, "newer messages of all its groups were delivered");
         return true;
     }
+    if (j->digest && json_array_size(json_object_get(j->facts, "items")) == 0) {
+        end_as(j, LIFE_SUPPRESS, "nothing is left of what it had to tell");
+        return true;
+    }
     struct wanted_input in = {
         .own_end = j->merge,
         .resolved = status && strcmp(status, "resolved") == 0,

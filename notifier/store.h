@@ -62,7 +62,8 @@ int store_forget_failing(struct store *st, struct err *e) MUST_CHECK;
 int store_forget_templates(struct store *st, struct err *e) MUST_CHECK;
 
 /* Is any of them silenced by now? Those are to end as LIFE_SUPPRESS, with all that a merge would
- * tell; what is silenced of a merge is taken out of it and has ended. After a failure, what was set
+ * tell; what is silenced of a merge is taken out of it and has ended, and what is silenced of a
+ * digest waits for the next. After a failure, what was set
  * does not matter: all have to be released. */
 int store_silenced(struct store *st, struct job *list, struct err *e) MUST_CHECK;
 
@@ -77,6 +78,10 @@ int store_grant(struct store *st, struct job *list, struct job **ret_go, struct 
  * facts.members move to a merge of their own, the items of a digest in facts.left to one more
  * digest. -ESTALE: the row is not ours any more. */
 int store_split(struct store *st, struct job *j, struct err *e) MUST_CHECK;
+
+/* The items of a digest in facts.left are silenced: they wait in its group for the next digest. The
+ * row keeps those in facts.items. Errors as of store_split(). */
+int store_withhold_items(struct store *st, struct job *j, struct err *e) MUST_CHECK;
 
 /* Write how each job of the list ended. Jobs that are not ours any more are skipped, but a delivery
  * that happened is written. */

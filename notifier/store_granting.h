@@ -1,4 +1,5 @@
-/* Shared by the files that grant sends and merge what has to wait; nobody else includes it. */
+/* Shared by the files that grant sends, merge what has to wait and part what is too long; nobody
+ * else includes it. */
 #pragma once
 
 #include "notifier/plan.h"
@@ -43,3 +44,9 @@ void put_from(struct pg_args *args, struct arena *a, enum life_event event);
  * `back`. In the caller's transaction. */
 int merge_or_put_back(struct batch *b, struct share *s, struct keys *back,
                       struct err *e) MUST_CHECK;
+
+/* Of what it tells and of the merge, or digest, that it continues: no two are alike, since a row is
+ * merged once, and a member or item moved once per split. */
+struct uuid part_id(const struct keys *members, const struct uuid *continues);
+/* store_split() of a digest. */
+int digest_split(struct store *st, struct job *j, struct err *e) MUST_CHECK;

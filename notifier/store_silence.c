@@ -9,11 +9,17 @@
 
 #define MEMORY ((size_t)64 << 20)
 
-/* What may be withheld: a message, or the newest word of one group in a merge. */
+/* What may be withheld: a message, the newest word of one group in a merge, or an item of a digest.
+ */
 struct candidate {
     struct job *j;
     json_t *member; /* NULL: the message itself */
     const struct silencing *by;
+};
+
+struct item {
+    struct job *digest;
+    json_t *item;
 };
 
 struct asking {
@@ -21,6 +27,9 @@ struct asking {
     struct arena *a;
     struct candidate *v;
     size_t n;
+    struct item *items;
+    struct silence_look *item_looks; /* one for each */
+    size_t item_n;
     struct silenced_group *found;
     int64_t *ends;
     size_t found_n;
@@ -53,7 +62,7 @@ static bool is_digest(const json_t *row)
     return strcmp(text(row, "kind"), "digest") == 0;
 }
 
-/* An end is owed to whom was told; digests leave out what is silenced when they are made. */
+/* An end is owed to whom was told; of digests the items are judged. */
 static bool may_be_withheld(const struct candidate *c)
 {
     return !is_digest(row_of(c)) && strcmp(text(row_of(c), "kind"), NOTIFICATION_SILENCE) != 0 &&
@@ -129,6 +138,32 @@ static int judge_alerts(struct asking *k, struct candidate *c, int64_t now_ms, s
     return rc == 0 && first ? withhold(k, c, first, e) : rc;
 }
 
+/* Of a digest, each incident for itself; its group waits for each silence once. */
+static int judge_items(struct asking *k, int64_t now_ms, struct err *e)
+{
+    int rc = silences_of_incidents(k->st->pg, k->a, k->item_looks, k->item_n, now_ms, e);
+
+    for (size_t i = 0; i < k->item_n && rc == 0; i++) {
+        const struct silencing *by = k->item_looks[i].by;
+        struct silenced_group g = {.tenant = k->item_looks[i].tenant};
+        int64_t integration;
+        bool known = false;
+
+        if (!by || !fallback_group(k->items[i].digest, NULL, &g.group, &integration))
+            continue;
+        g.silence = by->id;
+        for (size_t n = 0; n < k->found_n && !known; n++)
+            known = uuid_cmp(&k->found[n].silence, &g.silence) == 0 &&
+                    uuid_cmp(&k->found[n].group, &g.group) == 0 &&
+                    slice_eq(k->found[n].tenant, g.tenant);
+        if (known)
+            continue;
+        k->ends[k->found_n] = by->ends_ms;
+        k->found[k->found_n++] = g;
+    }
+    return rc;
+}
+
 /* Whose silence ends by itself looks again then; who ends it before finds the group. */
 static int note_groups(struct asking *k, struct err *e)
 {
@@ -161,6 +196,8 @@ static int judge(struct asking *k, int64_t now_ms, struct err *e)
     for (size_t i = 0; i < k->n && rc == 0; i++)
         if (!*text(row_of(&k->v[i]), "incident_id"))
             rc = judge_alerts(k, &k->v[i], now_ms, e);
+    if (rc == 0)
+        rc = judge_items(k, now_ms, e);
     return rc < 0 ? rc : note_groups(k, e);
 }
 
@@ -248,17 +285,57 @@ static int part_all(struct asking *k, struct err *e)
     return rc < 0 || !out ? rc : store_end(k->st, out, e);
 }
 
+/* ---- what is taken out of digests ---- */
+
+/* The items from `i` on that are of the same digest; the number of the first that is not. */
+static size_t part_items(struct asking *k, size_t i, const struct silencing **ret_by)
+{
+    struct job *j = k->items[i].digest;
+    json_t *kept = json_array(), *left = json_array();
+
+    for (; i < k->item_n && k->items[i].digest == j; i++) {
+        const struct silencing *by = k->item_looks[i].by;
+        (void)json_array_append(by ? left : kept, k->items[i].item);
+        *ret_by = by ? by : *ret_by;
+    }
+    (void)json_object_set_new(j->facts, "items", kept);
+    (void)json_object_set_new(j->facts, "left", left);
+    return i;
+}
+
+static int part_digests(struct asking *k, struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < k->item_n && rc == 0;) {
+        const struct silencing *by = NULL;
+        struct job *j = k->items[i].digest;
+
+        i = part_items(k, i, &by);
+        if (!by)
+            continue;
+        rc = store_withhold_items(k->st, j, e);
+        if (json_array_size(json_object_get(j->facts, "items")) > 0)
+            continue;
+        j->end = LIFE_SUPPRESS;
+        if (!(j->reason = arena_printf(j->a, "%s", by->reason)))
+            return no_memory(e);
+    }
+    return rc;
+}
+
 /* ---- the whole ---- */
 
 static int any(struct asking *k, int64_t now_ms, bool *ret, struct err *e)
 {
-    struct silence_look *v = arena_array(k->a, k->n + 1, struct silence_look);
+    const size_t n = k->n + k->item_n;
+    struct silence_look *v = arena_array(k->a, n + 1, struct silence_look);
 
     if (!v)
         return no_memory(e);
-    for (size_t i = 0; i < k->n; i++)
-        v[i].tenant = k->v[i].j->tenant;
-    return k->n > 0 ? silences_any(k->st->pg, k->a, v, k->n, now_ms, ret, e) : 0;
+    for (size_t i = 0; i < n; i++)
+        v[i].tenant = i < k->n ? k->v[i].j->tenant : k->item_looks[i - k->n].tenant;
+    return n > 0 ? silences_any(k->st->pg, k->a, v, n, now_ms, ret, e) : 0;
 }
 
 static void add_candidate(struct asking *k, struct job *j, json_t *member)
@@ -269,20 +346,38 @@ static void add_candidate(struct asking *k, struct job *j, json_t *member)
         k->v[k->n++] = c;
 }
 
+static void add_item(struct asking *k, struct job *j, json_t *item)
+{
+    const char *id = json_string_value(json_object_get(json_object_get(item, "incident"), "id"));
+    struct silence_look look = {.tenant = j->tenant};
+
+    if (!uuid_parse(slice_of(id ? id : ""), &look.incident))
+        return;
+    k->items[k->item_n] = (struct item){j, item};
+    k->item_looks[k->item_n++] = look;
+}
+
 static int collect(struct asking *k, struct job *list, struct err *e)
 {
-    json_t *member;
+    json_t *member, *item;
     size_t most = 0, i;
 
     for (const struct job *j = list; j; j = j->next)
-        most += j->merge ? json_array_size(json_object_get(j->facts, "members")) : 1;
+        most += j->merge    ? json_array_size(json_object_get(j->facts, "members"))
+                : j->digest ? json_array_size(json_object_get(j->facts, "items"))
+                            : 1;
     k->v = arena_array(k->a, most + 1, struct candidate);
+    k->items = arena_array(k->a, most + 1, struct item);
+    k->item_looks = arena_array(k->a, most + 1, struct silence_look);
     k->found = arena_array(k->a, most + 1, struct silenced_group);
     k->ends = arena_array(k->a, most + 1, int64_t);
-    if (!k->v || !k->found || !k->ends)
+    if (!k->v || !k->items || !k->item_looks || !k->found || !k->ends)
         return no_memory(e);
     for (struct job *j = list; j; j = j->next) {
-        if (!j->merge)
+        if (j->digest)
+            json_array_foreach (json_object_get(j->facts, "items"), i, item)
+                add_item(k, j, item);
+        else if (!j->merge)
             add_candidate(k, j, NULL);
         json_array_foreach (json_object_get(j->facts, "members"), i, member)
             add_candidate(k, j, member);
@@ -306,5 +401,5 @@ int store_silenced(struct store *st, struct job *list, struct err *e)
         return rc;
     }
     rc = pg_commit(st->pg, e);
-    return rc < 0 ? rc : part_all(&k, e);
+    return rc < 0 || (rc = part_all(&k, e)) < 0 ? rc : part_digests(&k, e);
 }

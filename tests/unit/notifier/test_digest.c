@@ -1,9 +1,12 @@
-/* A digest that does not fit into one message. A real Postgres; a chat that takes 4096 bytes. */
+/* A digest that does not fit into one message, and one of which something is silenced by now. A
+ * real Postgres; a chat that takes 4096 bytes. */
 #include <errno.h>
 
 #include "testing.h"
 
 #include "common/clock.h"
+#include "common/digest.h"
+#include "common/silence.h"
 #include "fakes.h"
 #include "notifier/desk.h"
 #include "schema.h"
@@ -343,6 +346,119 @@ static void is_parted_by_its_holder_alone(void **state)
     close_worker(w);
 }
 
+/* Each incident's alert; job NAME of those whose number matches is silenced for an hour. */
+static void silence(const char *name, const char *numbers)
+{
+    unsigned char key[SILENCE_KEY_LEN];
+    char hex[2 * SILENCE_KEY_LEN + 1];
+
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, annotations, title, description, link, source, starts_at, first_seen, last_seen) "
+       "SELECT 't', hashtextextended(id::text, 0), anomaly_key, id, 1, 4, "
+       "jsonb_build_object('job', CASE WHEN title ~ '^%s (%s) ' THEN '%s' ELSE 'loud' END), '{}', "
+       "title, '', '', 'am', 1, 0, 0 FROM incidents WHERE title LIKE '%s %%'",
+       name, numbers, name, name);
+    silence_key(SLICE_LIT("job"), slice_of(name), key);
+    DO("INSERT INTO silences SELECT 't', md5('%s')::uuid, '[{\"name\": \"job\", \"value\": "
+       "\"%s\"}]', '\\x%s', 0, (extract(epoch FROM now()) * 1000)::int8 + 3600000, 'ann', "
+       "'known', 0",
+       name, name, hex_encode(key, sizeof(key), hex));
+}
+
+/* What waits for the next digest of the group; and that it is known to who ends the silence, looks
+ * when that ends by itself, and once more at once. */
+static void waits_in(const char *group, const char *silence, const char *items)
+{
+    assert_string_equal(
+        TEXT("SELECT coalesce(string_agg(i.title || ' ' || d.occurrences || ' ' || d.first_at, "
+             "', ' ORDER BY i.title), '') FROM (SELECT incident_id, occurrences, first_at FROM "
+             "digest_items WHERE group_id = md5('%s')::uuid) d JOIN (SELECT id, substr(title, 1, "
+             "strpos(title, ' disk') - 1) AS title FROM incidents) i ON i.id = d.incident_id",
+             group),
+        items);
+    assert_int_equal(INT("SELECT count(*) FROM silenced_groups WHERE group_id = md5('%s')::uuid "
+                         "AND silence_id = md5('%s')::uuid",
+                         group, silence),
+                     1);
+    assert_string_equal(TEXT("SELECT count(*) FILTER (WHERE due_at = ends_at) || ' ' || count(*) "
+                             "FROM timers, silences s WHERE s.id = md5('%s')::uuid AND subject = "
+                             "uuid_send(md5('%s')::uuid)",
+                             silence, group),
+                        "1 2");
+}
+
+/* An end waits as well, as it does where digests are made. */
+static void leaves_out_what_is_silenced_meanwhile(void **state)
+{
+    struct worker *w = open_worker("hushed", 20);
+
+    (void)state;
+    add_incidents("hushed", 5);
+    silence("hushed", "001|002|004");
+    DO("UPDATE incidents SET status = 4, resolved_by = 1, resolved_at = 9 WHERE title LIKE 'hushed "
+       "004%%'");
+    DO("UPDATE alerts SET status = 2, ended_at = 9 WHERE title LIKE 'hushed 004%%'");
+    add_digest("hushed", "old", WECOM, 1, "hushed", 0, 1);
+    add_digest("hushed", "new", WECOM, 2, "hushed", 1, 4);
+    start(w);
+    until_ended("hushed");
+    assert_string_equal(TEXT("SELECT string_agg(state, ' ' ORDER BY seq) FROM notifications WHERE "
+                             "receiver = 'hushed'"),
+                        "superseded delivered");
+    assert_string_equal(told("hushed", "delivered"), "2 5");
+    assert_int_equal(fakes_count(&fakes, "wecom", "hushed 001 "), 0);
+    assert_int_equal(fakes_count(&fakes, "wecom", "hushed 002 "), 0);
+    assert_int_equal(fakes_count(&fakes, "wecom", "hushed 000 "), 1);
+    waits_in("hushed0g", "hushed", "hushed 001 4 10, hushed 002 3 10, hushed 004 5 10");
+    assert_int_equal(INT("SELECT count(*) FROM notification_incidents WHERE notification_id = "
+                         "md5('hushednew')::uuid"),
+                     1);
+    close_worker(w);
+}
+
+/* It is the next part of a digest; the group that waits is the digest's. */
+static void is_not_sent_when_all_of_it_is_silenced(void **state)
+{
+    struct worker *w = open_worker("quiet", 20);
+
+    (void)state;
+    add_incidents("quiet", 2);
+    silence("quiet", "000|001");
+    add_digest("quiet", "d", WECOM, 1, "quiet", 0, 1);
+    DO("UPDATE notifications SET about = about || jsonb_build_object('continues', "
+       "jsonb_build_object('group', group_id, 'integration', 0)), group_id = id WHERE receiver = "
+       "'quiet'");
+    start(w);
+    until_ended("quiet");
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE receiver = 'quiet' AND state = "
+                         "'suppressed' AND reason LIKE 'silence %% of ann until 2%%: known'"),
+                     1);
+    assert_int_equal(fakes_count(&fakes, "wecom", "quiet 00"), 0);
+    waits_in("quiet0g", "quiet", "quiet 000 1 10, quiet 001 2 10");
+    assert_int_equal(INT("SELECT count(*) FROM notification_incidents WHERE notification_id = "
+                         "md5('quietd')::uuid"),
+                     2);
+    close_worker(w);
+}
+
+/* A worker died between the two: what waits for the next digest is not sent by this one. */
+static void ends_when_nothing_is_left_of_it(void **state)
+{
+    struct worker *w = open_worker("empty", 20);
+
+    (void)state;
+    add_incidents("empty", 1);
+    add_digest("empty", "d", WECOM, 1, "empty", 0, 0);
+    DO("UPDATE notifications SET about = jsonb_set(about, '{items}', '[]') WHERE receiver = "
+       "'empty'");
+    start(w);
+    until_ended("empty");
+    assert_string_equal(TEXT("SELECT state || ': ' || reason FROM notifications WHERE receiver = "
+                             "'empty'"),
+                        "suppressed: nothing is left of what it had to tell");
+    close_worker(w);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -372,6 +488,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(tells_an_older_ones_items_once_whatever_is_tried_again),
         cmocka_unit_test(waits_for_its_rate_by_itself),
         cmocka_unit_test(is_parted_by_its_holder_alone),
+        cmocka_unit_test(leaves_out_what_is_silenced_meanwhile),
+        cmocka_unit_test(is_not_sent_when_all_of_it_is_silenced),
+        cmocka_unit_test(ends_when_nothing_is_left_of_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
