@@ -127,10 +127,13 @@ static bool keep_shown(struct job *j)
     return true;
 }
 
-/* Programs are given a digest's items whole, and never a merge. */
+/* Programs are given a digest's items whole, and never a merge. A telephone would ring thirty times
+ * for what can wait for a digest: there the rest stands on the page. */
 static bool goes_on(const struct job *j)
 {
-    return j->merge || (j->digest && !j->outlet->channel->for_programs);
+    const struct channel *ch = j->outlet->channel;
+
+    return j->merge || (j->digest && !ch->for_programs && !ch->rings && ch->unit != UNIT_SMS);
 }
 
 static struct step_input input_of(const struct job *j)
