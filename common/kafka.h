@@ -78,6 +78,10 @@ struct kafka_consumer_options {
     const char *group;         /* without prefix */
     const char *const *topics; /* NULL-terminated */
     size_t poll_bytes;         /* of values: one kafka_poll() ends past it; 0: no bound */
+    /* What comes within fetch_wait comes as one answer: for a stream of small records, on which a
+     * broker that is asked for the first byte spends more than on the records. Without it the
+     * first record is answered at once, and a quiet topic costs two requests a second. */
+    bool gather;
     /* Called inside kafka_poll() when partitions come or go. assigned() must set the offset to
      * start from in each entry (>= 0; -1: the earliest); returning non-zero refuses: the consumer
      * leaves and joins again later. revoked(): `lost` says that others may already own them. */

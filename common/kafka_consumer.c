@@ -13,6 +13,7 @@ enum {
     REJOIN_MS = 1000,       /* after assigned() refused */
     REQUEST_MS = 10 * 1000, /* for a seek to take effect */
     FETCH_BYTES = 64 << 10,
+    QUIET_MS = 500,
     READ_AHEAD_KB = 4096,
     LEAVE_MS = 3000, /* to tell the group good-bye */
     MAX_POLL_MS =
@@ -117,11 +118,11 @@ static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
 
 /* ---- life ---- */
 
-static int configure(const struct kafka_settings *s, const char *group, rd_kafka_conf_t *conf,
-                     struct err *e)
+static int configure(const struct kafka_settings *s, const struct kafka_consumer_options *o,
+                     rd_kafka_conf_t *conf, struct err *e)
 {
     char group_id[KAFKA_NAME_MAX];
-    int rc = kafka_name(s->group_prefix, group, group_id, e);
+    int rc = kafka_name(s->group_prefix, o->group, group_id, e);
     const struct kafka_property properties[] = {
         {.name = "group.id", .value = group_id},
         {.name = "enable.auto.commit", .value = "false"},
@@ -133,10 +134,8 @@ static int configure(const struct kafka_settings *s, const char *group, rd_kafka
         {.name = "session.timeout.ms", .number = s->session_timeout},
         {.name = "heartbeat.interval.ms", .number = s->session_timeout / 4},
         {.name = "max.poll.interval.ms", .number = MAX_POLL_MS},
-        /* What comes within that time comes as one answer: asked for the first byte, a broker
-         * spends more on answers than on records. */
-        {.name = "fetch.wait.max.ms", .number = s->fetch_wait},
-        {.name = "fetch.min.bytes", .number = FETCH_BYTES},
+        {.name = "fetch.wait.max.ms", .number = o->gather ? s->fetch_wait : QUIET_MS},
+        {.name = "fetch.min.bytes", .number = o->gather ? FETCH_BYTES : 1},
         /* Read ahead, per partition: librdkafka's 64 MiB times the partitions is a machine. */
         {.name = "queued.max.messages.kbytes", .number = READ_AHEAD_KB},
         {0},
@@ -169,7 +168,7 @@ static int join(struct kafka_consumer *c, const struct kafka_settings *s,
     CLEANUP(rd_kafka_conf_destroy) rd_kafka_conf_t *conf = NULL;
     int rc = kafka_conf(s, &conf, e);
     if (rc == 0)
-        rc = configure(s, o->group, conf, e);
+        rc = configure(s, o, conf, e);
     if (rc == 0)
         rc = list_topics(c, o->topics, e);
     if (rc)

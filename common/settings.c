@@ -44,7 +44,7 @@ static const struct conf_key kafka_keys[] = {
     CONF(T, ack_timeout, CONF_DURATION, "500ms", 0, "then a record goes to the spool"),
     CONF(T, session_timeout, CONF_DURATION, "8s", 0, "a dead consumer's partitions move after it"),
     CONF(T, linger, CONF_DURATION, "5ms", 0, "how long a producer waits for company"),
-    CONF(T, fetch_wait, CONF_DURATION, "20ms", 0, "how long a broker waits for data"),
+    CONF(T, fetch_wait, CONF_DURATION, "20ms", 0, "how long a broker gathers alerts"),
     CONF(T, queue_messages, CONF_U32, "100000", 0, "records waiting in a producer"),
     CONF(T, group_prefix, CONF_STR, "tocsin", 0, "begins every consumer group's name"),
     CONF_END,

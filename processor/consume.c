@@ -343,6 +343,7 @@ static int open_all(struct consume *c, struct err *e)
     const struct kafka_consumer_options k = {.group = PROCESSOR_GROUP,
                                              .topics = topics,
                                              .poll_bytes = POLL_BYTES,
+                                             .gather = true,
                                              .assigned = assigned,
                                              .revoked = revoked,
                                              .ctx = c};
