@@ -37,8 +37,14 @@ static int no_room(int rc)
     return rc == -EDQUOT || rc == -EFBIG ? -ENOSPC : rc;
 }
 
-/* Bytes and an fsync; the segment is the caller's alone until its entries are there. -ENOSPC: there
- * was no room, and the file is as it was. */
+/* Nothing of it is on disk, and later there may be room for it, or a file for it. */
+static bool may_pass(int rc)
+{
+    return rc == -ENOSPC || rc == -EMFILE || rc == -ENFILE;
+}
+
+/* Bytes and an fsync; the segment is the caller's alone until its entries are there. If it
+ * may_pass(), the file is as it was. */
 static int write_batch(struct spool *s, struct series *of, struct segment **g,
                        const struct buf *batch)
 {
@@ -103,7 +109,7 @@ static void answer(struct spool *s, struct waiting *list, int rc)
  * known. */
 static void give_up(struct spool *s, struct segment *g, int rc)
 {
-    s->full = rc == -ENOSPC;
+    s->full = may_pass(rc);
     s->ended = !s->full;
     if (g && g != s->last) /* begun and never entered */
         segment_drop(g);
@@ -132,7 +138,7 @@ static void write_gathered(struct spool *s)
         give_up(s, g, rc);
     (void)pthread_cond_broadcast(&s->news);
     (void)pthread_mutex_unlock(&s->lock);
-    answer(s, list, rc == 0 || rc == -ENOSPC ? rc : -EIO);
+    answer(s, list, rc == 0 || may_pass(rc) ? rc : -EIO);
     buf_release(&batch);
     (void)pthread_mutex_lock(&s->lock);
 }
@@ -319,7 +325,7 @@ int spool_set_aside(struct spool *s, const struct spool_record *r)
     (void)pthread_mutex_lock(&s->lock);
     if (rc == 0)
         enter_aside(s, g, frame.len, r->at);
-    else if (rc != -ENOSPC)
+    else if (!may_pass(rc))
         s->ended = true;
     (void)pthread_mutex_unlock(&s->lock);
     if (rc < 0 && g && g != s->aside_file)

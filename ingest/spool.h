@@ -8,11 +8,11 @@
  *   DIR/<id>/00000001.aside  the same, of records that were set aside
  *
  * One writer thread appends what has gathered, fsyncs once, and then says so for each record. A
- * full disk refuses what it has no room for, and takes again when it has. Any other failed write,
- * or fsync, ends the spool: what the kernel dropped cannot be known, so nothing is called safe any
- * more. At start the directories of dead processes are adopted, oldest first. A torn tail is the
- * normal end of a crash; damage before it is counted, logged by whoever asks, and skipped to the
- * next whole record.
+ * full disk refuses what it has no room for, and takes again when it has; so does a process that
+ * may open no further file. Any other failed write, or fsync, ends the spool: what the kernel
+ * dropped cannot be known, so nothing is called safe any more. At start the directories of dead
+ * processes are adopted, oldest first. A torn tail is the normal end of a crash; damage before it
+ * is counted, logged by whoever asks, and skipped to the next whole record.
  *
  * A directory stands until it is drained and its process's farewell was heard (spool_release()), so
  * that somebody says it for a process that was killed.
@@ -81,8 +81,8 @@ size_t spool_peek(struct spool *s, struct arena *a, struct spool_record *ret, si
 void spool_pop(struct spool *s, size_t n);
 
 /* Before the spool_pop() that makes it leave the queue: on disk among what is set aside, whatever
- * the bound, since it only moves. -ENOSPC: the disk has no room; -EIO: the spool has ended;
- * -ENOMEM. One thread's. */
+ * the bound, since it only moves. -ENOSPC, -EMFILE, -ENFILE: there is no room, or no file, now;
+ * -EIO: the spool has ended; -ENOMEM. One thread's. */
 int spool_set_aside(struct spool *s, const struct spool_record *r) MUST_CHECK;
 
 /* A dead process whose directory was adopted, is drained by now and not released; false: none. */

@@ -263,6 +263,30 @@ static void test_a_disk_too_full_to_begin(void **state)
     assert_string_equal(contents(s, text), "2");
 }
 
+/* No file more may be opened: nothing is in doubt, so it goes on once there is room for one. */
+static void test_too_many_open_files_to_begin(void **state)
+{
+    struct place *p = *state;
+    struct spool_options o = options(p, "a");
+    CLEANUP(spool_close) struct spool *s = open_spool(&o);
+    struct rlimit l;
+    char text[512];
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &l), 0);
+    const rlim_t most = l.rlim_cur;
+    l.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &l), 0);
+    assert_int_equal(append(s, "k", "1"), 0);
+    await(p, 1);
+    l.rlim_cur = most;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &l), 0);
+    assert_int_equal(p->bad, 1);
+    assert_false(state_of(s).ended);
+    assert_int_equal(append(s, "k", "2"), 0);
+    await(p, 2);
+    assert_int_equal(p->good, 1);
+    assert_string_equal(contents(s, text), "2");
+}
+
 static int failing_fsync(int fd)
 {
     (void)fd;
@@ -712,6 +736,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_says_so_and_recovers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_disk_refuses_and_takes_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_disk_too_full_to_begin, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_open_files_to_begin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_fsync_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_with_records_is_found_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_drained_leaves_the_disk, setup, teardown),
