@@ -265,8 +265,11 @@ int home_lock(const char *path, bool create)
     int fd = open(file, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
     if (fd < 0)
         return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int rc = -errno;
+    struct stat st = {0};
+    int rc = flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 ? -errno : 0;
+    if (rc == 0 && st.st_nlink == 0) /* its process has just removed it, and the directory */
+        rc = -ENOENT;
+    if (rc < 0) {
         (void)close(fd);
         return rc;
     }

@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ingest/segment.h"
@@ -631,6 +633,29 @@ static void test_a_living_process_keeps_its_directory(void **state)
     assert_int_equal(spool_open(&a, &third, &e), -EWOULDBLOCK);
 }
 
+static const char *goes; /* a directory whose process ends as soon as its lock was opened */
+
+/* Instead of the C library's: what happens between open() and flock() of another process. */
+int flock(int fd, int operation)
+{
+    if (goes)
+        remove_tree(goes);
+    goes = NULL;
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
+static void test_a_directory_that_goes_while_it_is_adopted(void **state)
+{
+    struct place *p = *state;
+    const struct spool_options a = options(p, "a"), b = options(p, "b");
+    char dir[100], id[SPOOL_ID];
+    (void)snprintf(dir, sizeof(dir), "%s/a", p->dir);
+    spool_close(open_spool(&a));
+    goes = dir;
+    CLEANUP(spool_close) struct spool *s = open_spool(&b);
+    assert_false(spool_owes(s, id));
+}
+
 /* ---- crashes, by the bytes that they leave ---- */
 
 static void write_file(const char *dir, const char *name, const char *p, size_t n)
@@ -742,6 +767,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_was_drained_leaves_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_living_process_keeps_its_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_directory_stands_until_the_farewell, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_directory_that_goes_while_it_is_adopted, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_directories_of_others_are_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_set_aside_is_the_head_of_the_next_queue, setup,
