@@ -56,7 +56,7 @@ void drain_report(struct parcel *c, int err_code)
     struct publisher *p = w->p;
     (void)pthread_mutex_lock(&p->lock);
     c->taken = err_code == 0;
-    w->failed += err_code != 0 && err_code != TOO_LARGE;
+    w->failed += err_code != 0 && !is_too_large(err_code);
     bool last = --w->out == 0;
     (void)pthread_cond_broadcast(&p->reports);
     (void)pthread_mutex_unlock(&p->lock);
@@ -185,8 +185,9 @@ static void tell(const struct publisher *p, const struct spool_record *r, int rc
     log_error(EV(rc == 0 ? "record_set_aside" : "record_not_set_aside"), KV("request_id", id),
               KV("topic", r->topic), KV("bytes", (int64_t)r->value.len), KV("errno", -rc),
               KV("why", "the broker takes no record of this size"),
-              KV("remedy", rc == 0 ? "raise max.message.bytes, then restart ingest"
-                                   : "raise max.message.bytes, or make room in the spool's disk"),
+              KV("remedy", rc == 0 ? "raise max.message.bytes or segment.bytes, then restart ingest"
+                                   : "raise max.message.bytes or segment.bytes, or make room for "
+                                     "the spool"),
               KV("unlogged", (int64_t)unlogged));
 }
 

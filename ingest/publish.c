@@ -171,13 +171,13 @@ static bool went_alone(const struct job *j)
 static void job_report(struct publisher *p, struct job *j, int err_code, const char *err_text)
 {
     (void)pthread_mutex_lock(&p->lock);
-    if (err_code != 0 && err_code != TOO_LARGE && !p->stopping)
+    if (err_code != 0 && !is_too_large(err_code) && !p->stopping)
         publisher_miss(p, err_text);
     if (j->state == JOB_OUT) {
         unlist(p, j);
         if (err_code == 0)
             answer(p, j, OUTCOME_ACKNOWLEDGED);
-        else if (err_code == TOO_LARGE && went_alone(j))
+        else if (is_too_large(err_code) && went_alone(j))
             answer(p, j, OUTCOME_UNFIT);
         else
             to_spool(p, j);

@@ -9,7 +9,6 @@
 #include "ingest/breaker.h"
 #include "ingest/publish.h"
 
-#define TOO_LARGE 10 /* Kafka's MESSAGE_TOO_LARGE */
 #define BEAT_TOPIC "beat"
 
 enum ticket_kind { TICKET_JOB = 1, TICKET_DRAIN, TICKET_BEAT };
@@ -45,6 +44,12 @@ struct publisher {
 /* Kafka did not answer, or did; under the lock. The first miss opens the breaker. */
 void publisher_miss(struct publisher *p, const char *why);
 void publisher_success(struct publisher *p);
+
+/* Kafka's MESSAGE_TOO_LARGE (max.message.bytes) and RECORD_LIST_TOO_LARGE (segment.bytes). */
+static inline bool is_too_large(int err_code)
+{
+    return err_code == 10 || err_code == 18;
+}
 
 static inline struct timespec timespec_of(int64_t monotonic_ms)
 {

@@ -314,6 +314,24 @@ static void test_who_may_have_had_company_is_tried_alone(void **state)
     publisher_free(p);
 }
 
+/* A segment of the topic is shorter than the record: another word for the same. */
+static void test_larger_than_a_segment(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 100; i++)
+        (void)rd_kafka_mock_broker_push_request_error_rtts(
+            f->broker.cluster, REFUSES, PRODUCE_API, 1, RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, 0);
+    struct publisher *p = open_without_kafka(f);
+    assert_int_equal(say(f, p, NARROW, "large", LARGE), OUTCOME_SPOOLED);
+    assert_int_equal(say(f, p, WIDE, "behind", 10), OUTCOME_SPOOLED);
+    kafka_comes(f);
+    await_left(p, 0);
+    assert_int_equal(state_of(p).aside, 1);
+    assert_int_equal(copies(f, WIDE, "behind"), 1);
+    publisher_free(p);
+}
+
 static void limit_files(rlim_t bytes)
 {
     struct rlimit l;
@@ -357,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_only_what_is_too_large_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_have_had_company_is_tried_alone, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_larger_than_a_segment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_disk_keeps_it_in_the_queue, set_up, tear_down),
     };
 
