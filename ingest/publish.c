@@ -335,7 +335,9 @@ void publish_farewells(struct publisher *p, bool ours)
     bool heard = true;
     while (heard && p->spool && spool_owes(p->spool, id))
         heard = farewell(p, id);
-    if (heard && ours && publisher_age(p, clock_now_ms()) == 0)
+    /* what is out may yet go to the spool */
+    if (heard && ours && publisher_drain(p, p->ack_timeout) &&
+        publisher_age(p, clock_now_ms()) == 0)
         (void)farewell(p, p->id);
 }
 
@@ -455,14 +457,16 @@ int publisher_new(const struct settings *s, const char *id, struct publisher **r
     return 0;
 }
 
-void publisher_drain(struct publisher *p, int64_t timeout_ms)
+bool publisher_drain(struct publisher *p, int64_t timeout_ms)
 {
     const struct timespec until = timespec_of(clock_monotonic_ms() + timeout_ms);
     int rc = 0;
     (void)pthread_mutex_lock(&p->lock);
     while (p->out > 0 && rc == 0)
         rc = pthread_cond_timedwait(&p->reports, &p->lock, &until);
+    const bool all = p->out == 0;
     (void)pthread_mutex_unlock(&p->lock);
+    return all;
 }
 
 void publisher_free(struct publisher *p)

@@ -30,8 +30,9 @@ int publisher_new(const struct settings *s, const char *id, struct publisher **r
                   struct err *e) MUST_CHECK;
 /* Copies everything. */
 void publish(struct publisher *p, const struct spool_record *r, outcome_fn *done, void *ctx);
-/* Wait until nothing is out, at most timeout_ms; then what is out goes to the spool. */
-void publisher_drain(struct publisher *p, int64_t timeout_ms);
+/* Wait until nothing is out, at most timeout_ms. False: something is, and publisher_free() sends it
+ * to the spool. */
+bool publisher_drain(struct publisher *p, int64_t timeout_ms);
 /* Every record gets its outcome before this returns. NULL is a no-op. */
 void publisher_free(struct publisher *p);
 
@@ -51,8 +52,8 @@ int64_t publisher_age(struct publisher *p, int64_t now);
 /* Without waiting and without spool: signs of life. */
 void publish_beat(struct publisher *p, struct slice id, struct slice value);
 /* For processes that died without one, once nothing of theirs is spooled; with `ours` for this one,
- * too, unless something of it is spooled or set aside. Waits a moment for Kafka; whom it did not
- * hear of, somebody says again after the next start.
+ * which takes nothing any more, too, unless something of it is out, spooled or set aside. Waits a
+ * moment for Kafka; whom it did not hear of, somebody says again after the next start.
  */
 void publish_farewells(struct publisher *p, bool ours);
 

@@ -65,7 +65,7 @@ static int start(const struct settings *s, void *own, void **ret_self, struct er
 static void drain(void *arg)
 {
     struct ingest *self = arg;
-    publisher_drain(self->publisher, self->settings->ingest.drain_timeout);
+    (void)publisher_drain(self->publisher, self->settings->ingest.drain_timeout);
 }
 
 static int check_kafka(void *arg, struct err *e)

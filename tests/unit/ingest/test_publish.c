@@ -220,6 +220,21 @@ static void read_beat(struct fixture *f, int64_t offset, char *ret, size_t room)
     rd_kafka_destroy(rk);
 }
 
+/* Records of the topic `beat`. */
+static int64_t beats(struct fixture *f)
+{
+    char why[256];
+    int64_t low = 0, high = 0;
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", f->s.kafka.brokers, why, sizeof(why));
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
+    assert_non_null(rk);
+    while (rd_kafka_query_watermark_offsets(rk, "unit.beat", 0, &low, &high, 1000) != 0)
+        pause_ms(10);
+    rd_kafka_destroy(rk);
+    return high;
+}
+
 /* What asks Kafka whether it is back is read by the processor like any other beat. */
 static void test_a_probe_is_a_beat(void **state)
 {
@@ -251,6 +266,25 @@ static void test_the_heir_says_farewell(void **state)
     assert_non_null(strstr(text, "\"farewell\":true}"));
     read_beat(f, 1, text, sizeof(text));
     assert_non_null(strstr(text, "{\"id\":\"first\""));
+}
+
+/* What Kafka has not acknowledged may yet go to the spool: no farewell before it did. */
+static void test_no_farewell_while_a_record_is_out(void **state)
+{
+    struct fixture *f = *state;
+    f->s.kafka.ack_timeout = 2000;
+    struct publisher *p = open_publisher(f);
+    send_one(f, p, "k", 10);
+    await(f, 1);
+    assert_int_equal(rd_kafka_mock_partition_set_leader(f->cluster, "unit.raw.generic", 0, -1), 0);
+    send_one(f, p, "k", 10);
+    publish_farewells(p, true);
+    publisher_free(p);
+    assert_int_equal(f->by[OUTCOME_SPOOLED], 1);
+    p = open_as(f, "second");
+    assert_int_equal(spooled(p), 1);
+    assert_int_equal(beats(f), 0);
+    publisher_free(p);
 }
 
 static void test_without_a_spool_it_is_refused(void **state)
@@ -322,6 +356,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_first_beat_warms_it_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_probe_is_a_beat, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_heir_says_farewell, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_farewell_while_a_record_is_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_a_spool_it_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_spool_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_large_for_kafka_never_reaches_the_spool, set_up,
