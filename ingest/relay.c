@@ -58,6 +58,7 @@ static bool setup(const struct relay *r, struct errand *q)
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* its end waits for no name server */
     SET(CURLOPT_TIMEOUT_MS, (long)r->s->fetch_timeout);
     SET(CURLOPT_WRITEFUNCTION, take_body);
     SET(CURLOPT_WRITEDATA, q);

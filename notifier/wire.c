@@ -210,6 +210,7 @@ static bool setup_common(struct call *c)
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* its end waits for no name server */
     SET(CURLOPT_TIMEOUT_MS, (long)s->request_timeout);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_timeout);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/buf.h"
+#include "slow_name.h"
 #include "testing.h"
 
 #define TLS SOURCE_DIR "/tests/unit/ingest/tls/"
@@ -340,6 +341,19 @@ static void test_a_server_that_hangs(void **state)
     assert_false(got(k, "/hangs"));
 }
 
+static void test_a_name_that_nobody_answers_for(void **state)
+{
+    struct settings s = settings_of();
+    (void)state;
+    s.ingest.fetch_timeout = 300;
+    CLEANUP(fetcher_free) struct fetcher *f = fetcher_of(&s);
+    name_hold();
+    assert_false(got(ask_url(f, "https://" SLOW_NAME "/a", false), "/a"));
+    assert_false(got(ask_url(f, "https://" SLOW_NAME "/b", false), "/b"));
+    fetcher_free(TAKE(f));
+    name_let_go();
+}
+
 static void test_no_more_than_some_at_a_time(void **state)
 {
     struct settings s = settings_of();
@@ -498,6 +512,7 @@ int main(void)
         TEST(test_addresses_that_are_not_asked),
         TEST(test_a_server_that_nobody_vouches_for),
         TEST(test_a_server_that_hangs),
+        TEST(test_a_name_that_nobody_answers_for),
         TEST(test_no_more_than_some_at_a_time),
         TEST(test_the_queue_has_the_same_deadline),
         TEST(test_too_many_are_told_at_once),

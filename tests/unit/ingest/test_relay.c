@@ -8,6 +8,7 @@
 
 #include "broker.h"
 #include "ingest/ingest.h"
+#include "slow_name.h"
 
 #define ID "0000000a-0000-000b-019b-7b9c0d400007"
 #define KEY "Authorization: GenieKey k\r\n"
@@ -280,6 +281,18 @@ static void test_a_console_that_hangs(void **state)
     end(&f);
 }
 
+static void test_a_console_whose_name_nobody_answers_for(void **state)
+{
+    struct fixture f;
+    (void)state;
+    start_at(&f, "http://" SLOW_NAME, "fetch_timeout: 300ms");
+    name_hold();
+    assert_int_equal(ask(&f, "/v2/alerts/requests/" ID), 503);
+    assert_int_equal(ask(&f, "/v2/alerts/requests/" ID), 503);
+    end(&f);
+    name_let_go();
+}
+
 static void test_nobody_who_reports_waits_for_it(void **state)
 {
     struct fixture f;
@@ -433,11 +446,17 @@ static int let_go(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_the_answer_as_it_is),       TEST(test_what_is_no_answer),
-        TEST(test_a_console_that_is_away),    TEST(test_without_its_address),
-        TEST(test_a_console_that_hangs),      TEST(test_nobody_who_reports_waits_for_it),
-        TEST(test_too_many_are_told_at_once), TEST(test_who_may_ask),
-        TEST(test_what_is_not_passed_on),     TEST(test_at_the_end_everybody_is_told),
+        TEST(test_the_answer_as_it_is),
+        TEST(test_what_is_no_answer),
+        TEST(test_a_console_that_is_away),
+        TEST(test_without_its_address),
+        TEST(test_a_console_that_hangs),
+        TEST(test_a_console_whose_name_nobody_answers_for),
+        TEST(test_nobody_who_reports_waits_for_it),
+        TEST(test_too_many_are_told_at_once),
+        TEST(test_who_may_ask),
+        TEST(test_what_is_not_passed_on),
+        TEST(test_at_the_end_everybody_is_told),
     };
     return cmocka_run_group_tests(tests, serve, unserve);
 }
