@@ -13,6 +13,7 @@
 #define DRAIN_BYTES ((size_t)4 << 20)
 #define DRAIN_ARENA ((size_t)160 << 20) /* room for the largest record, decoded */
 #define DRAIN_ACK_MS 5000
+#define DRAIN_TRIES 3 /* of a record alone */
 
 /* Records of the spool that are out together. `out` counts the waiter too; whoever brings it to 0
  * frees it. */
@@ -149,10 +150,22 @@ static size_t count(const bool *left, size_t n)
     return many;
 }
 
+/* A record that is reported just now may share its batch, so once says nothing. */
+static int send_alone(struct publisher *p, const struct spool_record *r, bool *left, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (int tries = 1; left[i] && tries < DRAIN_TRIES; tries++) {
+            int rc = send_window(p, &r[i], &left[i], 1);
+            if (rc < 1)
+                return rc;
+        }
+    return 1;
+}
+
 /*
  * send_window(), and what is still left then is too large by itself: a broker refuses a batch for
  * its size with all that are in it, so what was refused is sent again in smaller and smaller
- * windows, in the end each alone.
+ * windows, in the end each alone, and more than once.
  */
 static int send_all(struct publisher *p, const struct spool_record *r, bool *left, size_t n)
 {
@@ -168,7 +181,8 @@ static int send_all(struct publisher *p, const struct spool_record *r, bool *lef
                 return rc < 0 ? rc : 0;
         }
     }
-    return sent;
+    int alone = send_alone(p, r, left, n);
+    return alone < 1 ? alone : sent;
 }
 
 static void tell(const struct publisher *p, const struct spool_record *r, int rc)

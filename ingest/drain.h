@@ -4,10 +4,10 @@
  * it is sent again. So nothing is lost and the order of a key holds; after a failure records may be
  * there twice, under one request id.
  *
- * What the broker refuses for its size, sent alone, is set aside on disk and leaves the queue,
- * which it would hold up; the next start tries it again. What cannot be set aside stays at the head
- * and is tried by itself. Records of one key leave in order but where a batch was refused for its
- * size: later ones may be taken before it is sent again in parts.
+ * What the broker refuses for its size, sent alone three times, is set aside on disk and leaves the
+ * queue, which it would hold up; the next start tries it again. What cannot be set aside stays at
+ * the head and is tried by itself. Records of one key leave in order but where a batch was refused
+ * for its size: later ones may be taken before it is sent again in parts.
  *
  * While the breaker is open this is also who asks whether Kafka is back: with the oldest record, or
  * with a beat when nothing waits.

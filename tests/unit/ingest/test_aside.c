@@ -153,6 +153,16 @@ static void await_left(struct publisher *p, size_t records)
         pause_ms(5);
 }
 
+static void await_closed(struct publisher *p)
+{
+    struct publisher_state s = {.breaker_open = true};
+
+    while (s.breaker_open) {
+        pause_ms(5);
+        publisher_state(p, &s);
+    }
+}
+
 static void kafka_goes(struct fixture *f)
 {
     (void)rd_kafka_mock_broker_set_down(f->broker.cluster, REFUSES);
@@ -278,6 +288,7 @@ static void test_only_what_is_too_large_alone(void **state)
         NO,     /* all four */
         NO, OK, /* two of them each */
         OK, NO, /* each of the first two */
+        NO, NO, /* the second one, until it is believed */
     };
     struct fixture *f = *state;
 
@@ -332,6 +343,25 @@ static void test_larger_than_a_segment(void **state)
     publisher_free(p);
 }
 
+/* The drainer's record shares a batch with one that somebody reports just then. */
+static void test_company_from_outside_the_spool(void **state)
+{
+    struct fixture *f = *state;
+
+    f->s.kafka.linger = 500;
+    f->s.kafka.ack_timeout = 3000;
+    refuse(f, 1);
+    struct publisher *p = open_without_kafka(f);
+    assert_int_equal(say(f, p, NARROW, "innocent", 10), OUTCOME_SPOOLED);
+    kafka_comes(f);
+    await_closed(p); /* the opener is there, and "innocent" lingers */
+    (void)say(f, p, NARROW, "large", LARGE);
+    await_left(p, 0);
+    assert_int_equal(state_of(p).aside, 0);
+    assert_int_equal(copies(f, NARROW, "innocent"), 1);
+    publisher_free(p);
+}
+
 static void limit_files(rlim_t bytes)
 {
     struct rlimit l;
@@ -375,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_only_what_is_too_large_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_have_had_company_is_tried_alone, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_company_from_outside_the_spool, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_larger_than_a_segment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_disk_keeps_it_in_the_queue, set_up, tear_down),
     };
