@@ -154,6 +154,8 @@ static void add_tag(struct decoder *d, struct slice tag, struct pairs *p)
 void decode_tags(struct decoder *d, struct slice tags, const char *separators, struct pairs *p)
 {
     size_t from = 0;
+    if (tags.len == 0)
+        return;
     for (size_t i = 0; i <= tags.len; i++) {
         if (i < tags.len && (!tags.p[i] || !strchr(separators, tags.p[i])))
             continue;

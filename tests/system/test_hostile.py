@@ -342,7 +342,7 @@ OF_ONES_OWN = {
     "signoz": ({"text": "Slow"}, "no array `alerts`"),
     "healthchecks": ({"text": "Backup is down"}, "no `code`"),
     "uptimekuma": ({"title": "Page is down"}, "neither `heartbeat` nor `msg`"),
-    "datadog": ({"title": "[Triggered] Slow", "body": "the default payload", "id": "1"}, "neither `alert_id` nor `event_id`"),
+    "datadog": ({"text": "Slow"}, "neither `alert_id` nor `event_id`"),
     "zabbix": ({"subject": "Problem: Slow", "message": "a script of ones own"}, "neither `event_id` nor `alert_uid`"),
 }
 
