@@ -317,7 +317,8 @@ void decode_alert(struct decoder *d, const json_t *alert, struct slice group_sta
     if (ev.title.len == 0)
         ev.title = all_labels(d, ev.labels);
     ev.description = first_label(ev.annotations, texts);
-    ev.link = decode_str(d, alert, "generatorURL");
+    const struct slice page = decode_str(d, alert, "generatorURL");
+    ev.link = decode_is_page(page) ? page : none; /* "/graph?..." leads nowhere */
     struct slice status = decode_str(d, alert, "status");
     ev.kind = kind_of(d, status.len > 0 ? status : group_status, ev.ends_at);
     ev.truncated = d->truncated;
