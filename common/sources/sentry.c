@@ -128,7 +128,7 @@ static struct slice type_of(struct decoder *d, const json_t *thing)
     if (type.len > 0)
         return decode_line(type);
     struct slice title = decode_line(decode_str(d, thing, "title"));
-    const char *colon = title.len > 0 ? memchr(title.p, ':', title.len) : NULL;
+    const char *colon = title.len > 0 ? memmem(title.p, title.len, ": ", 2) : NULL;
     if (colon && colon > title.p)
         title.len = (size_t)(colon - title.p);
     return title;
@@ -193,6 +193,16 @@ static struct slice words_of(struct decoder *d, const json_t *thing)
     struct slice words = arena_slice(d->a, (struct slice){b.p, b.len});
     d->failed |= !words.p;
     return words;
+}
+
+/* Of an event, which the plugin tells in seconds only. */
+static int64_t time_of(const json_t *event)
+{
+    const int64_t at = source_time(event, "datetime");
+    const double seconds = json_number_value(json_object_get(event, "timestamp"));
+    if (at > 0 || !(seconds > 0 && seconds < 253402300800.0)) /* the year 10000 */
+        return at;
+    return (int64_t)(seconds * 1000);
 }
 
 /* An issue or event as an alert of issue `id`; kind and note are the caller's. */
@@ -299,7 +309,7 @@ static int event(struct delivery *w, const json_t *event, struct alert_event *ev
     describe(w, event, id, ev);
     ev->kind = REPORT_OCCURRED;
     ev->event_id = decode_id(&w->d, decode_str(&w->d, event, "event_id"));
-    ev->starts_at = source_time(event, "datetime");
+    ev->starts_at = time_of(event);
     return 0;
 }
 
@@ -403,6 +413,34 @@ static int metric_alert(struct delivery *w, struct alert_event *v, size_t *ret_n
     return 0;
 }
 
+/* The rules that told the plugin to speak. */
+static struct slice rules_of(struct delivery *w)
+{
+    CLEANUP(buf_release) struct buf b = BUF_INIT(w->d.lim->annotation_value);
+    const json_t *rule;
+    size_t i;
+    json_array_foreach (json_object_get(w->body, "triggering_rules"), i, rule) {
+        const size_t n = json_string_length(rule);
+        if (n > 0 && b.len + n + 2 <= b.max)
+            buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", json_string_value(rule));
+    }
+    if (b.len == 0)
+        return (struct slice){0};
+    const struct slice text = arena_slice(w->d.a, (struct slice){b.p, b.len});
+    w->d.failed |= !text.p;
+    return text;
+}
+
+/* What the event itself may not say. */
+static void legacy_notes(struct delivery *w, struct alert_event *ev)
+{
+    struct pairs notes = {0};
+    pairs_add(&notes, "culprit", decode_str(&w->d, w->body, "culprit"));
+    pairs_add(&notes, "logger", decode_str(&w->d, w->body, "logger"));
+    pairs_add(&notes, "rule", rules_of(w));
+    ev->annotations = decode_merge(&w->d, ev->annotations, &notes, w->d.lim->annotation_value);
+}
+
 /* {id: the issue, project, message, event{...}}: the plugin from before there were integrations. */
 static int legacy(struct delivery *w, struct alert_event *ev, struct err *e)
 {
@@ -428,11 +466,15 @@ static int legacy(struct delivery *w, struct alert_event *ev, struct err *e)
     struct slice url = decode_str(&w->d, w->body, "url");
     if (url.len > 0)
         ev->link = url;
+    const struct slice message = decode_str(&w->d, w->body, "message");
     if (ev->description.len == 0)
-        ev->description = decode_str(&w->d, w->body, "message");
+        ev->description = message;
+    if (decode_line(decode_str(&w->d, inner, "title")).len == 0 && decode_line(message).len > 0)
+        ev->title = decode_line(message);
+    legacy_notes(w, ev);
     ev->kind = REPORT_OCCURRED;
     ev->event_id = decode_id(&w->d, decode_str(&w->d, inner, "event_id"));
-    ev->starts_at = source_time(inner, "datetime");
+    ev->starts_at = time_of(inner);
     return 0;
 }
 
