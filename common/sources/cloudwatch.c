@@ -231,6 +231,14 @@ static struct slice arn_part(struct slice arn, size_t i)
     return s;
 }
 
+/* An address of the alarm's part, region and account: before 2020 alarms did not say their own, and
+ * a topic is in the region of those that tell it. */
+static struct slice place_of(struct message *m)
+{
+    const struct slice arn = decode_str(&m->d, m->body, "AlarmArn");
+    return arn.len > 0 ? arn : m->topic;
+}
+
 /* What is behind the last colon. */
 static struct slice arn_name(struct slice arn)
 {
@@ -347,7 +355,7 @@ static struct slice namespace_of(struct message *m, const struct pairs *l, struc
 static struct labels labels_of(struct message *m, struct slice name, struct pairs *l)
 {
     struct decoder *d = &m->d;
-    const struct slice region = arn_part(decode_str(d, m->body, "AlarmArn"), 3);
+    const struct slice region = arn_part(place_of(m), 3);
     const json_t *metric = metric_of(json_object_get(m->body, "Trigger"));
     pairs_add(l, "service", service_of(l));
     pairs_add(l, "namespace", namespace_of(m, l, region));
@@ -420,7 +428,7 @@ static void describe(struct message *m, struct slice name, struct alert_event *e
                     ? cut(d, decode_format(d, "No data for %.*s", SLICE_FMT(name)))
                     : name;
     ev->description = description_of(m, own);
-    ev->link = page_of(m, decode_str(d, m->body, "AlarmArn"), name);
+    ev->link = page_of(m, place_of(m), name);
     /* It says so only where the alarm has something to do when it is over. */
     ev->ends_announced = json_array_size(json_object_get(m->body, "OKActions")) > 0;
 }
