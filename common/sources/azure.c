@@ -71,55 +71,124 @@ static const json_t *criterion(const json_t *context)
     return json_array_get(json_object_get(json_object_get(context, "condition"), "allOf"), 0);
 }
 
-/* What its series is told apart by, and what it is about. */
+static void add_label(struct decoder *d, const char *name, struct slice value, struct pairs *l)
+{
+    if (!name || !*name || strlen(name) > d->lim->label_name)
+        return;
+    if (l->n < d->lim->labels && l->n + PAIRS_OWN < PAIRS_MAX)
+        pairs_add(l, name, value);
+    else
+        d->truncated = true;
+}
+
+/* What the rule does not say for itself. */
+static void add_place(struct pairs *l, const char *name, struct slice value)
+{
+    if (pairs_get(l, name).len == 0)
+        pairs_add(l, name, value);
+}
+
+/* What its series is told apart by, and what it is about; a rule of Prometheus has labels. */
 static struct labels labels_of(struct decoder *d, const json_t *essentials, const json_t *context)
 {
     struct slice target =
         json_value_text(json_array_get(json_object_get(essentials, "alertTargetIDs"), 0), d->a);
+    json_t *series = json_object_get(context, "labels");
     struct pairs l = {0};
     const json_t *one;
+    const char *name;
     size_t i;
 
-    json_array_foreach (json_object_get(criterion(context), "dimensions"), i, one) {
-        const char *name = json_string_value(json_object_get(one, "name"));
-        if (name && *name && strlen(name) <= d->lim->label_name && l.n + PAIRS_OWN < PAIRS_MAX)
-            pairs_add(&l, name, decode_str(d, one, "value"));
-    }
+    json_array_foreach (json_object_get(criterion(context), "dimensions"), i, one)
+        add_label(d, json_string_value(json_object_get(one, "name")), decode_str(d, one, "value"),
+                  &l);
+    json_object_foreach (series, name, one)
+        add_label(d, name, decode_str(d, series, name), &l);
     pairs_add(&l, "alertname", decode_line(decode_str(d, essentials, "alertRule")));
-    pairs_add(&l, "service", part_of(target, NULL));
-    pairs_add(&l, "namespace", part_of(target, "resourceGroups"));
+    if (slice_is(decode_str(d, essentials, "monitoringService"), "ServiceHealth"))
+        add_place(&l, "service",
+                  decode_line(decode_str(d, json_object_get(context, "properties"), "service")));
+    add_place(&l, "service", part_of(target, NULL));
+    add_place(&l, "namespace", part_of(target, "resourceGroups"));
     pairs_add(&l, "source", d->r->source);
     pairs_add(&l, "azure_resource", target);
     pairs_add(&l, "azure_service", decode_str(d, essentials, "monitoringService"));
     return decode_pairs(d, &l, d->lim->label_value);
 }
 
+/* Its rule's own, over what its alert's kind adds. */
 static struct labels annotations_of(struct decoder *d, const json_t *data, const json_t *essentials)
 {
+    const json_t *context = json_object_get(data, "alertContext");
+    const json_t *const maps[] = {json_object_get(context, "properties"),
+                                  json_object_get(context, "annotations"),
+                                  json_object_get(data, "customProperties")};
     struct pairs notes = {0};
-    struct labels own = {0};
+    struct labels ret = {0};
 
-    if (source_annotations(json_object_get(data, "customProperties"), d->lim, d->a, &own,
-                           &d->truncated) < 0)
-        d->failed = true;
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+        struct labels own = {0};
+        if (source_annotations(maps[i], d->lim, d->a, &own, &d->truncated) < 0)
+            d->failed = true;
+        ret = decode_over(d, ret, own);
+    }
     pairs_add(&notes, "azure_alert", decode_str(d, essentials, "alertId"));
     pairs_add(&notes, "azure_signal", decode_str(d, essentials, "signalType"));
-    return decode_over(d, own, decode_pairs(d, &notes, d->lim->annotation_value));
+    pairs_add(&notes, "caller", decode_str(d, context, "caller"));
+    return decode_over(d, ret, decode_pairs(d, &notes, d->lim->annotation_value));
 }
 
-/* "Percentage CPU GreaterThan 25: 31.2"; a query stands for its metric. */
+static struct slice compared(struct decoder *d, struct slice what, struct slice relation,
+                             struct slice limit, struct slice value)
+{
+    if (what.len == 0 || (limit.len == 0 && value.len == 0))
+        return what;
+    return decode_format(d, "%.*s%s%.*s%s%.*s%s%.*s", SLICE_FMT(what), limit.len > 0 ? " " : "",
+                         SLICE_FMT(relation), limit.len > 0 ? " " : "", SLICE_FMT(limit),
+                         value.len > 0 ? ": " : "", SLICE_FMT(value));
+}
+
+/* "Percentage CPU GreaterThan 25: 31.2"; a query stands for its metric. What else the context of an
+ * alert is, by what it has. */
 static struct slice measured(struct decoder *d, const json_t *context)
 {
     static const char *const what[] = {"metricName", "metricMeasureColumn", "searchQuery", NULL};
-    const json_t *one = criterion(context);
-    struct slice metric = decode_line(decode_first(d, one, what)),
-                 relation = decode_str(d, one, "operator"), limit = decode_str(d, one, "threshold"),
-                 value = decode_str(d, one, "metricValue");
+    static const char *const words[] = {"DetectionSummary", "SearchQuery", "expression",
+                                        "operationName", NULL};
+    const json_t *one = criterion(context), *properties = json_object_get(context, "properties");
+    const struct slice metric = decode_line(decode_first(d, one, what)),
+                       limit = decode_str(d, one, "threshold"), none = {"", 0};
 
-    if (metric.len == 0 || limit.len == 0)
-        return (struct slice){"", 0};
-    return decode_format(d, "%.*s %.*s %.*s%s%.*s", SLICE_FMT(metric), SLICE_FMT(relation),
-                         SLICE_FMT(limit), value.len > 0 ? ": " : "", SLICE_FMT(value));
+    if (metric.len > 0 && limit.len > 0)
+        return compared(d, metric, decode_str(d, one, "operator"), limit,
+                        decode_str(d, one, "metricValue"));
+    const struct slice title = decode_line(decode_str(d, properties, "title"));
+    if (title.len > 0)
+        return title;
+    const struct slice text = decode_line(decode_first(d, context, words));
+    if (json_object_get(context, "expression"))
+        return compared(d, text, none, none, decode_str(d, context, "expressionValue"));
+    if (json_object_get(context, "SearchQuery"))
+        return compared(d, text, decode_str(d, context, "Operator"),
+                        decode_str(d, context, "Threshold"), decode_str(d, context, "ResultCount"));
+    return compared(d, text, none, none, decode_str(d, context, "status"));
+}
+
+/* Of older alerts on logs there are only the pages of their results. */
+static struct slice page_of(struct decoder *d, const json_t *essentials, const json_t *context)
+{
+    static const char *const criteria[] = {"linkToFilteredSearchResultsUI", "linkToSearchResultsUI",
+                                           NULL},
+                             *const first[] = {"LinkToFilteredSearchResultsUI",
+                                               "LinkToSearchResults", NULL};
+    const struct slice pages[] = {decode_str(d, essentials, "investigationLink"),
+                                  decode_first(d, criterion(context), criteria),
+                                  decode_first(d, context, first)};
+
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+        if (decode_is_page(pages[i]))
+            return pages[i];
+    return (struct slice){"", 0};
 }
 
 static void describe(struct decoder *d, const json_t *data, struct slice id, bool over,
@@ -127,6 +196,7 @@ static void describe(struct decoder *d, const json_t *data, struct slice id, boo
 {
     const json_t *essentials = json_object_get(data, "essentials"),
                  *context = json_object_get(data, "alertContext");
+    static const char *const texts[] = {"description", "summary", NULL};
 
     ev->severity = severity_of(decode_str(d, essentials, "severity"));
     ev->severity_again = ev->severity;
@@ -135,9 +205,10 @@ static void describe(struct decoder *d, const json_t *data, struct slice id, boo
     ev->annotations = annotations_of(d, data, essentials);
     ev->title = decode_line(decode_str(d, essentials, "alertRule"));
     ev->description = decode_str(d, essentials, "description");
+    if (ev->description.len == 0)
+        ev->description = decode_first(d, json_object_get(context, "annotations"), texts);
     decode_append(d, measured(d, context), ev);
-    struct slice page = decode_str(d, essentials, "investigationLink");
-    ev->link = decode_is_page(page) ? page : (struct slice){"", 0};
+    ev->link = page_of(d, essentials, context);
     ev->kind = over ? REPORT_RESOLVED : REPORT_FIRING;
     ev->starts_at = over ? 0 : source_time(essentials, "firedDateTime");
     ev->ends_at = over ? source_time(essentials, "resolvedDateTime") : 0;
