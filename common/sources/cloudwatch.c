@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/alarm_event.h"
 #include "common/json.h"
 #include "common/sns.h"
 #include "common/source_decode.h"
@@ -144,8 +145,11 @@ static void open_parcel(struct slice body, struct arena *a, struct parcel *ret)
         const struct slice text = text_at(body, TEXT_FIELD, a, failed);
         ret->sns.text = text.len > 0 ? text : json_at(body, "");
     }
-    if (!begins_json(ret->sns.text, "{") ||
-        text_at(ret->sns.text, "AlarmName", a, failed).len == 0 ||
+    if (!begins_json(ret->sns.text, "{"))
+        return;
+    const struct slice told = alarm_of_event(ret->sns.text, a, failed);
+    ret->sns.text = told.len > 0 ? told : ret->sns.text;
+    if (text_at(ret->sns.text, "AlarmName", a, failed).len == 0 ||
         text_at(ret->sns.text, "NewStateValue", a, failed).len == 0)
         return;
     ret->alarm = ret->sns.text;
