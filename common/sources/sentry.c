@@ -48,6 +48,18 @@ static enum auth verify(const void *cfg, const struct hook *h, int64_t now_ms)
     return source_hmac_hex_eq(signature, c->client_secret, &h->body, 1) ? AUTH_OK : AUTH_BAD;
 }
 
+/* What stands behind `mark`, up to the next slash. */
+static struct slice part_behind(struct slice url, const char *mark)
+{
+    const size_t n = strlen(mark);
+    const char *at = url.len > 0 ? memmem(url.p, url.len, mark, n) : NULL;
+    if (!at)
+        return (struct slice){0};
+    const char *part = at + n, *end = url.p + url.len;
+    const char *slash = memchr(part, '/', (size_t)(end - part));
+    return (struct slice){part, (size_t)((slash ? slash : end) - part)};
+}
+
 /* Sentry gives one second and may never try again: nothing well-formed is refused. */
 static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
                   int64_t now_ms, struct arena *a, struct filing *ret, struct err *e)
@@ -66,6 +78,8 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     struct slice id = {0};
     for (const char *const *path = paths; *path && id.len == 0; path++)
         id = json_text(json_at(h->body, *path), a);
+    if (id.len == 0) /* before 2022 */
+        id = part_behind(json_text(json_at(h->body, "data.event.issue_url"), a), "/issues/");
     const bool over = slice_is(json_at(h->body, "action"), "\"resolved\"");
     const size_t n = over && json_at(h->body, "data.metric_alert").len > 0 ? 2 : 1;
     *ret = (struct filing){.partition_key = id.len > 0 ? id : (struct slice){0},
@@ -90,18 +104,11 @@ struct delivery {
 /* The project's slug inside ".../projects/ORG/SLUG/...". */
 static struct slice slug_in_url(struct slice url)
 {
-    static const char mark[] = "/projects/";
-    const char *at = url.len > 0 ? memmem(url.p, url.len, mark, sizeof(mark) - 1) : NULL;
-    if (!at)
+    const struct slice org = part_behind(url, "/projects/");
+    if (!org.p)
         return (struct slice){0};
-    const char *end = url.p + url.len;
-    const char *org = at + sizeof(mark) - 1;
-    const char *slash = memchr(org, '/', (size_t)(end - org));
-    if (!slash)
-        return (struct slice){0};
-    const char *slug = slash + 1;
-    const char *stop = memchr(slug, '/', (size_t)(end - slug));
-    return (struct slice){slug, (size_t)((stop ? stop : end) - slug)};
+    const char *rest = org.p + org.len, *end = url.p + url.len;
+    return part_behind((struct slice){rest, (size_t)(end - rest)}, "/");
 }
 
 static struct slice project_of(struct decoder *d, const json_t *thing)
@@ -304,6 +311,8 @@ static int event(struct delivery *w, const json_t *event, struct alert_event *ev
 {
     static const char *const ids[] = {"issue_id", "groupID", "group_id", NULL};
     struct slice id = decode_first(&w->d, event, ids);
+    if (id.len == 0)
+        id = part_behind(decode_str(&w->d, event, "issue_url"), "/issues/");
     if (id.len == 0)
         return err_set(e, -EBADMSG, "sentry: event without issue_id");
     describe(w, event, id, ev);
