@@ -113,6 +113,9 @@ int conf_node(struct conf *c, const struct yaml *node, const char *path,
               struct err *e) MUST_CHECK;
 /* The raw subtree of a top-level key, marked as known. */
 const struct yaml *conf_yaml(struct conf *c, const char *section);
+/* Whether a value that was loaded ("sources.x.password") stands in the file, the environment or a
+ * flag. */
+bool conf_is_given(const struct conf *c, const char *name);
 /* An error about a value that was loaded ("ingest.listen"), with the place it came from:
  * file:line:column, variable or flag; -EINVAL. */
 int conf_key_err(const struct conf *c, const char *name, struct err *e, const char *fmt, ...)

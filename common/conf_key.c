@@ -100,6 +100,8 @@ static int read_twin(struct conf *c, struct value *v, struct err *e)
         s.len--;
     if (s.len && s.p[s.len - 1] == '\r')
         s.len--;
+    if (s.len == 0)
+        return value_err(v, e, "the file is empty");
     text = arena_strndup(c->a, s.p, s.len);
     v->text = text;
     v->from_twin = true;
@@ -271,6 +273,13 @@ int conf_load_key(struct conf *c, const struct yaml *node, const char *path,
     else if (!conf_value_parse(key, v->text, field))
         return misfit(c, key, v, e);
     return record_add(c, &rec, e);
+}
+
+bool conf_is_given(const struct conf *c, const char *name)
+{
+    const struct record *r = record_find(c, name);
+
+    return r && r->value.found && r->value.origin != FROM_DEFAULT;
 }
 
 int conf_key_err(const struct conf *c, const char *name, struct err *e, const char *fmt, ...)

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/form.h"
 #include "common/json.h"
+#include "common/yaml.h"
 
 /* ---- registry ---- */
 
@@ -48,6 +49,27 @@ static bool good_name(const char *name)
     return n > 0 && n <= NAME_LEN_MAX && strspn(name, allowed) == n;
 }
 
+/* A secret without a value (a variable that nobody set) would open the door to everybody. */
+static int check_secret(const struct conf *c, const struct yaml *node, const char *path,
+                        const struct conf_key *key, const void *cfg, struct err *e)
+{
+    static const char why[] = "must not be empty; without the key anybody may send";
+    const char *value;
+    char name[128];
+
+    for (size_t i = 0; i < yaml_count(node); i++) {
+        const char *said = yaml_key(node, i);
+        size_t n = strlen(key->name);
+
+        if (yaml_kind(yaml_at(node, i)) == YAML_ABSENT && strncmp(said, key->name, n) == 0 &&
+            (!said[n] || strcmp(said + n, "_file") == 0))
+            return yaml_err(yaml_at(node, i), e, "%s.%s: %s", path, said, why);
+    }
+    memcpy(&value, (const char *)cfg + key->offset, sizeof(value));
+    (void)snprintf(name, sizeof(name), "%s.%s", path, key->name);
+    return *value || !conf_is_given(c, name) ? 0 : conf_key_err(c, name, e, "%s", why);
+}
+
 static int load_entry(struct settings *s, const char *name, const struct yaml *node,
                       const struct source *type, struct source_entry *ret, struct err *e)
 {
@@ -60,6 +82,9 @@ static int load_entry(struct settings *s, const char *name, const struct yaml *n
     if (!cfg)
         return err_set(e, -ENOMEM, "%s: out of memory", path);
     int rc = conf_node(s->conf, node, path, type->keys, extra, cfg, e);
+    for (const struct conf_key *k = type->keys; rc == 0 && k->name; k++)
+        if (k->flags & CONF_SECRET && k->type == CONF_STR)
+            rc = check_secret(s->conf, node, path, k, cfg, e);
     if (rc < 0)
         return rc;
     struct source_common *common = cfg;
@@ -76,6 +101,17 @@ static int load_entry(struct settings *s, const char *name, const struct yaml *n
         return yaml_err(node, e, "%s: %s", path, why.msg);
     *ret = (struct source_entry){name, type, cfg};
     return 0;
+}
+
+static int no_type(const struct yaml *node, const char *name, const char *type, struct err *e)
+{
+    struct nearest near = nearest_to(type ? type : name);
+    for (size_t i = 0; i < REGISTRY_N; i++)
+        nearest_try(&near, registry[i]->name);
+    return yaml_err(type ? yaml_get(node, "type") : node, e,
+                    "source %s: there is no type %s%s%s%s%s", name, near.word,
+                    near.best ? "; did you mean \"" : "", near.best ? near.best : "",
+                    near.best ? "\"?" : "", type ? "" : " (a name of your own wants a \"type\")");
 }
 
 /* "enabled: false". */
@@ -100,8 +136,7 @@ static int load_named(struct settings *s, const struct yaml *all, size_t i,
     const char *type_name = yaml_scalar(yaml_get(node, "type"));
     const struct source *type = source_find(type_name ? type_name : name);
     if (!type)
-        return yaml_err(node, e, "source %s: there is no type %s", name,
-                        type_name ? type_name : name);
+        return no_type(node, name, type_name, e);
     int rc = is_removed(node, ret_removed, e);
     return rc < 0 ? rc : load_entry(s, name, node, type, ret, e);
 }

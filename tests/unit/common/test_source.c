@@ -187,6 +187,54 @@ static void test_bad_entries_say_where(void **state)
     }
 }
 
+/* Or what was to hold the secret, and does not, opens the source to everybody. */
+static void test_an_empty_secret_is_refused(void **state)
+{
+    static const struct {
+        const char *yaml, *says;
+    } bad[] = {
+        {"sources: {x: {type: sentry, client_secret: }}",
+         "test:1:44: sources.x.client_secret: must not be empty; without the key anybody may send"},
+        {"sources: {x: {type: sentry, client_secret: ''}}",
+         "test:1:44: sources.x.client_secret: must not be empty; without the key anybody may send"},
+        {"sources:\n  x:\n    type: grafana\n    path_token_file:\n",
+         "test:4:21: sources.x.path_token_file: must not be empty; without the key anybody may "
+         "send"},
+        {"sources: {x: {type: sentry, client_secret_file: /dev/null}}",
+         "test:1:49: sources.x.client_secret_file: the file is empty"},
+    };
+    struct loaded l;
+    struct err e = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(try_load(bad[i].yaml, &l, &e), -EINVAL);
+        assert_string_equal(e.msg, bad[i].says);
+        conf_free(l.conf);
+    }
+}
+
+static void test_a_type_that_is_none_names_the_nearest(void **state)
+{
+    static const struct {
+        const char *yaml, *says;
+    } bad[] = {
+        {"sources: {x: {type: sentri}}",
+         "test:1:21: source x: there is no type sentri; did you mean \"sentry\"?"},
+        {"sources: {x: {}}",
+         "test:1:14: source x: there is no type x (a name of your own wants a \"type\")"},
+    };
+    struct loaded l;
+    struct err e = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(try_load(bad[i].yaml, &l, &e), -EINVAL);
+        assert_string_equal(e.msg, bad[i].says);
+        conf_free(l.conf);
+    }
+}
+
 static void test_cut_keeps_characters_and_identity(void **state)
 {
     (void)state;
@@ -222,6 +270,8 @@ int main(void)
         cmocka_unit_test(test_sentry_obeys_all_but_our_own_integration),
         cmocka_unit_test(test_entries),
         cmocka_unit_test(test_bad_entries_say_where),
+        cmocka_unit_test(test_an_empty_secret_is_refused),
+        cmocka_unit_test(test_a_type_that_is_none_names_the_nearest),
         cmocka_unit_test(test_cut_keeps_characters_and_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
