@@ -272,7 +272,7 @@ const struct yaml *conf_yaml(struct conf *c, const char *section)
 
 /* --- the end of loading --- */
 
-static int check_sections(const struct conf *c, struct err *e)
+int conf_check_sections(const struct conf *c, struct err *e)
 {
     for (size_t i = 0; i < yaml_count(c->root); i++) {
         const struct yaml_member *m = &c->root->v[i];
@@ -330,7 +330,7 @@ static int check_overrides(struct conf *c, enum origin o, struct err *e)
 
 int conf_finish(struct conf *c, struct err *e)
 {
-    int r = check_sections(c, e);
+    int r = conf_check_sections(c, e);
 
     if (r == 0)
         r = check_overrides(c, FROM_ENV, e);

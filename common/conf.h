@@ -120,6 +120,8 @@ bool conf_is_given(const struct conf *c, const char *name);
  * file:line:column, variable or flag; -EINVAL. */
 int conf_key_err(const struct conf *c, const char *name, struct err *e, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* A top-level key that nobody has asked for yet is an error. */
+int conf_check_sections(const struct conf *c, struct err *e) MUST_CHECK;
 /* After everything was loaded: a top-level key nobody asked for is an error, and so is an
  * environment variable or --set that no key took. Those below a section of conf_yaml() are not:
  * another service may load them. */

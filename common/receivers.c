@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/locale.h"
+#include "common/yaml.h"
 #include "common/zone.h"
 
 static const char *const channel_names[] = {
@@ -130,6 +132,22 @@ static bool is_list(const struct yaml *n)
     return yaml_kind(n) == YAML_SEQ || yaml_kind(n) == YAML_ABSENT;
 }
 
+static int no_channel(const struct yaml *node, const struct yaml_member *m, struct err *e)
+{
+    char word[64];
+
+    (void)snprintf(word, sizeof(word), "%.*s", (int)(strlen(m->key) - strlen(SUFFIX)), m->key);
+    struct nearest near = nearest_to(word);
+    for (size_t i = 0; i < CHANNELS; i++)
+        nearest_try(&near, channel_names[i]);
+    for (size_t i = 0; i < ALIASES; i++)
+        nearest_try(&near, aliases[i].name);
+    return err_set(e, -EINVAL,
+                   "%s:%u:%u: %s: there is no such channel here, nothing would be sent%s%s%s",
+                   node->file, m->line, m->column, m->key, near.best ? "; did you mean \"" : "",
+                   near.best ? near.best : "", near.best ? SUFFIX "\"?" : "");
+}
+
 /* Every member of a receiver is ours, or is refused by name. Counts integrations. */
 static int check_members(const struct yaml *node, size_t *ret_n, struct err *e)
 {
@@ -145,8 +163,7 @@ static int check_members(const struct yaml *node, size_t *ret_n, struct err *e)
         if (!ends_with(key, SUFFIX))
             return yaml_err(value, e, "unknown key %s of a receiver", key);
         if (!channel_of_key(key))
-            return yaml_err(value, e, "%s: there is no such channel here, nothing would be sent",
-                            key);
+            return no_channel(node, &node->v[i], e);
         if (!is_list(value))
             return yaml_err(value, e, "%s: a list is expected", key);
         n += yaml_count(value);
@@ -225,6 +242,16 @@ static int check_zone(const struct yaml *node, const char *name, struct err *e)
                : 0;
 }
 
+static int check_locale(const struct yaml *node, const char *name, struct err *e)
+{
+    enum locale l;
+
+    return *name && !locale_find(slice_of(name), &l)
+               ? yaml_err(yaml_get(node, "locale"), e, "locale: one of%s is expected, not \"%s\"",
+                          LOCALE_NAMES, name)
+               : 0;
+}
+
 static int load_one(struct conf *c, const struct yaml *node, size_t index, struct receiver *ret,
                     struct err *e)
 {
@@ -235,6 +262,7 @@ static int load_one(struct conf *c, const struct yaml *node, size_t index, struc
     if ((r = text_of(c, node, "name", &ret->name, e)) < 0 ||
         (r = text_of(c, node, "locale", &ret->locale, e)) < 0 ||
         (r = text_of(c, node, "time_zone", &ret->time_zone, e)) < 0 ||
+        (r = check_locale(node, ret->locale, e)) < 0 ||
         (r = check_zone(node, ret->time_zone, e)) < 0)
         return r;
     if (!*ret->name)

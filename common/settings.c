@@ -347,6 +347,31 @@ static int check_kafka(const struct conf *c, const struct settings *s, struct er
     return 0;
 }
 
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* An address, or libpq's "host=... dbname=...". What it says is libpq's to judge. */
+static bool is_conninfo(const char *url)
+{
+    const char *scheme = strstr(url, "://"), *equals = strchr(url, '=');
+
+    return begins(url, "postgresql://") || begins(url, "postgres://") ||
+           (equals && (!scheme || equals < scheme));
+}
+
+static int check_redis(const struct conf *c, const struct settings *s, struct err *e)
+{
+    const char *url = s->redis.url;
+
+    return !*url || begins(url, "redis://") || begins(url, "unix:///")
+               ? 0
+               : conf_key_err(
+                     c, "redis.url", e,
+                     "redis://[user:password@]host[:port][/db] or unix:///path is expected");
+}
+
 static int check_postgres(const struct conf *c, const struct settings *s, struct err *e)
 {
     static const char chars[] = "abcdefghijklmnopqrstuvwxyz_0123456789";
@@ -354,6 +379,9 @@ static int check_postgres(const struct conf *c, const struct settings *s, struct
 
     if (!s->postgres.url[0])
         return conf_key_err(c, "postgres.url", e, "must not be empty");
+    if (!is_conninfo(s->postgres.url))
+        return conf_key_err(c, "postgres.url", e,
+                            "postgresql://user@host:port/database is expected");
     if (!schema[0] || strlen(schema) > 63 || schema[strspn(schema, chars)] ||
         strchr("0123456789", schema[0]))
         return conf_key_err(c, "postgres.schema", e,
@@ -495,31 +523,6 @@ static int check_rest(const struct conf *c, const struct settings *s, struct err
     return 0;
 }
 
-int settings_load(struct conf *c, struct settings *ret, struct err *e)
-{
-    static int (*const checks[])(const struct conf *, const struct settings *, struct err *) = {
-        check_listens,  check_positive,    check_kafka, check_postgres,
-        check_notifier, check_frequency,   check_zone,  check_links,
-        check_twilio,   check_console_url, check_rest,
-    };
-    struct settings s = {.conf = c};
-
-    for (size_t i = 0; i < sizeof(sections) / sizeof(*sections); i++) {
-        const int r =
-            conf_section(c, sections[i].name, sections[i].keys, (char *)&s + sections[i].offset, e);
-        if (r < 0)
-            return r;
-    }
-    for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++) {
-        const int r = checks[i](c, &s, e);
-
-        if (r < 0)
-            return r;
-    }
-    *ret = s;
-    return 0;
-}
-
 /* Trees: whoever reads one checks it. */
 static const struct {
     const char *section;
@@ -532,6 +535,36 @@ static const struct {
     {"templates", false},     {"mute_time_intervals", false},
     {"tracing", false},
 };
+
+int settings_load(struct conf *c, struct settings *ret, struct err *e)
+{
+    static int (*const checks[])(const struct conf *, const struct settings *, struct err *) = {
+        check_listens, check_positive, check_kafka,       check_postgres,
+        check_redis,   check_notifier, check_frequency,   check_zone,
+        check_links,   check_twilio,   check_console_url, check_rest,
+    };
+    struct settings s = {.conf = c};
+
+    for (size_t i = 0; i < sizeof(sections) / sizeof(*sections); i++) {
+        const int r =
+            conf_section(c, sections[i].name, sections[i].keys, (char *)&s + sections[i].offset, e);
+        if (r < 0)
+            return r;
+    }
+    for (size_t i = 0; i < sizeof(trees) / sizeof(*trees); i++)
+        (void)conf_yaml(c, trees[i].section);
+    /* Before anybody misses a receiver because "recievers" is what the file says. */
+    if (conf_check_sections(c, e) < 0)
+        return -EINVAL;
+    for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++) {
+        const int r = checks[i](c, &s, e);
+
+        if (r < 0)
+            return r;
+    }
+    *ret = s;
+    return 0;
+}
 
 int settings_finish(struct conf *c, struct err *e)
 {

@@ -14,6 +14,7 @@
 struct loader {
     yaml_document_t *doc;
     const char *file;
+    struct slice text;
     struct arena *a;
     size_t nodes;
     struct err *e;
@@ -313,15 +314,32 @@ static int convert(struct loader *l, int id, unsigned depth, const struct yaml *
     return r;
 }
 
-static int parser_error(const yaml_parser_t *p, const char *file, struct err *e)
+/* Whether a line of the text is indented by a tab. */
+static bool is_tabbed(struct slice text, size_t line)
+{
+    const char *at = text.p, *end = text.p + text.len;
+
+    while (at && line-- > 0)
+        at = (at = memchr(at, '\n', (size_t)(end - at))) ? at + 1 : NULL;
+    while (at && at < end && *at == ' ')
+        at++;
+    return at && at < end && *at == '\t';
+}
+
+static int parser_error(const yaml_parser_t *p, const char *file, struct slice text, struct err *e)
 {
     if (p->error == YAML_MEMORY_ERROR)
         return err_set(e, -ENOMEM, "%s: out of memory", file);
     if (p->error == YAML_READER_ERROR)
         return err_set(e, -EINVAL, "%s: %s at byte %zu", file, p->problem, p->problem_offset);
-    return err_set(e, -EINVAL, "%s:%zu:%zu: %s%s%s", file, p->problem_mark.line + 1,
-                   p->problem_mark.column + 1, p->context ? p->context : "", p->context ? ": " : "",
-                   p->problem ? p->problem : "not YAML");
+    const yaml_mark_t *at = &p->problem_mark;
+    if (p->context && p->context_mark.line < at->line)
+        return err_set(e, -EINVAL, "%s:%zu:%zu: %s that begins in line %zu: %s", file, at->line + 1,
+                       at->column + 1, p->context, p->context_mark.line + 1, p->problem);
+    return err_set(e, -EINVAL, "%s:%zu:%zu: %s%s%s%s", file, at->line + 1, at->column + 1,
+                   p->context ? p->context : "", p->context ? ": " : "",
+                   p->problem ? p->problem : "not YAML",
+                   is_tabbed(text, at->line) ? ": indent by spaces, not by a tab" : "");
 }
 
 static int load_document(yaml_parser_t *p, struct loader *l, const struct yaml **ret)
@@ -331,7 +349,7 @@ static int load_document(yaml_parser_t *p, struct loader *l, const struct yaml *
     int r = 0;
 
     if (!yaml_parser_load(p, &doc))
-        return parser_error(p, l->file, l->e);
+        return parser_error(p, l->file, l->text, l->e);
     l->doc = &doc;
     root = yaml_document_get_root_node(&doc);
     if (root && *ret)
@@ -347,14 +365,16 @@ static int load_document(yaml_parser_t *p, struct loader *l, const struct yaml *
 int yaml_load(const char *file, struct slice text, struct arena *a, const struct yaml **ret,
               struct err *e)
 {
-    struct loader l = {.file = file, .a = a, .e = e};
+    if (!text.p)
+        text = SLICE_LIT("");
+    struct loader l = {.file = file, .text = text, .a = a, .e = e};
     const struct yaml *root = NULL;
     yaml_parser_t p;
     int r;
 
     if (!yaml_parser_initialize(&p))
         return err_set(e, -ENOMEM, "%s: out of memory", file);
-    yaml_parser_set_input_string(&p, (const unsigned char *)(text.p ? text.p : ""), text.len);
+    yaml_parser_set_input_string(&p, (const unsigned char *)text.p, text.len);
     do
         r = load_document(&p, &l, &root);
     while (r > 0);

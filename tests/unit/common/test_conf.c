@@ -186,6 +186,12 @@ static void unknown_and_duplicate(void **state)
         {"s: {name: \"a\\0b\"}", "t.yml:1:11: a NUL character in a string"},
         {"s: {? [a] : b}", "t.yml:1:7: a key must be a string"},
         {"s: {name: !env HOME}", "t.yml:1:11: the tag !env is not known here"},
+        {"s:\n\tname: a\n",
+         "t.yml:2:1: while scanning for the next token: found character that cannot start any "
+         "token: indent by spaces, not by a tab"},
+        {"s:\n  on: true\n  name: 'a\nt:\n",
+         "t.yml:5:1: while scanning a quoted scalar that begins in line 3: found unexpected end of "
+         "stream"},
         {"s: {}\n---\ns: {}\n", "t.yml:3:1: a second document; one is expected"},
     };
 

@@ -112,6 +112,10 @@ static void mistakes_are_told_with_their_place(void **state)
     refused("receivers:\n- slack_configs: []\n", "t.yml:2:", "needs a name");
     refused("receivers:\n- name: a\n  carrier_pigeon_configs: [{}]\n",
             "t.yml:3:", "no such channel");
+    refused("receivers:\n- name: a\n  slak_configs:\n  - {}\n",
+            "t.yml:3:3: ", "did you mean \"slack_configs\"?");
+    refused("receivers:\n- name: a\n  locale: fr\n",
+            "t.yml:3:11: ", "locale: one of en zh-CN zh-TW is expected, not \"fr\"");
     refused("receivers:\n- name: a\n  slak: 1\n", "t.yml:3:", "slak");
     refused("receivers:\n- name: a\n  slack_configs: {}\n", "t.yml:3:", "a list is expected");
     refused("receivers:\n- name: a\n  msteams_configs: [x]\n",

@@ -119,6 +119,13 @@ static void checks(void **state)
          "file or directory"},
         {"time_zone: ../../etc/passwd", "t.yml:1:12: time_zone: time zone ../../etc/passwd: a name "
                                         "such as Asia/Shanghai is expected"},
+        {"postgres: {url: 'mysql://u@h/d'}",
+         "t.yml:1:17: postgres.url: postgresql://user@host:port/database is expected"},
+        {"postgres: {url: 'h:5432'}",
+         "t.yml:1:17: postgres.url: postgresql://user@host:port/database is expected"},
+        {"redis: {url: '127.0.0.1:6379'}",
+         "t.yml:1:14: redis.url: redis://[user:password@]host[:port][/db] or unix:///path is "
+         "expected"},
         {"external_url: localhost",
          "t.yml:1:15: external_url: must begin with http:// or https://"},
         {"console: {twilio_status: sometimes}",
