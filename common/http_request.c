@@ -318,8 +318,8 @@ static void find(struct http_request *r, const struct segments *s)
     }
     if (allow) {
         http_reply_header(r, "Allow", allow);
-        http_reply_error(r, 405, "method_not_allowed", "%s is not possible here; %s is", r->method,
-                         allow);
+        http_reply_error(r, 405, "method_not_allowed", "%s is not possible here; %s %s", r->method,
+                         allow, strchr(allow, ',') ? "are" : "is");
         return;
     }
     http_reply_error(r, 404, "not_found", "there is nothing at %s", r->path);

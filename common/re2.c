@@ -43,6 +43,8 @@ static char peek(const struct re *r, size_t n)
 static int bad(struct re *r, const char *what, size_t from)
 {
     size_t n = r->p.len - from < 12 ? r->p.len - from : 12;
+    if (n == 0)
+        return err_set(r->e, -EINVAL, "regular expression: %s at its end", what);
     return err_set(r->e, -EINVAL, "regular expression: %s at byte %zu: `%.*s`", what, from, (int)n,
                    r->p.p + from);
 }

@@ -227,7 +227,10 @@ static int read_new(struct visit *v, struct silence_new *ret, struct err *e)
         for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
             found = found || strcmp(name, known[i]) == 0;
         if (!found)
-            return err_set(e, -EINVAL, "unknown member \"%.60s\"", name);
+            return err_set(e, -EINVAL,
+                           "unknown member \"%.60s\": known are matchers, starts_at, ends_at, "
+                           "duration, created_by and comment",
+                           name);
     }
     if ((rc = silence_matchers_read(json_object_get(o, "matchers"), &ret->matchers, e)) < 0 ||
         (rc = read_times(o, v->now_ms, ret, e)) < 0 ||

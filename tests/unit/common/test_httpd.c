@@ -324,6 +324,7 @@ static void wrong_method_names_the_right_ones(void **state)
     assert_int_equal(a.status, 405);
     assert_non_null(strstr(a.head, "\r\nAllow: GET, HEAD, PUT\r\n"));
     assert_non_null(strstr(a.body, "\"method_not_allowed\""));
+    assert_non_null(strstr(a.body, "DELETE is not possible here; GET, HEAD, PUT are"));
     httpd_stop(h);
 }
 

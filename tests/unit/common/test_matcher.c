@@ -155,7 +155,7 @@ static void test_what_has_no_translation_is_named(void **state)
         {"a{1001}", "{1001}"},
         {"(a{100}){11}", "{11}"},
         {"a**", "repetition"},
-        {"(", "missing )"},
+        {"(", "missing ) at its end"},
         {")", "unexpected )"},
         {"[z-a]", "z-a"},
         {"a\\", "\\"},

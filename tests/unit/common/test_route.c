@@ -346,7 +346,7 @@ static void test_mistakes_have_a_place(void **state)
             "t.yml:2:30: route.digest: expected a period such as 15m or 1d, or a time of day such "
             "as \"09:00\", not 25:00");
     refused(RECEIVERS(R("d")) "route: {receiver: d, routes: [{matchers: ['a=~\"(\"']}]}\n",
-            "t.yml:2:43: matcher a: regular expression: missing ) at byte 1: ``");
+            "t.yml:2:43: matcher a: regular expression: missing ) at its end");
 }
 
 static void test_time_intervals_are_warned_about(void **state)

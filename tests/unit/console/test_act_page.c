@@ -321,7 +321,8 @@ static void what_would_silence_all_is_refused(void **state)
          "regular expression"},
         {BODY("{\"name\": \"\", \"value\": \"a\"}", ""), "empty"},
         {BODY("{\"name\": \"a\", \"value\": \"a\", \"isequal\": true}", ""), "isequal"},
-        {BODY("{\"name\": \"a\", \"value\": \"a\"}", ", \"creator\": \"x\""), "creator"},
+        {BODY("{\"name\": \"a\", \"value\": \"a\"}", ", \"creator\": \"x\""),
+         "creator\\\": known are matchers, starts_at"},
         {BODY("{\"name\": \"a\", \"value\": \"a\"}", ", \"ends_at\": \"2099-01-01T00:00:00Z\""),
          "either"},
     };
