@@ -152,7 +152,7 @@ function heading(i: Incident): HTMLElement {
       { class: "line quiet" },
       h("span", {}, "opened ", when(i.opened_at)),
       i.resolved_at !== null && h("span", {}, "resolved ", when(i.resolved_at)),
-      h("span", {}, `${i.alerts_firing} of ${count(i.alerts_total, "alert")} firing`),
+      h("span", {}, `${i.alerts_firing.toLocaleString("en")} of ${count(i.alerts_total, "alert")} firing`),
     ),
   );
 }

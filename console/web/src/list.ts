@@ -205,7 +205,7 @@ function row(i: Incident): HTMLElement {
       "div",
       { class: "line quiet" },
       h("span", {}, "opened ", when(i.opened_at, "age")),
-      h("span", {}, `${i.alerts_firing} of ${count(i.alerts_total, "alert")} firing`),
+      h("span", {}, `${i.alerts_firing.toLocaleString("en")} of ${count(i.alerts_total, "alert")} firing`),
       h("span", {}, `${i.frequency_stats.count_24h.toLocaleString("en")}× in 24 h`),
     ),
   );
