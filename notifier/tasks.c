@@ -118,6 +118,13 @@ static void show_request(const struct outlet *o, const struct request *r, struct
     json_decref(doc);
 }
 
+static void say_fault(const char *what, const char *fault)
+{
+    if (fault)
+        (void)fprintf(stderr, "warning: the receiver's own %s gives nothing here: %s\n", what,
+                      fault);
+}
+
 static int show(const struct settings *s, const struct outlet *o, json_t *doc, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
@@ -127,12 +134,14 @@ static int show(const struct settings *s, const struct outlet *o, json_t *doc, s
 
     if (r < 0)
         return r;
+    say_fault("template", n.fault);
     (void)printf("%s\n", n.text ? n.text : "");
     if (n.news)
         (void)printf("--- who has the first message\n%s\n", n.news);
     struct step_input in = {.cfg = o->cfg, .notification = &n};
     if (o->cfg && (r = channel_step(o->channel, &in, a, &step, e)) < 0)
         return r;
+    say_fault("body", step.request.fault);
     if (!o->cfg)
         (void)printf("--- no receiver has this channel, so there is no request to show\n");
     else if (step.done)

@@ -31,6 +31,7 @@ def run(tmp_path, fake):
                         "webhook_configs": [{"url": here + "/hook/s3cret"}],
                         "dashboard_configs": [{}],
                     },
+                    {"name": "typist", "discord_configs": [{"webhook_url": here + "/api/webhooks/1/x", "template": "{{titel}}"}]},
                     {"name": "nobody"},
                 ],
             }
@@ -60,6 +61,13 @@ def test_shows_a_message_of_a_channel_that_nobody_has(run):
     done = run("--render", "telegram", EXAMPLES / "incident.json")
     assert done.returncode == 0 and "<b>Service</b>: recommend" in done.stdout
     assert "there is no request to show" in done.stdout
+
+
+def test_says_that_a_template_gave_way_to_the_built_in_layout(run):
+    done = run("--render", "discord", EXAMPLES / "incident.json")
+    assert done.returncode == 0 and "ValueError in recommend API" in done.stdout
+    assert "template gives nothing here: it is empty" in done.stderr
+    assert run("--render", "slack_bot", EXAMPLES / "incident.json").stderr == ""
 
 
 @pytest.mark.parametrize(
