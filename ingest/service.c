@@ -1,10 +1,45 @@
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
+#include "common/listen.h"
 #include "common/log.h"
 #include "ingest/ingest.h"
 #include "ingest/try.h"
+
+static bool is_loopback(const char *listen)
+{
+    struct sockaddr_storage at;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    socklen_t len;
+
+    if (listen_parse(listen, &at, &len, &(struct err){0}) < 0)
+        return false;
+    memcpy(&v4, &at, sizeof(v4));
+    memcpy(&v6, &at, sizeof(v6));
+    return at.ss_family == AF_INET ? ntohl(v4.sin_addr.s_addr) >> 24 == 127
+                                   : IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
+/* Behind a proxy, or in a container, that may be meant. */
+static int warn_of_open(const struct settings *s, const struct source_entries *all)
+{
+    CLEANUP(buf_release) struct buf open = BUF_INIT((size_t)64 << 10);
+
+    for (size_t i = 0; i < all->n; i++)
+        if (!source_entry_guarded(&all->v[i]) && !all->v[i].type->wants) /* which is signed */
+            buf_printf(&open, "%s%s", open.len ? ", " : "", all->v[i].name);
+    if (!open.len || is_loopback(s->ingest.listen))
+        return 0;
+    return conf_warn(s->conf, NULL,
+                     "ingest listens on %s, and anybody who reaches it may send to %s: give each a "
+                     "secret, or `enabled: false`",
+                     s->ingest.listen, open.failed ? "its sources" : buf_str(&open));
+}
 
 static int configure(struct settings *s, void **ret_own, struct err *e)
 {
@@ -12,6 +47,8 @@ static int configure(struct settings *s, void **ret_own, struct err *e)
     if (!entries)
         return err_set(e, -ENOMEM, "sources: out of memory");
     int rc = source_entries_load(s, entries, e);
+    if (rc == 0 && warn_of_open(s, entries) < 0)
+        rc = err_set(e, -ENOMEM, "sources: out of memory");
     if (rc == 0)
         *ret_own = entries;
     return rc;

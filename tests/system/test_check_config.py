@@ -38,6 +38,19 @@ def test_good_file(stack, service):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "address, warned",
+    [("0.0.0.0:9000", True), (":9000", True), ("[::]:9000", True), ("10.1.2.3:9000", True)]
+    + [("127.0.0.1:9000", False), ("localhost:9000", False), ("[::1]:9000", False)],
+)
+def test_open_sources_on_a_network_are_warned_of(stack, tmp_path, address, warned):
+    file = tmp_path / "open.yml"
+    file.write_text(f"ingest: {{listen: '{address}'}}\nsources: {{grafana: {{path_token: t}}}}\n")
+    done = check("ingest", file)
+    assert done.returncode == 0 and ("anybody who reaches it may send to alertmanager, " in done.stderr) == warned
+    assert "grafana" not in done.stderr and "cloudwatch" not in done.stderr
+
+
 @pytest.mark.parametrize("file", ["tocsin.yml", "demo.yml", "mapping.yml", "rules.yml"])
 def test_shipped_files(stack, file):
     for service in OURS:
