@@ -145,16 +145,19 @@ static int set_style(const struct settings *s, struct outlets *all, const struct
     return 0;
 }
 
-static int set_template(struct outlets *all, const struct integration *in, const char *text,
-                        struct outlet *o, struct err *e)
+static int set_template(const struct conf *c, struct outlets *all, const struct integration *in,
+                        const char *text, struct outlet *o, struct err *e)
 {
     struct err why = {0};
+    char key[160];
 
     if (!text || !*text)
         return 0;
     struct template *t = template_compile(text, &why);
-    if (!t)
-        return yaml_err(in->node, e, "template: %s", why.msg);
+    if (!t) {
+        (void)snprintf(key, sizeof(key), "%s.template", in->path);
+        return conf_key_err(c, key, e, "in its text at %s", why.msg);
+    }
     all->templates[all->template_n++] = t;
     o->own = t;
     return 0;
@@ -244,7 +247,7 @@ static int load_outlet(struct settings *s, struct outlets *all, const struct rec
     if ((rc = load_common(s->conf, &r->v[i], o->channel, &common, e)) < 0 ||
         (rc = load_channel(s, &all->receivers.global, &r->v[i], o, e)) < 0 ||
         (rc = set_style(s, all, &r->v[i], o, e)) < 0 ||
-        (rc = set_template(all, &r->v[i], common.template, o, e)) < 0 ||
+        (rc = set_template(s->conf, all, &r->v[i], common.template, o, e)) < 0 ||
         (rc = set_destination(all, &common, o, e)) < 0 || (rc = set_credential(all, o, e)) < 0 ||
         (rc = set_place(s->conf, o, e)) < 0)
         return rc;

@@ -32,6 +32,20 @@ def test_unknown_key_inside_a_section(stack, tmp_path):
     assert done.returncode == 1 and re.search(r"bad\.yml:3:3\b.*brokerz", done.stderr), done.stderr
 
 
+def test_a_template_is_named_with_its_place_and_that_in_it(stack, tmp_path):
+    bad = tmp_path / "bad.yml"
+    bad.write_text(
+        "receivers:\n  - name: a\n    slack_configs:\n      - api_url: http://x.example/y\n"
+        "        template: |\n          a\n          {{b\n"
+    )
+    done = check("notifier", bad)
+    assert done.returncode == 1
+    assert "bad.yml:5:19: receivers.0.slack_configs.0.template: in its text at 2:1: this tag is never closed" in done.stderr
+    (tmp_path / "text").write_text("{{/a}}")
+    bad.write_text(bad.read_text().split("        template")[0] + "        template_file: text\n")
+    assert "bad.yml:5:24: receivers.0.slack_configs.0.template_file: in its text at 1:1: " in check("notifier", bad).stderr
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_good_file(stack, service):
     done = check(service, GOOD)
