@@ -218,7 +218,7 @@ static int one(struct matchers *m, struct text *t)
         return rc;
     skip_space(t);
     if (!at_end(t) && here(t) != ',' && here(t) != '}')
-        return bad(t, "expected a comma");
+        return bad(t, "expected a comma, or quotes around the whole value,");
     if (name.failed || value.failed)
         return err_set(t->e, -ENOMEM, "matcher: too large");
     return matchers_add(m, (struct slice){buf_str(&name), name.len},

@@ -437,6 +437,10 @@ static void test_mistakes(void **state)
             "t.yml:18:26: rules.0.match.fingerprint: a [ is never closed: [");
     refused(RULE("match: {matchers: ['env']}"),
             "t.yml:18:24: matcher: expected = != =~ or !~ at byte 3 of env");
+    refused(
+        RULE("match: {matchers: ['env==\"prod\"']}"),
+        "t.yml:18:24: matcher: expected a comma, or quotes around the whole value, at byte 5 of "
+        "env==\"prod\"");
     refused(RULE("channels: [weixn]"), "t.yml:18:15: rules.0.channels: there is no channel weixn");
     refused(RULE("channels: [slack]"), "t.yml:18:15: rules.0.channels: no receiver has a slack");
     refused(RULE("channels: [weixin]\n    receiver: dba"),
