@@ -62,6 +62,21 @@ int listen_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_
     return 0;
 }
 
+bool listen_is_loopback(const char *text)
+{
+    struct sockaddr_storage at = {0};
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    socklen_t len;
+
+    if (listen_parse(text, &at, &len, &(struct err){0}) < 0)
+        return false;
+    memcpy(&v4, &at, sizeof(v4));
+    memcpy(&v6, &at, sizeof(v6));
+    return at.ss_family == AF_INET ? ntohl(v4.sin_addr.s_addr) >> 24 == 127
+                                   : IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
 /* The fields of /proc/net/tcp that matter here: sl local remote state queues timer retransmits uid
  * timeout inode. */
 enum { TCP_LOCAL = 1, TCP_STATE = 3, TCP_INODE = 9, TCP_FIELDS };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/kafka.h"
+#include "common/listen.h"
 #include "common/pg.h"
 #include "common/redis.h"
 #include "console/act_page.h"
@@ -115,9 +116,23 @@ static const struct health_check health[] = {
     {.name = NULL},
 };
 
+/* In a container, or behind who asks for a password, that may be meant. */
+static int configure(struct settings *s, void **ret_own, struct err *e)
+{
+    (void)ret_own;
+    if (!listen_is_loopback(s->console.listen) &&
+        conf_warn(s->conf, NULL,
+                  "console listens on %s and has no logins: whoever reaches it reads all and may "
+                  "acknowledge, silence and resolve",
+                  s->console.listen) < 0)
+        return err_set(e, -ENOMEM, "out of memory");
+    return 0;
+}
+
 const struct service_type console_service = {
     .name = "tocsin-console",
     .summary = "shows incidents and takes a person's acts: API and page",
+    .configure = configure,
     .start = start,
     .drain = drain,
     .stop = stop,

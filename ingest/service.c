@@ -1,7 +1,5 @@
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
@@ -9,21 +7,6 @@
 #include "common/log.h"
 #include "ingest/ingest.h"
 #include "ingest/try.h"
-
-static bool is_loopback(const char *listen)
-{
-    struct sockaddr_storage at;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    socklen_t len;
-
-    if (listen_parse(listen, &at, &len, &(struct err){0}) < 0)
-        return false;
-    memcpy(&v4, &at, sizeof(v4));
-    memcpy(&v6, &at, sizeof(v6));
-    return at.ss_family == AF_INET ? ntohl(v4.sin_addr.s_addr) >> 24 == 127
-                                   : IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
-}
 
 /* Behind a proxy, or in a container, that may be meant. */
 static int warn_of_open(const struct settings *s, const struct source_entries *all)
@@ -33,7 +16,7 @@ static int warn_of_open(const struct settings *s, const struct source_entries *a
     for (size_t i = 0; i < all->n; i++)
         if (!source_entry_guarded(&all->v[i]) && !all->v[i].type->wants) /* which is signed */
             buf_printf(&open, "%s%s", open.len ? ", " : "", all->v[i].name);
-    if (!open.len || is_loopback(s->ingest.listen))
+    if (!open.len || listen_is_loopback(s->ingest.listen))
         return 0;
     return conf_warn(s->conf, NULL,
                      "ingest listens on %s, and anybody who reaches it may send to %s: give each a "

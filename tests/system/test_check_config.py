@@ -63,6 +63,9 @@ def test_open_sources_on_a_network_are_warned_of(stack, tmp_path, address, warne
     done = check("ingest", file)
     assert done.returncode == 0 and ("anybody who reaches it may send to alertmanager, " in done.stderr) == warned
     assert "grafana" not in done.stderr and "cloudwatch" not in done.stderr
+    file.write_text(f"console: {{listen: '{address}'}}\n")
+    done = check("console", file)
+    assert done.returncode == 0 and ("and has no logins" in done.stderr) == warned
 
 
 @pytest.mark.parametrize("file", ["tocsin.yml", "demo.yml", "mapping.yml", "rules.yml"])

@@ -172,6 +172,10 @@ static void addresses(void **state)
         assert_int_equal(listen_parse(good[i], &a, &len, &e), 0);
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
         assert_int_not_equal(listen_parse(bad[i], &a, &len, &e), 0);
+    assert_true(listen_is_loopback("127.0.0.1:1") && listen_is_loopback("127.1.2.3:1") &&
+                listen_is_loopback("localhost:1") && listen_is_loopback("[::1]:1"));
+    assert_false(listen_is_loopback("0.0.0.0:1") || listen_is_loopback(":1") ||
+                 listen_is_loopback("[::]:1") || listen_is_loopback("10.0.0.1:1"));
 }
 
 static void taken_port_names_its_owner(void **state)
