@@ -108,32 +108,36 @@ static bool keep_shown(struct job *j)
 {
     const json_t *lines = json_object_get(j->message.data, "lines");
     const char *list = j->merge ? "members" : "items";
-    json_t *all = json_object_get(j->facts, list), *shown = json_array(), *left = json_array(),
-           *one;
+    json_t *all = json_object_get(j->facts, list), *shown = json_array(), *one;
     size_t i;
 
     if (json_integer_value(json_object_get(j->message.data, "more_n")) > 0)
         json_array_foreach (all, i, one)
-            (void)json_array_append(seen(j, lines, one) ? shown : left, one);
+            if (seen(j, lines, one))
+                (void)json_array_append(shown, one);
     if (json_array_size(shown) == 0) {
         json_decref(shown);
-        json_decref(left);
         return false;
     }
     (void)json_object_set_new(j->facts, "members_n",
                               json_integer((json_int_t)json_array_size(shown)));
-    (void)json_object_set_new(j->facts, "left", left);
     (void)json_object_set_new(j->facts, list, shown);
+    (void)json_object_del(j->facts, "unread");
     return true;
 }
 
-/* Programs are given a digest's items whole, and never a merge. A telephone would ring thirty times
- * for what can wait for a digest: there the rest stands on the page. */
-static bool goes_on(const struct job *j)
+/* What is told in another message is taken out of this one's facts; false: nothing is. Programs are
+ * given a digest's items whole, as many as are read at once, and never a merge. A telephone would
+ * ring thirty times for what can wait for a digest: there the rest stands on the page. */
+static bool goes_on(struct job *j)
 {
     const struct channel *ch = j->outlet->channel;
 
-    return j->merge || (j->digest && !ch->for_programs && !ch->rings && ch->unit != UNIT_SMS);
+    if (j->digest && (ch->rings || ch->unit == UNIT_SMS))
+        return false;
+    if (j->digest && ch->for_programs)
+        return json_object_del(j->facts, "unread") == 0;
+    return (j->merge || j->digest) && keep_shown(j);
 }
 
 static struct step_input input_of(const struct job *j)
@@ -198,7 +202,7 @@ int judge_render(struct job *j, const struct settings *s, bool *ret_split)
     *ret_split = false;
     job_missed(j);
     int r = render(j, s, &e);
-    if (r == 0 && goes_on(j) && keep_shown(j)) {
+    if (r == 0 && goes_on(j)) {
         *ret_split = true;
         r = render(j, s, &e);
     }

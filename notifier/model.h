@@ -6,9 +6,9 @@
  * Facts is one JSON object: `notification` (the row), `group` (the row), `incident` (the row,
  * absent for groups of alerts and for digests), `frequency` {count_1h … last_seen}, `stats`,
  * `repairs` and `playbook` (rows of those tables), `alerts` (rows, those of about.state first by
- * about's order), `items` (of a digest, each with its incident), `members` (of a merge: about,
- * group, incident of each), `missed` {firing_since} of older messages that never arrived.
- * Everything but `notification` may be absent.
+ * about's order), `items` (of a digest, each with its incident) and `unread` {n, occurrences} of
+ * those beside, `members` (of a merge: about, group, incident of each), `missed` {firing_since} of
+ * older messages that never arrived. Everything but `notification` may be absent.
  */
 #pragma once
 

@@ -253,8 +253,9 @@ static json_t *item_alert(const struct model *m, const json_t *item)
 void model_items(struct model *m)
 {
     json_t *items = by_weight(json_object_get(m->facts, "items")), *lines = json_array(), *item;
+    const json_t *unread = json_object_get(m->facts, "unread");
     json_t *alerts = json_array();
-    int64_t occurrences = 0;
+    int64_t occurrences = get_int(unread, "occurrences");
     size_t i;
 
     json_array_foreach (items, i, item) {
@@ -272,13 +273,14 @@ void model_items(struct model *m)
         (void)json_array_append_new(alerts, item_alert(m, item));
     }
     (void)json_object_set_new(m->root, "alerts", alerts);
-    put_int(m->root, "incidents_n", (int64_t)json_array_size(items));
+    const int64_t left_out = get_int(unread, "n"), all = (int64_t)json_array_size(items) + left_out;
+    put_int(m->root, "incidents_n", all);
     put_int(m->root, "occurrences_n", occurrences);
     put_str(m->root, "title",
-            words_fill(m->a, m->w->digest_title, model_number(m, (int64_t)json_array_size(items)),
-                       model_number(m, occurrences), NULL, NULL));
+            words_fill(m->a, m->w->digest_title, model_number(m, all), model_number(m, occurrences),
+                       NULL, NULL));
     json_decref(items);
-    model_lines(m, lines, 0);
+    model_lines(m, lines, (size_t)left_out);
 }
 
 /* A member about alerts without an incident is told by its group. */

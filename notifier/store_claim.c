@@ -9,6 +9,7 @@
 #define BATCH_MEMORY ((size_t)64 << 20)
 #define ORPHANS_MAX 100
 #define REPORTS_MAX 100
+#define ITEMS_READ 1000 /* of a digest at once; what is more goes on in another message */
 
 /* Due, and not behind another row of its group. Only a row that was never tried has a wake-up to
  * wait for. The transitions are life.c's. */
@@ -82,15 +83,6 @@ static const char moot_sql[] =
     "  FOR NO KEY UPDATE OF q SKIP LOCKED) m WHERE r.tenant = m.tenant AND "
     "r.notification_id = m.notification_id AND r.attempt = m.attempt";
 
-/* Messages of the group that were not delivered and are older than this one: their news is told
- * here too. */
-#define EARLIER                                                                                    \
-    "FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND "              \
-    "o.integration = n.integration"                                                                \
-    " AND o.seq < n.seq AND " STATE_OF_O " IN ('pending', 'sending', 'merged')"                    \
-    " AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, "  \
-    "-1)"
-
 /* What a model takes of an alert's row. */
 #define ALERT_OBJECT(fingerprint)                                                                  \
     "json_build_object('fingerprint', " fingerprint ", 'status', l.status, 'severity', "           \
@@ -121,21 +113,22 @@ static const char moot_sql[] =
                                                 "n.tenant AND p.incident_id = n.incident_id"       \
                                                 "   ORDER BY p.status, p.first_seen LIMIT $3) l"
 
+/* What a digest tells, open before over, severe before mild; and how much more there is than is
+ * read at once. */
 #define ITEMS                                                                                      \
     "SELECT jsonb_agg(jsonb_build_object('incident', to_jsonb(x), 'occurrences', t.occurrences,"   \
-    "  'first_at', t.first_at, 'last_at', t.last_at) ORDER BY t.last_at DESC)"                     \
-    " FROM (SELECT r.incident, sum(r.occurrences)::bigint AS occurrences, min(r.first_at) AS "     \
-    "first_at,"                                                                                    \
-    "   max(r.last_at) AS last_at"                                                                 \
-    "  FROM (SELECT n.about -> 'items' AS items UNION ALL SELECT o.about -> 'items' " EARLIER      \
-    ") s,"                                                                                         \
-    "   jsonb_to_recordset(coalesce(s.items, '[]'))"                                               \
-    "    AS r (incident uuid, occurrences bigint, first_at bigint, last_at bigint) GROUP BY "      \
-    "r.incident) t"                                                                                \
+    "  'first_at', t.first_at, 'last_at', t.last_at) ORDER BY t.k) AS list, CASE WHEN max(t.n) > " \
+    "count(*) THEN json_build_object('n', max(t.n) - count(*), 'occurrences', max(t.total) - "     \
+    "sum(t.occurrences)) END AS unread"                                                            \
+    " FROM (SELECT r.*, row_number() OVER (ORDER BY y.status = 4, y.severity DESC, r.last_at "     \
+    "DESC, r.incident) AS k, count(*) OVER () AS n, sum(r.occurrences) OVER () AS total FROM "     \
+    "(" ITEMS_OF_N                                                                                 \
+    ") r JOIN incidents y ON y.tenant = n.tenant AND y.id = r.incident WHERE n.kind = "            \
+    "'digest' ORDER BY k LIMIT $4) t"                                                              \
     " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident"
 
 #define MEMBERS                                                                                    \
-    "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about, 'kind', m.kind, "           \
+    "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about - 'items', 'kind', m.kind, " \
     "'severity', m.severity,"                                                                      \
     "  'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, 'created_at', "         \
     "m.created_at,"                                                                                \
@@ -162,7 +155,8 @@ static const char moot_sql[] =
  * jsonb would be built only to be written out again. */
 static const char heads_sql[] =
     "SELECT n.tenant, n.id, json_build_object("
-    " 'notification', n, 'group', g, 'incident', i,"
+    " 'notification', CASE n.kind WHEN 'digest' THEN (to_jsonb(n) #- '{about,items}')::json ELSE "
+    "to_json(n) END, 'group', g, 'incident', i,"
     " 'anomaly', json_build_object('first_seen', a.first_seen, 'last_seen', a.last_seen),"
     " 'stats', (SELECT json_agg(s ORDER BY s.action) FROM repair_stats s"
     "   WHERE s.tenant = n.tenant AND s.anomaly_key = i.anomaly_key),"
@@ -175,6 +169,8 @@ static const char heads_sql[] =
     " 'reference', (SELECT c.reference FROM channel_references c WHERE c.tenant = n.tenant AND "
     "c.group_id = n.group_id"
     "   AND c.integration = n.integration),"
+    " 'earlier', (SELECT json_agg(json_build_object('seq', o.seq, 'about', o.about - 'items') "
+    "ORDER BY o.seq) " EARLIER "),"
     " 'first_try', (SELECT min(d.at) FROM deliveries d WHERE n.attempts > 0 AND d.tenant = n.tenant"
     "   AND d.notification_id = n.id))::text, a.frequency, " MS_NOW ORDERED
     " LEFT JOIN incidents i ON i.tenant = n.tenant AND i.id = n.incident_id"
@@ -184,10 +180,9 @@ static const char heads_sql[] =
 static const char lists_sql[] =
     "SELECT n.tenant, n.id, json_build_object("
     " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
-    ") END, 'items', CASE WHEN n.kind = 'digest' THEN (" ITEMS ") END,"
-    " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END,"
-    " 'earlier', (SELECT json_agg(json_build_object('seq', o.seq, 'about', o.about) ORDER BY "
-    "o.seq) " EARLIER "))::text" ORDERED IN_ORDER;
+    ") END, 'items', items.list, 'unread', items.unread,"
+    " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END)::text" ORDERED
+    " LEFT JOIN LATERAL (" ITEMS ") items ON true" IN_ORDER;
 
 enum { FACTS_TENANT, FACTS_ID, FACTS_JSON, FACTS_FREQUENCY, FACTS_NOW };
 
@@ -208,6 +203,8 @@ static int look_up(struct store *st, struct arena *a, const PGresult *claimed, c
     pg_texts(args, tenants, n);
     pg_uuids(args, ids, n);
     pg_int(args, limit);
+    if (sql == lists_sql)
+        pg_int(args, ITEMS_READ);
     return pg_query(st->pg, sql, args, ret, e);
 }
 

@@ -174,11 +174,14 @@ static void look_again(struct ending *x, const struct job *j, const struct uuid 
     x->timers.texts[i] = arena_slice(x->a, (struct slice){(const char *)group->b, 16});
 }
 
-static void note_group(struct ending *x, const struct job *j, const json_t *about,
-                       const struct uuid *group, int64_t integration, bool digest)
+/* `row`: the message, or a member of it. */
+static void note_group(struct ending *x, const struct job *j, const json_t *row,
+                       const struct uuid *group, int64_t integration)
 {
+    const json_t *about = json_object_get(row, "about");
     json_t *told = told_of(x, j->tenant, group), *state = json_object_get(about, "state");
-    json_t *items = json_object_get(about, "items");
+    const bool digest = strcmp(text(row, "kind"), "digest") == 0;
+    struct uuid id;
 
     if (!told)
         return;
@@ -199,11 +202,10 @@ static void note_group(struct ending *x, const struct job *j, const json_t *abou
                           : told_fail(told, integration, seq);
     if (news || digest)
         look_again(x, j, group);
-    char *list = digest && json_array_size(items) ? json_dumps(items, 0) : NULL;
-    if (list) {
-        size_t i = table_add(&x->items, j->tenant, group->b);
-        x->items.texts[i] = arena_slice(x->a, slice_of(list));
-        free(list);
+    if (digest && uuid_parse(slice_of(text(row, "id")), &id)) {
+        char grp[UUID_STR];
+        size_t i = table_add(&x->items, j->tenant, id.b);
+        x->items.texts[i] = arena_slice(x->a, slice_of(uuid_format(group, grp)));
     }
 }
 
@@ -237,15 +239,14 @@ static void note_ends(struct ending *x)
         struct uuid group;
         int64_t integration;
         if (!j->merge && whose_news(j, NULL, &group, &integration))
-            note_group(x, j, json_object_get(row, "about"), &group, integration, j->digest);
+            note_group(x, j, row, &group, integration);
         if (j->silenced)
             continue;
         note_timeline(x, j, text(row, "incident_id"), j->id_text);
         for (size_t k = 0; k < json_array_size(members(j)); k++) {
             const json_t *m = json_array_get(members(j), k);
             if (whose_news(j, m, &group, &integration))
-                note_group(x, j, json_object_get(m, "about"), &group, integration,
-                           strcmp(text(m, "kind"), "digest") == 0);
+                note_group(x, j, m, &group, integration);
             note_timeline(x, j, text(m, "incident_id"), text(m, "id"));
         }
     }

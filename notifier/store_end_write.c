@@ -47,11 +47,12 @@ static const char timer_sql[] =
     " + $3, 1, tenant, subject FROM unnest($1, $2) AS u (tenant, subject)";
 static const char items_sql[] =
     "INSERT INTO digest_items (tenant, group_id, incident_id, occurrences, first_at, last_at)"
-    " SELECT u.tenant, u.grp, r.incident, sum(r.occurrences)::bigint, min(r.first_at), "
+    " SELECT n.tenant, u.grp::uuid, r.incident, sum(r.occurrences)::bigint, min(r.first_at), "
     "max(r.last_at)"
-    " FROM unnest($1, $2, $3) AS u (tenant, grp, items), jsonb_to_recordset(u.items::jsonb)"
+    " FROM unnest($1, $2, $3) AS u (tenant, id, grp) JOIN notifications n ON n.tenant = u.tenant "
+    "AND n.id = u.id, jsonb_to_recordset(coalesce(n.about -> 'items', '[]'))"
     "  AS r (incident uuid, occurrences bigint, first_at bigint, last_at bigint)"
-    " GROUP BY u.tenant, u.grp, r.incident ORDER BY u.tenant, u.grp, r.incident"
+    " GROUP BY n.tenant, u.grp, r.incident ORDER BY n.tenant, u.grp, r.incident"
     " ON CONFLICT (tenant, group_id, incident_id) DO UPDATE SET"
     "  occurrences = digest_items.occurrences + excluded.occurrences,"
     "  first_at = least(digest_items.first_at, excluded.first_at), last_at = "

@@ -317,7 +317,7 @@ static int part_digests(struct asking *k, struct err *e)
         rc = store_withhold_items(k->st, j, e);
         if (json_array_size(json_object_get(j->facts, "items")) > 0)
             continue;
-        j->end = LIFE_SUPPRESS;
+        j->end = json_object_get(j->facts, "unread") ? LIFE_RELEASE : LIFE_SUPPRESS;
         if (!(j->reason = arena_printf(j->a, "%s", by->reason)))
             return no_memory(e);
     }

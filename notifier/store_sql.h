@@ -9,3 +9,20 @@
  * all of it for each row. */
 #define STATE_OF_N "(n.state || '')"
 #define STATE_OF_O "(o.state || '')"
+
+/* Messages of the group that were not delivered and are older than this one: their news is told
+ * here too. */
+#define EARLIER                                                                                    \
+    "FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND "              \
+    "o.integration = n.integration"                                                                \
+    " AND o.seq < n.seq AND " STATE_OF_O " IN ('pending', 'sending', 'merged')"                    \
+    " AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, "  \
+    "-1)"
+
+/* What digest `n` tells, each incident once: its own, and what older ones did not get to tell. */
+#define ITEMS_OF_N                                                                                 \
+    "SELECT r.incident, sum(r.occurrences)::bigint AS occurrences, min(r.first_at) AS first_at, "  \
+    "max(r.last_at) AS last_at FROM (SELECT n.about -> 'items' AS items UNION ALL SELECT o.about " \
+    "-> 'items' " EARLIER                                                                          \
+    ") s, jsonb_to_recordset(coalesce(s.items, '[]')) AS r (incident uuid, occurrences bigint, "   \
+    "first_at bigint, last_at bigint) GROUP BY r.incident"

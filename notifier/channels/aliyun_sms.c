@@ -305,6 +305,7 @@ const struct channel channel_aliyun_sms = {
     .trees = trees,
     .for_programs = true, /* variables have no room for a list: what is over the rate waits */
     .send_resolved = true,
+    .unit = UNIT_SMS,
     .locale = "zh-CN",
     .max_per_minute = 10,
     .burst = 5,

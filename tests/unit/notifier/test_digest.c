@@ -23,9 +23,11 @@ struct worker {
     struct desk *desk;
 };
 
-enum { WECOM, WEBHOOK };
+enum { WECOM, WEBHOOK, SMS, ALIYUN };
+static const char *const channels[] = {"wecom", "webhook", "twilio_sms", "aliyun_sms"};
 
-/* Receiver NAME, whose fallback is NAMEb; the chat gets at most `burst` messages at once. */
+/* Receiver NAME, and NAMEf whose fallback is NAMEb; the chat gets at most `burst` messages at once.
+ */
 static struct worker *open_worker(const char *name, int burst)
 {
     struct worker *w = calloc(1, sizeof(*w));
@@ -40,13 +42,18 @@ static struct worker *open_worker(const char *name, int burst)
         "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s', "
         "max_per_minute: 120, burst: %d}]\n"
         "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+        "  twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', account_sid: AC1, auth_token: "
+        "token of AC1, from: '+15005550006', to: '+4930123456'}]\n"
+        "  aliyun_sms_configs: [{api_url: 'http://127.0.0.1:%d/aliyun', access_key_id: K, "
+        "access_key_secret: secret of K, sign_name: S, template_code: SMS_1, to: "
+        "['13800000000']}]\n"
         "- name: %sf\n"
         "  fallback: %sb\n"
         "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%sf', "
         "max_per_minute: 120, burst: %d}]\n"
         "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
-        db.settings.url, name, fakes.port, name, burst, fakes.port, name, name, name, fakes.port,
-        name, burst, name, fakes.port, name);
+        db.settings.url, name, fakes.port, name, burst, fakes.port, name, fakes.port, fakes.port,
+        name, name, fakes.port, name, burst, name, fakes.port, name);
 
     if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
         settings_load(w->conf, &w->settings, &e) < 0 ||
@@ -97,7 +104,7 @@ static void add_incidents(const char *name, int n)
        "alert_name, service, namespace, environment, error_type, opened_at, updated_at, "
        "window_start, last_seen, occurrences, alerts_firing, alerts_total) SELECT 't', md5('%s' || "
        "i)::uuid, decode(md5('%s' || i), 'hex'), 1, CASE WHEN i = %d THEN 4 ELSE 2 END, '%s ' || "
-       "lpad(i::text, 3, '0') || ' disk is filling up faster than anybody cleans it', 'am', 'E', "
+       "to_char(i, 'FM9000') || ' disk is filling up faster than anybody cleans it', 'am', 'E', "
        "'shop', '', '', '', 0, 0, 0, 0, 1, 1, 1 FROM generate_series(0, %d) AS i",
        name, name, n - 1, name, n - 1);
 }
@@ -106,8 +113,6 @@ static void add_incidents(const char *name, int n)
 static void add_digest(const char *receiver, const char *id, int integration, int seq,
                        const char *incidents, int from, int to)
 {
-    const char *channel = integration == WECOM ? "wecom" : "webhook";
-
     DO("INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told) "
        "VALUES ('t', md5('%s%dg')::uuid, 3, '%s', 'r', '{}', '{}', 0, '{}') ON CONFLICT DO NOTHING",
        receiver, integration, receiver);
@@ -121,8 +126,8 @@ static void add_digest(const char *receiver, const char *id, int integration, in
        "i)::uuid, 'occurrences', i + 1, 'first_at', 10, 'last_at', 40)), 'state', "
        "jsonb_build_object('seq', %d, 'status', 'firing', 'at', 1)), (extract(epoch FROM now()) * "
        "1000)::bigint FROM generate_series(%d, %d) AS i",
-       receiver, id, receiver, integration, receiver, integration, channel, seq, incidents, seq,
-       from, to);
+       receiver, id, receiver, integration, receiver, integration, channels[integration], seq,
+       incidents, seq, from, to);
     DO("INSERT INTO notification_incidents SELECT n.tenant, n.id, (i ->> 'incident')::uuid, "
        "n.created_at FROM notifications n, jsonb_array_elements(n.about -> 'items') i WHERE n.id = "
        "md5('%s%s')::uuid",
@@ -313,25 +318,33 @@ static void waits_for_its_rate_by_itself(void **state)
     close_worker(w);
 }
 
+/* As a worker of this name has claimed it from an integration of w's. */
+static struct job *claimed(struct worker *w, const char *name, int integration, struct store *ret)
+{
+    struct room room = {.outlet = &w->outlets->v[integration], .n = 9};
+    struct err e = {0};
+    struct job *j = NULL;
+
+    *ret = (struct store){.s = &w->settings, .outlets = w->outlets, .name = name};
+    assert_int_equal(pg_open(&w->settings.postgres, "test", &ret->pg, &e), 0);
+    assert_int_equal(pg_connect(ret->pg, &e), 0);
+    assert_int_equal(store_claim(ret, &(struct rooms){&room, 1}, &(struct look){0}, 9, &j, &e), 0);
+    assert_non_null(j);
+    return j;
+}
+
 static void is_parted_by_its_holder_alone(void **state)
 {
     struct worker *w = open_worker("lease", 20);
-    struct pg *pg = NULL;
+    struct store st;
     struct err e = {0};
 
     (void)state;
     add_incidents("lease", 3);
     add_digest("lease", "d", WECOM, 1, "lease", 0, 2);
-    assert_int_equal(pg_open(&w->settings.postgres, "test", &pg, &e), 0);
-    assert_int_equal(pg_connect(pg, &e), 0);
-    struct store st = {.pg = pg, .s = &w->settings, .outlets = w->outlets, .name = "slow"};
-    struct room room = {.outlet = &w->outlets->v[WECOM], .n = 9};
-    struct job *j;
-    assert_int_equal(store_claim(&st, &(struct rooms){&room, 1}, &(struct look){0}, 9, &j, &e), 0);
-    assert_non_null(j);
+    struct job *j = claimed(w, "slow", WECOM, &st);
     json_t *items = json_object_get(j->facts, "items");
     assert_int_equal(json_array_size(items), 3);
-    (void)json_object_set_new(j->facts, "left", json_pack("[O]", json_array_get(items, 2)));
     (void)json_array_remove(items, 2);
     DO("UPDATE notifications SET lease_by = 'quick' WHERE receiver = 'lease'");
     assert_int_equal(store_split(&st, j, &e), -ESTALE);
@@ -342,7 +355,98 @@ static void is_parted_by_its_holder_alone(void **state)
     assert_int_equal(strtol(told("lease", "sending"), NULL, 10), 2);
     assert_int_equal(strtol(told("lease", "pending"), NULL, 10), 1);
     job_free_list(j);
-    pg_close(pg);
+    pg_close(st.pg);
+    close_worker(w);
+}
+
+/* ---- more than is read at once ---- */
+
+/* The severe and those that go on are there; the rest is a number, and its row not read either. */
+static void is_read_in_parts(void **state)
+{
+    struct worker *w = open_worker("load", 20);
+    struct store st;
+
+    (void)state;
+    add_incidents("load", 2500);
+    add_digest("load", "old", WECOM, 1, "load", 0, 999);
+    add_digest("load", "new", WECOM, 2, "load", 900, 2499);
+    DO("UPDATE incidents SET status = 4 WHERE title LIKE 'load 0%%'");
+    struct job *j = claimed(w, "me", WECOM, &st);
+    const json_t *items = json_object_get(j->facts, "items"), *one,
+                 *unread = json_object_get(j->facts, "unread"),
+                 *row = json_object_get(j->facts, "notification");
+    json_int_t occurrences = json_integer_value(json_object_get(unread, "occurrences"));
+    size_t i;
+
+    assert_int_equal(json_array_size(items), 1000);
+    assert_int_equal(json_integer_value(json_object_get(unread, "n")), 1500);
+    assert_null(json_object_get(json_object_get(row, "about"), "items"));
+    assert_string_equal(json_string_value(json_object_get(
+                            json_object_get(json_array_get(items, 0), "incident"), "title")),
+                        "load 2499 disk is filling up faster than anybody cleans it");
+    json_array_foreach (items, i, one) {
+        assert_int_equal(
+            json_integer_value(json_object_get(json_object_get(one, "incident"), "status")), 1);
+        occurrences += json_integer_value(json_object_get(one, "occurrences"));
+    }
+    assert_int_equal(occurrences, 2500 * 2501 / 2 + (901 + 1000) * 50);
+    job_free_list(j);
+    pg_close(st.pg);
+    close_worker(w);
+}
+
+static void goes_on_to_a_program_with_what_was_not_read(void **state)
+{
+    struct worker *w = open_worker("huge", 20);
+
+    (void)state;
+    add_incidents("huge", 2500);
+    add_digest("huge", "old", WEBHOOK, 1, "huge", 0, 999);
+    add_digest("huge", "new", WEBHOOK, 2, "huge", 900, 2499);
+    start(w);
+    until_ended("huge");
+    assert_string_equal(TEXT("SELECT string_agg(state || ' ' || jsonb_array_length(about -> "
+                             "'items') || ' ' || severity, ', ' ORDER BY severity, "
+                             "jsonb_array_length(about -> 'items'), state) FROM notifications "
+                             "WHERE receiver = 'huge'"),
+                        "delivered 500 2, delivered 1000 2, delivered 1000 4, superseded 1000 4");
+    assert_string_equal(told("huge", "delivered"),
+                        sql("2500 %d", 2500 * 2501 / 2 + (901 + 1000) * 50));
+    for (int i = 0; i < 2500; i += 100)
+        assert_int_equal(fakes_count(&fakes, "webhook", sql("\"huge %03d disk", i)), 1);
+    close_worker(w);
+}
+
+/* The number of a telephone's message stays true: what it names, and how many more there are. */
+static void rings_once_for_all_of_it(void **state)
+{
+    struct worker *w = open_worker("phone", 20);
+
+    (void)state;
+    add_incidents("phone", 2500);
+    add_digest("phone", "d", SMS, 1, "phone", 0, 2499);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, about, created_at) SELECT tenant, md5('phone2')::uuid, "
+       "md5('phone2')::uuid, receiver, %d, 'aliyun_sms', seq, kind, severity, about, created_at "
+       "FROM notifications WHERE receiver = 'phone'",
+       ALIYUN);
+    start(w);
+    until_ended("phone");
+    assert_string_equal(TEXT("SELECT string_agg(channel || ' ' || state || ' ' || "
+                             "jsonb_array_length(about -> 'items'), ', ' ORDER BY channel) FROM "
+                             "notifications WHERE receiver = 'phone'"),
+                        "aliyun_sms delivered 2500, twilio_sms delivered 2500");
+    json_t *messages = fakes_seen(&fakes, "twilio_sms", "phone 2499");
+    assert_int_equal(json_array_size(messages), 1);
+    const char *text = json_string_value(json_object_get(json_array_get(messages, 0), "text"));
+    const char *more = strstr(text, "\nand ");
+    int named = 0;
+    for (const char *p = text; (p = strstr(p, "phone ")); p++)
+        named++;
+    if (!more || strtol(more + strlen("\nand "), NULL, 10) + named != 2500)
+        fail_msg("%d are named in: %s", named, text);
+    json_decref(messages);
     close_worker(w);
 }
 
@@ -442,6 +546,32 @@ static void is_not_sent_when_all_of_it_is_silenced(void **state)
     close_worker(w);
 }
 
+/* All that was read of it is silenced; the rest is told. */
+static void leaves_out_more_than_is_read_at_once(void **state)
+{
+    struct worker *w = open_worker("still", 20);
+
+    (void)state;
+    add_incidents("still", 1100);
+    silence("still", "[0-9]{3}");
+    DO("UPDATE incidents SET severity = 3 WHERE title ~ '^still [0-9]{3} '");
+    DO("UPDATE incidents SET severity = 1 WHERE title ~ '^still [0-9]{4} '");
+    add_digest("still", "d", WEBHOOK, 1, "still", 0, 1099);
+    start(w);
+    until_ended("still");
+    assert_string_equal(told("still", "delivered"), sql("100 %d", (1001 + 1100) * 50));
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE receiver = 'still'"), 1);
+    assert_int_equal(fakes_count(&fakes, "webhook", "\"still 1000 disk"), 1);
+    assert_int_equal(fakes_count(&fakes, "webhook", "\"still 999 disk"), 0);
+    assert_string_equal(TEXT("SELECT count(*) || ' ' || sum(occurrences) FROM digest_items WHERE "
+                             "group_id = md5('still1g')::uuid"),
+                        "1000 500500");
+    assert_int_equal(INT("SELECT count(*) FROM notification_incidents WHERE notification_id = "
+                         "md5('stilld')::uuid"),
+                     100);
+    close_worker(w);
+}
+
 /* A worker died between the two: what waits for the next digest is not sent by this one. */
 static void ends_when_nothing_is_left_of_it(void **state)
 {
@@ -489,8 +619,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(tells_an_older_ones_items_once_whatever_is_tried_again),
         cmocka_unit_test(waits_for_its_rate_by_itself),
         cmocka_unit_test(is_parted_by_its_holder_alone),
+        cmocka_unit_test(is_read_in_parts),
+        cmocka_unit_test(goes_on_to_a_program_with_what_was_not_read),
+        cmocka_unit_test(rings_once_for_all_of_it),
         cmocka_unit_test(leaves_out_what_is_silenced_meanwhile),
         cmocka_unit_test(is_not_sent_when_all_of_it_is_silenced),
+        cmocka_unit_test(leaves_out_more_than_is_read_at_once),
         cmocka_unit_test(ends_when_nothing_is_left_of_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
