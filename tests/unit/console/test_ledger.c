@@ -333,10 +333,12 @@ static void read_so_far(long long *ret_seq, long long *ret_idx)
                                "('notifications', 'notification_incidents') OR relname LIKE "
                                "'deliveries%%'";
 
-    /* A connection tells what it read when it ends, or is told to: ours read all when it wrote. */
+    /* A connection tells what it read when it ends, or is told to: ours read all when it wrote.
+     * However long it takes to end: told later, it would count for the next page. */
     schema_do(&db, "SELECT pg_stat_force_next_flush()");
-    schema_do(&db, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "
-                   "application_name = 'tocsin-console'");
+    while (schema_int(&db, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
+                           "application_name = 'tocsin-console'") > 0)
+        usleep(10000);
     *ret_seq = schema_int(&db, arena_printf(db.arena, sums, "seq_tup_read"));
     *ret_idx = schema_int(&db, arena_printf(db.arena, sums, "idx_tup_fetch"));
 }
