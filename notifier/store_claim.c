@@ -23,9 +23,17 @@
     "   AND (" STATE_OF_O " = 'sending' AND o.lease_until > " MS_NOW "     OR " STATE_OF_O         \
     " = 'pending' AND o.seq > n.seq AND o.not_before <= " MS_NOW "))"
 
+/* May it have been told already? It, or of a digest another that told the same, or that it tells,
+ * too. */
+#define MAY_DOUBLE                                                                                 \
+    "n.possible_duplicate OR n.state = $7 OR n.kind = 'digest' AND EXISTS (SELECT FROM "           \
+    "notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND o.integration = "   \
+    "n.integration AND o.id <> n.id AND (" STATE_OF_O " = $7 OR " STATE_OF_O                       \
+    " = $5 AND o.possible_duplicate))"
+
 #define TAKE_THEM                                                                                  \
     " UPDATE notifications n SET state = $8, lease_until = " MS_NOW " + $9, lease_by = $10,"       \
-    " possible_duplicate = n.possible_duplicate OR n.state = $7, destination = due.place"          \
+    " possible_duplicate = " MAY_DOUBLE ", destination = due.place"                                \
     " FROM due WHERE n.tenant = due.tenant AND n.id = due.id RETURNING n.tenant, n.id"
 
 static const char sweep_sql[] =

@@ -39,13 +39,15 @@ static const char take_over_sql[] =
 /* A group of its own, as a merge: no newer digest takes its place. */
 static const char go_on_sql[] = PART("r.incident = ANY ($3)") ", " SPEAKS_NO_MORE(
     "") ", part AS (INSERT INTO notifications (tenant, id, group_id, receiver, integration, "
-        "channel, seq, kind, severity, about, created_at, not_before) SELECT n.tenant, $4, $4, "
+        "channel, seq, kind, severity, about, created_at, not_before, possible_duplicate) SELECT "
+        "n.tenant, $4, $4, "
         "n.receiver, n.integration, n.channel, 0, n.kind, (SELECT coalesce(max(i.severity), "
         "n.severity) FROM p JOIN incidents i ON i.tenant = $1 AND i.id = p.incident WHERE NOT "
         "p.stays), n.about || jsonb_build_object('items', (SELECT jsonb_agg(to_jsonb(p) - "
         "'stays') FROM p WHERE NOT p.stays), 'continues', coalesce(n.about -> 'continues', "
         "jsonb_build_object('group', n.group_id, 'integration', n.integration))), "
-        "n.created_at, " MS_NOW " + $5 FROM notifications n WHERE n.tenant = $1 AND n.id = $2) "
+        "n.created_at, " MS_NOW
+        " + $5, n.possible_duplicate FROM notifications n WHERE n.tenant = $1 AND n.id = $2) "
         "INSERT INTO notification_incidents (tenant, notification_id, incident_id, "
         "created_at) SELECT n.tenant, $4, p.incident, n.created_at FROM notifications n, p "
         "WHERE n.tenant = $1 AND n.id = $2 AND NOT p.stays";

@@ -295,6 +295,56 @@ static void tells_an_older_ones_items_once_whatever_is_tried_again(void **state)
     close_worker(w);
 }
 
+static const char *who_may_double(const char *receiver)
+{
+    return TEXT("SELECT string_agg(state || ' ' || possible_duplicate, ', ' ORDER BY state, "
+                "possible_duplicate) FROM notifications WHERE receiver = '%s'",
+                receiver);
+}
+
+/* A worker died while it sent the older one, and who goes on has room for less. */
+static void says_so_when_what_it_tells_may_have_arrived(void **state)
+{
+    struct worker *w = open_worker("perhaps", 20);
+
+    (void)state;
+    add_incidents("perhaps", 60);
+    add_digest("perhaps", "old", WECOM, 1, "perhaps", 0, 39);
+    add_digest("perhaps", "new", WECOM, 2, "perhaps", 40, 59);
+    DO("UPDATE notifications SET state = 'sending', lease_by = 'dead', lease_until = 1, attempts "
+       "= 1 WHERE id = md5('perhapsold')::uuid");
+    start(w);
+    until_ended("perhaps");
+    assert_string_equal(who_may_double("perhaps"),
+                        "delivered true, delivered true, superseded false");
+    close_worker(w);
+}
+
+/* One was not answered: the newer tells it again; or it did tell the older, which goes before its
+ * next try. */
+static void says_so_when_the_other_ones_answer_did_not_come(void **state)
+{
+    static const char *const names[] = {"old", "new"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *name = sql("unheard%d", i);
+        struct worker *w = open_worker(name, 20);
+
+        add_incidents(name, 4);
+        add_digest(name, "old", WEBHOOK, 1, name, 0, 1);
+        add_digest(name, "new", WEBHOOK, 2, name, 2, 3);
+        DO("UPDATE notifications SET possible_duplicate = true, attempts = 1, not_before = "
+           "(extract(epoch FROM now()) * 1000)::bigint + 2000 * %d WHERE id = md5('%s%s')::uuid",
+           i, name, names[i]);
+        start(w);
+        until_ended(name);
+        assert_string_equal(who_may_double(name), i ? "delivered true, delivered true"
+                                                    : "delivered true, superseded true");
+        close_worker(w);
+    }
+}
+
 /* In a merge it would be one line; what else waits is merged without it. */
 static void waits_for_its_rate_by_itself(void **state)
 {
@@ -617,6 +667,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_a_part_did_not_tell_is_given_back),
         cmocka_unit_test(a_fallback_is_told_the_part_that_was_not_taken),
         cmocka_unit_test(tells_an_older_ones_items_once_whatever_is_tried_again),
+        cmocka_unit_test(says_so_when_what_it_tells_may_have_arrived),
+        cmocka_unit_test(says_so_when_the_other_ones_answer_did_not_come),
         cmocka_unit_test(waits_for_its_rate_by_itself),
         cmocka_unit_test(is_parted_by_its_holder_alone),
         cmocka_unit_test(is_read_in_parts),
