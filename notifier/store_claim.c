@@ -27,8 +27,10 @@
  * too. */
 #define MAY_DOUBLE                                                                                 \
     "n.possible_duplicate OR n.state = $7 OR n.kind = 'digest' AND EXISTS (SELECT FROM "           \
-    "notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND o.integration = "   \
-    "n.integration AND o.id <> n.id AND (" STATE_OF_O " = $7 OR " STATE_OF_O                       \
+    "(SELECT max((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint) AS seq "     \
+    "FROM groups g WHERE g.tenant = n.tenant AND g.id = n.group_id) known JOIN notifications o "   \
+    "ON o.seq > coalesce(known.seq, -1) WHERE o.tenant = n.tenant AND o.group_id = n.group_id "    \
+    "AND o.integration = n.integration AND o.id <> n.id AND (" STATE_OF_O " = $7 OR " STATE_OF_O   \
     " = $5 AND o.possible_duplicate))"
 
 #define TAKE_THEM                                                                                  \

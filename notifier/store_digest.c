@@ -12,63 +12,55 @@
 /* The parts are read one after the other: the next is not sent beside this one. */
 #define NEXT_PART_WAIT MS_SECOND
 
+/* It, and its group. */
+#define IT "notifications n LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
 /* In the order of all locks: the digest, and the older ones whose items it tells too. */
 static const char lock_sql[] =
     "SELECT o.id = $2 AND o.lease_by = $3 AND " STATE_OF_O " = ANY ($4) FROM (SELECT $2 AS id "
-    "UNION ALL SELECT o.id FROM notifications n JOIN notifications o ON o.tenant = n.tenant AND "
-    "o.group_id = n.group_id AND o.integration = n.integration AND o.seq < n.seq AND o.kind = "
-    "n.kind AND " STATE_OF_O " = ANY ($5) WHERE n.tenant = $1 AND n.id = $2) k JOIN notifications "
-    "o ON o.tenant = $1 AND o.id = k.id ORDER BY o.tenant, o.id FOR NO KEY UPDATE OF o";
+    "UNION ALL SELECT o.id FROM " IT " JOIN notifications o ON " IS_EARLIER " AND o.kind = n.kind "
+    "AND " STATE_OF_O " = ANY ($5) WHERE n.tenant = $1 AND n.id = $2) k JOIN notifications o ON "
+    "o.tenant = $1 AND o.id = k.id ORDER BY o.tenant, o.id FOR NO KEY UPDATE OF o";
 /* It was made with what older digests of its group had to tell; they must not tell it again. */
 static const char take_over_sql[] =
     "UPDATE notifications o SET state = $3, reason = 'a newer digest tells it too', lease_until = "
     "NULL, lease_by = '', ended_at = " MS_NOW ", superseded_by = n.id, destination = "
-    "coalesce(nullif(o.destination, ''), n.destination) FROM notifications n WHERE n.tenant = $1 "
-    "AND n.id = $2 AND o.tenant = n.tenant AND o.group_id = n.group_id AND o.integration = "
-    "n.integration AND o.seq < n.seq AND o.kind = n.kind AND " STATE_OF_O " = ANY ($4)";
+    "coalesce(nullif(o.destination, ''), n.destination) FROM " IT " WHERE n.tenant = $1 AND n.id = "
+    "$2 AND " IS_EARLIER " AND o.kind = n.kind AND " STATE_OF_O " = ANY ($4)";
 /* Of all that the digest tells, read or not, what `stays` in it; the rest goes elsewhere. */
 #define PART(stays)                                                                                \
-    "WITH p AS MATERIALIZED (SELECT r.*, " stays " AS stays FROM notifications n LEFT JOIN "       \
-    "groups g ON g.tenant = n.tenant AND g.id = n.group_id CROSS JOIN LATERAL (" ITEMS_OF_N        \
+    "WITH p AS MATERIALIZED (SELECT r.*, " stays " AS stays FROM " IT                              \
+    " CROSS JOIN LATERAL (" ITEMS_OF_N                                                             \
     ") r WHERE n.tenant = $1 AND n.id = $2), kept AS (UPDATE notifications n SET about = "         \
     "jsonb_set(n.about, '{items}', (SELECT coalesce(jsonb_agg(to_jsonb(p) - 'stays'), '[]') FROM " \
     "p WHERE p.stays)) WHERE n.tenant = $1 AND n.id = $2)"
 #define SPEAKS_NO_MORE(when)                                                                       \
     "gone AS (DELETE FROM notification_incidents k USING p WHERE k.tenant = $1 AND "               \
     "k.notification_id = $2 AND k.incident_id = p.incident AND NOT p.stays" when ")"
+#define SOME_STAY " AND EXISTS (SELECT FROM p WHERE p.stays)"
+#define TOLD_STAYS PART("r.incident = ANY ($3)") ", " SPEAKS_NO_MORE("")
+#define LEFT_GOES PART("r.incident <> ALL ($3)") ", " SPEAKS_NO_MORE(SOME_STAY)
 /* A group of its own, as a merge: no newer digest takes its place. */
-static const char go_on_sql[] = PART("r.incident = ANY ($3)") ", " SPEAKS_NO_MORE(
-    "") ", part AS (INSERT INTO notifications (tenant, id, group_id, receiver, integration, "
-        "channel, seq, kind, severity, about, created_at, not_before, possible_duplicate) SELECT "
-        "n.tenant, $4, $4, "
-        "n.receiver, n.integration, n.channel, 0, n.kind, (SELECT coalesce(max(i.severity), "
-        "n.severity) FROM p JOIN incidents i ON i.tenant = $1 AND i.id = p.incident WHERE NOT "
-        "p.stays), n.about || jsonb_build_object('items', (SELECT jsonb_agg(to_jsonb(p) - "
-        "'stays') FROM p WHERE NOT p.stays), 'continues', coalesce(n.about -> 'continues', "
-        "jsonb_build_object('group', n.group_id, 'integration', n.integration))), "
-        "n.created_at, " MS_NOW
-        " + $5, n.possible_duplicate FROM notifications n WHERE n.tenant = $1 AND n.id = $2) "
-        "INSERT INTO notification_incidents (tenant, notification_id, incident_id, "
-        "created_at) SELECT n.tenant, $4, p.incident, n.created_at FROM notifications n, p "
-        "WHERE n.tenant = $1 AND n.id = $2 AND NOT p.stays";
+static const char go_on_sql[] = TOLD_STAYS
+    ", part AS (INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, "
+    "seq, kind, severity, about, created_at, not_before, possible_duplicate) SELECT n.tenant, $4, "
+    "$4, n.receiver, n.integration, n.channel, 0, n.kind, (SELECT coalesce(max(i.severity), "
+    "n.severity) FROM p JOIN incidents i ON i.tenant = $1 AND i.id = p.incident WHERE NOT "
+    "p.stays), n.about || jsonb_build_object('items', (SELECT jsonb_agg(to_jsonb(p) - 'stays') "
+    "FROM p WHERE NOT p.stays), 'continues', coalesce(n.about -> 'continues', "
+    "jsonb_build_object('group', n.group_id, 'integration', n.integration))), n.created_at, " MS_NOW
+    " + $5, n.possible_duplicate FROM notifications n WHERE n.tenant = $1 AND n.id = $2) INSERT "
+    "INTO notification_incidents (tenant, notification_id, incident_id, created_at) SELECT "
+    "n.tenant, $4, p.incident, n.created_at FROM notifications n, p WHERE n.tenant = $1 AND n.id = "
+    "$2 AND NOT p.stays";
 /* For the next digest, with what came since. The row of one that tells nothing now stays the
  * ledger's word about them. */
-static const char give_back_sql[] = PART("r.incident <> ALL ($3)") ", " SPEAKS_NO_MORE(
-    " AND EXISTS (SELECT FROM p WHERE p.stays)") ", look AS (INSERT INTO timers (due_at, kind, "
-                                                 "tenant, subject) VALUES (" MS_NOW
-                                                 ", 1, $1, uuid_send($4))) "
-                                                 "INSERT INTO digest_items AS d (tenant, group_id, "
-                                                 "incident_id, occurrences, first_at, "
-                                                 "last_at) SELECT $1, $4, p.incident, "
-                                                 "p.occurrences, p.first_at, p.last_at FROM p "
-                                                 "WHERE NOT "
-                                                 "p.stays ORDER BY p.incident ON CONFLICT (tenant, "
-                                                 "group_id, incident_id) DO UPDATE SET "
-                                                 "occurrences = d.occurrences + "
-                                                 "excluded.occurrences, first_at = "
-                                                 "least(d.first_at, "
-                                                 "excluded.first_at), last_at = "
-                                                 "greatest(d.last_at, excluded.last_at)";
+static const char give_back_sql[] = LEFT_GOES
+    ", look AS (INSERT INTO timers (due_at, kind, tenant, subject) VALUES (" MS_NOW
+    ", 1, $1, uuid_send($4))) INSERT INTO digest_items AS d (tenant, group_id, incident_id, "
+    "occurrences, first_at, last_at) SELECT $1, $4, p.incident, p.occurrences, p.first_at, "
+    "p.last_at FROM p WHERE NOT p.stays ORDER BY p.incident ON CONFLICT (tenant, group_id, "
+    "incident_id) DO UPDATE SET occurrences = d.occurrences + excluded.occurrences, first_at = "
+    "least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, excluded.last_at)";
 
 /* The incidents of a list of items. */
 static int incidents_of(const json_t *list, struct arena *a, struct keys *ret, struct err *e)

@@ -11,13 +11,14 @@
 #define STATE_OF_O "(o.state || '')"
 
 /* Messages of the group that were not delivered and are older than this one: their news is told
- * here too. */
+ * here too. What is older than the newest that was delivered is history, and not read. */
+#define IS_EARLIER                                                                                 \
+    "o.tenant = n.tenant AND o.group_id = n.group_id AND o.integration = n.integration AND o.seq " \
+    "< n.seq AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', "            \
+    "'seq'])::bigint, -1)"
 #define EARLIER                                                                                    \
-    "FROM notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND "              \
-    "o.integration = n.integration"                                                                \
-    " AND o.seq < n.seq AND " STATE_OF_O " IN ('pending', 'sending', 'merged')"                    \
-    " AND o.seq > coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, "  \
-    "-1)"
+    "FROM notifications o WHERE " IS_EARLIER " AND " STATE_OF_O                                    \
+    " IN ('pending', 'sending', 'merged')"
 
 /* What digest `n` tells, each incident once: its own, and what older ones did not get to tell. */
 #define ITEMS_OF_N                                                                                 \

@@ -409,6 +409,48 @@ static void is_parted_by_its_holder_alone(void **state)
     close_worker(w);
 }
 
+static long long rows_read(struct store *st)
+{
+    struct err e = {0};
+
+    assert_int_equal(pg_exec(st->pg, "SELECT pg_stat_force_next_flush()", &e), 0);
+    DO("SELECT pg_stat_force_next_flush()");
+    return INT("SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables WHERE relname = "
+               "'notifications'");
+}
+
+/* What its group was told in all the years before. */
+static void reads_no_history_to_be_parted(void **state)
+{
+    struct worker *w = open_worker("years", 20);
+    struct store st;
+    struct err e = {0};
+
+    (void)state;
+    add_incidents("years", 3);
+    add_digest("years", "old", WECOM, 5001, "years", 0, 1);
+    add_digest("years", "new", WECOM, 5002, "years", 1, 2);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, about, state, created_at, ended_at) SELECT 't', md5('years' || i)::uuid, "
+       "md5('years0g')::uuid, 'years', 0, 'wecom', i, 'digest', 2, '{}', 'delivered', i, i FROM "
+       "generate_series(1, 5000) AS i");
+    DO("UPDATE groups SET told = told || '{\"0\": {\"delivered\": {\"seq\": 5000}}}' WHERE id = "
+       "md5('years0g')::uuid");
+    DO("ANALYZE notifications");
+    struct job *j = claimed(w, "me", WECOM, &st);
+    (void)json_array_remove(json_object_get(j->facts, "items"), 0);
+    const long long before = rows_read(&st);
+    assert_int_equal(store_split(&st, j, &e), 0);
+    const long long read = rows_read(&st) - before;
+    if (read > 100)
+        fail_msg("%lld rows were read", read);
+    assert_string_equal(TEXT("SELECT state FROM notifications WHERE id = md5('yearsold')::uuid"),
+                        "superseded");
+    job_free_list(j);
+    pg_close(st.pg);
+    close_worker(w);
+}
+
 /* ---- more than is read at once ---- */
 
 /* The severe and those that go on are there; the rest is a number, and its row not read either. */
@@ -671,6 +713,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(says_so_when_the_other_ones_answer_did_not_come),
         cmocka_unit_test(waits_for_its_rate_by_itself),
         cmocka_unit_test(is_parted_by_its_holder_alone),
+        cmocka_unit_test(reads_no_history_to_be_parted),
         cmocka_unit_test(is_read_in_parts),
         cmocka_unit_test(goes_on_to_a_program_with_what_was_not_read),
         cmocka_unit_test(rings_once_for_all_of_it),
