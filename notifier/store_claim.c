@@ -24,14 +24,15 @@
     " = 'pending' AND o.seq > n.seq AND o.not_before <= " MS_NOW "))"
 
 /* May it have been told already? It, or of a digest another that told the same, or that it tells,
- * too. */
+ * too. Of what was delivered none is read: of a range with both ends the planner believes that it
+ * is short. */
 #define MAY_DOUBLE                                                                                 \
     "n.possible_duplicate OR n.state = $7 OR n.kind = 'digest' AND EXISTS (SELECT FROM "           \
-    "(SELECT max((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint) AS seq "     \
-    "FROM groups g WHERE g.tenant = n.tenant AND g.id = n.group_id) known JOIN notifications o "   \
-    "ON o.seq > coalesce(known.seq, -1) WHERE o.tenant = n.tenant AND o.group_id = n.group_id "    \
-    "AND o.integration = n.integration AND o.id <> n.id AND (" STATE_OF_O " = $7 OR " STATE_OF_O   \
-    " = $5 AND o.possible_duplicate))"
+    "notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND o.integration = "   \
+    "n.integration AND o.seq > coalesce((SELECT (g.told #>> ARRAY[n.integration::text, "           \
+    "'delivered', 'seq'])::bigint FROM groups g WHERE g.tenant = n.tenant AND g.id = "             \
+    "n.group_id), -1) AND o.seq < 9223372036854775807 AND o.id <> n.id AND (" STATE_OF_O           \
+    " = $7 OR " STATE_OF_O " = $5 AND o.possible_duplicate))"
 
 #define TAKE_THEM                                                                                  \
     " UPDATE notifications n SET state = $8, lease_until = " MS_NOW " + $9, lease_by = $10,"       \
