@@ -9,7 +9,9 @@
 #define BATCH_MEMORY ((size_t)64 << 20)
 #define ORPHANS_MAX 100
 #define REPORTS_MAX 100
-#define ITEMS_READ 1000 /* of a digest at once; what is more goes on in another message */
+/* Of a digest at once; what is more goes on in another message. */
+#define ITEMS_READ 1000
+#define ITEMS_BYTES (4LL << 20)
 
 /* Due, and not behind another row of its group. Only a row that was never tried has a wake-up to
  * wait for. The transitions are life.c's. */
@@ -105,9 +107,9 @@ static const char moot_sql[] =
     "SELECT json_agg(" ALERT_OBJECT(                                                               \
         "f.fp") " ORDER BY f.k)"                                                                   \
                 " FROM (SELECT fp, min(k) AS k FROM jsonb_array_elements_text("                    \
-                "   coalesce(n.about #> '{state,alerts}', '[]') || coalesce(n.about #> "           \
+                " coalesce(n.about #> '{state,alerts}', '[]') || coalesce(n.about #> "             \
                 "'{state,resolved_alerts}', '[]')"                                                 \
-                "   || coalesce((SELECT jsonb_agg(v) FROM (SELECT jsonb_array_elements(o.about "   \
+                " || coalesce((SELECT jsonb_agg(v) FROM (SELECT jsonb_array_elements(o.about "     \
                 "#> "                                                                              \
                 "'{state,resolved_alerts}') AS v " EARLIER                                         \
                 ") missed), '[]')) WITH ORDINALITY AS e (fp, k) GROUP BY fp ORDER BY min(k) "      \
@@ -122,31 +124,32 @@ static const char moot_sql[] =
         "lpad(to_hex(l.fingerprint), 16, '0')") " ORDER BY l.status, l.first_seen)"                \
                                                 " FROM (SELECT * FROM alerts p WHERE p.tenant = "  \
                                                 "n.tenant AND p.incident_id = n.incident_id"       \
-                                                "   ORDER BY p.status, p.first_seen LIMIT $3) l"
+                                                " ORDER BY p.status, p.first_seen LIMIT $3) l"
 
 /* What a digest tells, open before over, severe before mild; and how much more there is than is
- * read at once. */
+ * read at once: so many incidents, of so many bytes, but one at least. */
 #define ITEMS                                                                                      \
-    "SELECT jsonb_agg(jsonb_build_object('incident', to_jsonb(x), 'occurrences', t.occurrences,"   \
-    "  'first_at', t.first_at, 'last_at', t.last_at) ORDER BY t.k) AS list, CASE WHEN max(t.n) > " \
-    "count(*) THEN json_build_object('n', max(t.n) - count(*), 'occurrences', max(t.total) - "     \
-    "sum(t.occurrences)) END AS unread"                                                            \
-    " FROM (SELECT r.*, row_number() OVER (ORDER BY y.status = 4, y.severity DESC, r.last_at "     \
-    "DESC, r.incident) AS k, count(*) OVER () AS n, sum(r.occurrences) OVER () AS total FROM "     \
-    "(" ITEMS_OF_N                                                                                 \
-    ") r JOIN incidents y ON y.tenant = n.tenant AND y.id = r.incident WHERE n.kind = "            \
-    "'digest' ORDER BY k LIMIT $4) t"                                                              \
-    " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident"
+    "SELECT jsonb_agg(jsonb_build_object('incident', to_jsonb(x) - 'description', 'occurrences', " \
+    "t.occurrences, 'first_at', t.first_at, 'last_at', t.last_at) ORDER BY t.k) AS list, CASE "    \
+    "WHEN max(t.n) > count(*) THEN json_build_object('n', max(t.n) - count(*), 'occurrences', "    \
+    "max(t.sum) - sum(t.occurrences)) END AS unread"                                               \
+    " FROM (SELECT r.*, row_number() OVER w AS k, sum(octet_length(concat(y.title, y.link, "       \
+    "y.alert_name, y.service, y.namespace, y.environment, y.error_type))) OVER w AS bytes, "       \
+    "count(*) OVER () AS n, sum(r.occurrences) OVER () AS sum FROM (" ITEMS_OF_N                   \
+    ") r JOIN incidents y ON y.tenant = n.tenant AND y.id = r.incident WHERE n.kind = 'digest' "   \
+    "WINDOW w AS (ORDER BY y.status = 4, y.severity DESC, r.last_at DESC, r.incident)) t"          \
+    " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident WHERE t.k <= $4 AND "          \
+    "(t.bytes <= $5 OR t.k = 1)"
 
 #define MEMBERS                                                                                    \
     "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about - 'items', 'kind', m.kind, " \
     "'severity', m.severity,"                                                                      \
-    "  'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, 'created_at', "         \
+    " 'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, 'created_at', "          \
     "m.created_at,"                                                                                \
-    "  'incident_id', m.incident_id, 'incident', to_jsonb(x),"                                     \
-    "  'title', (SELECT string_agg(k || '=' || v, ', ' ORDER BY k) FROM "                          \
+    " 'incident_id', m.incident_id, 'incident', to_jsonb(x),"                                      \
+    " 'title', (SELECT string_agg(k || '=' || v, ', ' ORDER BY k) FROM "                           \
     "jsonb_each_text(p.labels) AS l (k, v)),"                                                      \
-    "  'delivered_seq', p.told #> ARRAY[m.integration::text, 'delivered', 'seq']) ORDER BY "       \
+    " 'delivered_seq', p.told #> ARRAY[m.integration::text, 'delivered', 'seq']) ORDER BY "        \
     "m.created_at, m.seq)"                                                                         \
     " FROM notifications m LEFT JOIN incidents x ON x.tenant = m.tenant AND x.id = m.incident_id"  \
     " LEFT JOIN groups p ON p.tenant = m.tenant AND p.id = m.group_id"                             \
@@ -191,9 +194,9 @@ static const char heads_sql[] =
 static const char lists_sql[] =
     "SELECT n.tenant, n.id, json_build_object("
     " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
-    ") END, 'items', items.list, 'unread', items.unread,"
+    ") END, 'items', d.list, 'unread', d.unread,"
     " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END)::text" ORDERED
-    " LEFT JOIN LATERAL (" ITEMS ") items ON true" IN_ORDER;
+    " LEFT JOIN LATERAL (" ITEMS ") d ON true" IN_ORDER;
 
 enum { FACTS_TENANT, FACTS_ID, FACTS_JSON, FACTS_FREQUENCY, FACTS_NOW };
 
@@ -214,8 +217,10 @@ static int look_up(struct store *st, struct arena *a, const PGresult *claimed, c
     pg_texts(args, tenants, n);
     pg_uuids(args, ids, n);
     pg_int(args, limit);
-    if (sql == lists_sql)
+    if (sql == lists_sql) {
         pg_int(args, ITEMS_READ);
+        pg_int(args, ITEMS_BYTES);
+    }
     return pg_query(st->pg, sql, args, ret, e);
 }
 

@@ -510,6 +510,22 @@ static void goes_on_to_a_program_with_what_was_not_read(void **state)
     close_worker(w);
 }
 
+/* As long as an annotation may be. */
+static void goes_on_where_titles_are_long(void **state)
+{
+    struct worker *w = open_worker("long", 20);
+
+    (void)state;
+    add_incidents("long", 1000);
+    DO("UPDATE incidents SET title = title || repeat('x', 16000) WHERE title LIKE 'long %%'");
+    add_digest("long", "d", WEBHOOK, 1, "long", 0, 999);
+    start(w);
+    until_ended("long");
+    assert_string_equal(told("long", "delivered"), "1000 500500");
+    assert_int_equal(INT("SELECT count(*) FROM notifications WHERE receiver = 'long'"), 4);
+    close_worker(w);
+}
+
 /* The number of a telephone's message stays true: what it names, and how many more there are. */
 static void rings_once_for_all_of_it(void **state)
 {
@@ -716,6 +732,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(reads_no_history_to_be_parted),
         cmocka_unit_test(is_read_in_parts),
         cmocka_unit_test(goes_on_to_a_program_with_what_was_not_read),
+        cmocka_unit_test(goes_on_where_titles_are_long),
         cmocka_unit_test(rings_once_for_all_of_it),
         cmocka_unit_test(leaves_out_what_is_silenced_meanwhile),
         cmocka_unit_test(is_not_sent_when_all_of_it_is_silenced),
