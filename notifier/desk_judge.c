@@ -209,8 +209,10 @@ int judge_render(struct job *j, const struct settings *s, bool *ret_split)
     struct step_input in = input_of(j);
     if (r == 0)
         r = channel_step(j->outlet->channel, &in, j->a, &j->step, &e);
-    if (r < 0)
-        end_as(j, LIFE_GIVE_UP, arena_printf(j->a, "cannot be rendered: %s", e.msg));
+    if (r < 0) {
+        const char *why = arena_printf(j->a, "cannot be rendered: %s", e.msg);
+        end_as(j, LIFE_GIVE_UP, why ? why : "cannot be rendered: out of memory");
+    }
     j->rendered = r == 0;
     j->fault = j->message.fault ? j->message.fault : j->step.request.fault;
     if (r < 0 || !j->step.done)
