@@ -732,12 +732,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(reads_no_history_to_be_parted),
         cmocka_unit_test(is_read_in_parts),
         cmocka_unit_test(goes_on_to_a_program_with_what_was_not_read),
-        cmocka_unit_test(goes_on_where_titles_are_long),
         cmocka_unit_test(rings_once_for_all_of_it),
         cmocka_unit_test(leaves_out_what_is_silenced_meanwhile),
         cmocka_unit_test(is_not_sent_when_all_of_it_is_silenced),
         cmocka_unit_test(leaves_out_more_than_is_read_at_once),
         cmocka_unit_test(ends_when_nothing_is_left_of_it),
+        cmocka_unit_test(
+            goes_on_where_titles_are_long), /* last: each look at the log reads it all */
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
