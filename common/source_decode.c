@@ -10,14 +10,21 @@
 
 static const struct slice none = {"", 0};
 
+struct slice decode_cut(struct decoder *d, struct slice s)
+{
+    if (s.len == 0)
+        return none;
+    s = source_cut(s, d->lim->annotation_value, d->a, &d->truncated);
+    d->failed |= !s.p;
+    return s.p ? s : none;
+}
+
 struct slice decode_str(struct decoder *d, const json_t *object, const char *key)
 {
     struct slice s = json_str(object, key, d->a);
     if (s.len == 0 && json_is_number(json_object_get(object, key)))
         d->failed = true;
-    s = source_cut(s, d->lim->annotation_value, d->a, &d->truncated);
-    d->failed |= !s.p;
-    return s.p ? s : none;
+    return decode_cut(d, s);
 }
 
 struct slice decode_first(struct decoder *d, const json_t *object, const char *const *keys)

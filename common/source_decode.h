@@ -19,7 +19,9 @@ struct decoder {
     bool failed;
 };
 
-/* Text at a key, cut to the annotation cap; "" when absent. */
+/* Text cut to the annotation cap. */
+struct slice decode_cut(struct decoder *d, struct slice s);
+/* decode_cut() of what stands at a key; "" when absent. */
 struct slice decode_str(struct decoder *d, const json_t *object, const char *key);
 /* The first of several keys (NULL-terminated) that has text. */
 struct slice decode_first(struct decoder *d, const json_t *object, const char *const *keys);

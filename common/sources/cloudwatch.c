@@ -210,15 +210,6 @@ struct message {
     struct slice topic;
 };
 
-static struct slice cut(struct decoder *d, struct slice s)
-{
-    if (s.len == 0)
-        return (struct slice){"", 0};
-    s = source_cut(s, d->lim->annotation_value, d->a, &d->truncated);
-    d->failed |= !s.p;
-    return s.p ? s : (struct slice){"", 0};
-}
-
 /* Part `i` of "arn:partition:service:region:account:rest", where it can be part of an address. */
 static struct slice arn_part(struct slice arn, size_t i)
 {
@@ -386,7 +377,7 @@ static struct labels annotations_of(struct message *m)
     pairs_add(&notes, "comparison", decode_str(d, trigger, "ComparisonOperator"));
     pairs_add(&notes, "threshold", decode_str(d, trigger, "Threshold"));
     pairs_add(&notes, "period", decode_str(d, trigger, "Period"));
-    pairs_add(&notes, "topic", cut(d, m->topic));
+    pairs_add(&notes, "topic", decode_cut(d, m->topic));
     return decode_pairs(d, &notes, d->lim->annotation_value);
 }
 
@@ -412,7 +403,7 @@ static struct slice description_of(struct message *m, struct slice own)
     const struct slice reason = decode_str(&m->d, m->body, "NewStateReason");
     if (own.len == 0 || reason.len == 0)
         return own.len > 0 ? own : reason;
-    return cut(&m->d, decode_format(&m->d, "%.*s\n%.*s", SLICE_FMT(own), SLICE_FMT(reason)));
+    return decode_cut(&m->d, decode_format(&m->d, "%.*s\n%.*s", SLICE_FMT(own), SLICE_FMT(reason)));
 }
 
 static void describe(struct message *m, struct slice name, struct alert_event *ev)
@@ -429,7 +420,7 @@ static void describe(struct message *m, struct slice name, struct alert_event *e
     ev->labels = labels_of(m, name, &l);
     ev->annotations = annotations_of(m);
     ev->title = m->p.state == NO_DATA
-                    ? cut(d, decode_format(d, "No data for %.*s", SLICE_FMT(name)))
+                    ? decode_cut(d, decode_format(d, "No data for %.*s", SLICE_FMT(name)))
                     : name;
     ev->description = description_of(m, own);
     ev->link = page_of(m, place_of(m), name);
@@ -473,7 +464,7 @@ static struct slice text_of(struct message *m)
     const struct slice copy = dump ? arena_slice(m->d.a, slice_of(dump)) : m->p.sns.text;
     free(dump);
     m->d.failed |= !copy.p;
-    return cut(&m->d, copy);
+    return decode_cut(&m->d, copy);
 }
 
 /* What other services of AWS call their messages. */
@@ -481,13 +472,13 @@ static struct slice title_of(struct message *m)
 {
     static const char *const titles[] = {"detail-type", "Event Message", "title", "summary", NULL};
     return m->body ? decode_line(decode_first(&m->d, m->body, titles))
-                   : decode_line(cut(&m->d, m->p.sns.text));
+                   : decode_line(decode_cut(&m->d, m->p.sns.text));
 }
 
 static int of_text(struct message *m, struct alert_event *ev, struct err *e)
 {
     struct decoder *d = &m->d;
-    const struct slice subject = decode_line(cut(d, m->p.sns.subject));
+    const struct slice subject = decode_line(decode_cut(d, m->p.sns.subject));
     struct slice title = title_of(m);
     struct pairs l = {0}, id = {0};
     if (decode_line(m->p.sns.text).len == 0)

@@ -320,7 +320,7 @@ static struct slice message_of(struct report_of *w)
 static struct slice name_of(struct report_of *w)
 {
     if (w->said.rest.len > 0)
-        return w->said.rest;
+        return decode_cut(&w->d, w->said.rest);
     const struct slice name = decode_line(field(w, "title"));
     if (name.len > 0)
         return name;
@@ -456,7 +456,7 @@ static void describe(struct report_of *w, struct alert_event *ev)
 /* What became of which monitor: in fields, else in words. */
 static void look(struct report_of *w)
 {
-    w->said = read_title(field(w, "title"));
+    w->said = read_title(whole(w, "title"));
     struct slice transition = field(w, "transition");
     if (transition.len == 0)
         transition = w->said.word;
