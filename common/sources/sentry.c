@@ -400,7 +400,9 @@ static void describe_metric(struct delivery *w, const json_t *alert, struct slic
     ev->severity_again = ev->severity;
     ev->title = decode_line(decode_str(d, w->data, "description_title"));
     if (ev->title.len == 0)
-        ev->title = name.len > 0 ? decode_line(name) : SLICE_LIT("Sentry metric alert");
+        ev->title = decode_line(name);
+    if (ev->title.len == 0)
+        ev->title = SLICE_LIT("Sentry metric alert");
     ev->description = decode_str(d, w->data, "description_text");
     ev->link = decode_str(d, w->data, "web_url");
     ev->actor = w->actor;
