@@ -79,8 +79,8 @@ int store_grant(struct store *st, struct job *list, struct job **ret_go, struct 
  * digest. -ESTALE: the row is not ours any more. */
 int store_split(struct store *st, struct job *j, struct err *e) MUST_CHECK;
 
-/* The items of a digest in facts.left are silenced: they wait in its group for the next digest. The
- * row keeps those in facts.items. Errors as of store_split(). */
+/* The items of a digest in facts.left are silenced: they wait in its group for the next digest of
+ * its integration. The row keeps those in facts.items. Errors as of store_split(). */
 int store_withhold_items(struct store *st, struct job *j, struct err *e) MUST_CHECK;
 
 /* Write how each job of the list ended. Jobs that are not ours any more are skipped, but a delivery

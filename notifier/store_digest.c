@@ -52,15 +52,16 @@ static const char go_on_sql[] = TOLD_STAYS
     "INTO notification_incidents (tenant, notification_id, incident_id, created_at) SELECT "
     "n.tenant, $4, p.incident, n.created_at FROM notifications n, p WHERE n.tenant = $1 AND n.id = "
     "$2 AND NOT p.stays";
-/* For the next digest, with what came since. The row of one that tells nothing now stays the
- * ledger's word about them. */
+/* For the next digest of its integration, with what came since. The row of one that tells nothing
+ * now stays the ledger's word about them. */
 static const char give_back_sql[] = LEFT_GOES
     ", look AS (INSERT INTO timers (due_at, kind, tenant, subject) VALUES (" MS_NOW
     ", 1, $1, uuid_send($4))) INSERT INTO digest_items AS d (tenant, group_id, incident_id, "
-    "occurrences, first_at, last_at) SELECT $1, $4, p.incident, p.occurrences, p.first_at, "
-    "p.last_at FROM p WHERE NOT p.stays ORDER BY p.incident ON CONFLICT (tenant, group_id, "
-    "incident_id) DO UPDATE SET occurrences = d.occurrences + excluded.occurrences, first_at = "
-    "least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, excluded.last_at)";
+    "integration, occurrences, first_at, last_at) SELECT $1, $4, p.incident, $5, p.occurrences, "
+    "p.first_at, p.last_at FROM p WHERE NOT p.stays ORDER BY p.incident ON CONFLICT (tenant, "
+    "group_id, incident_id, integration) DO UPDATE SET occurrences = d.occurrences + "
+    "excluded.occurrences, first_at = least(d.first_at, excluded.first_at), last_at = "
+    "greatest(d.last_at, excluded.last_at)";
 
 /* The incidents of a list of items. */
 static int incidents_of(const json_t *list, struct arena *a, struct keys *ret, struct err *e)
@@ -147,6 +148,7 @@ static int give_back(struct store *st, struct arena *a, const struct job *j, str
         return r;
     pg_uuids(args, left.ids, left.n);
     pg_uuid(args, group.b);
+    pg_int4(args, (int32_t)integration);
     r = pg_query(st->pg, give_back_sql, args, NULL, e);
     return r < 0 ? r : take_over(st, a, j, e);
 }

@@ -206,6 +206,7 @@ static void note_group(struct ending *x, const struct job *j, const json_t *row,
         char grp[UUID_STR];
         size_t i = table_add(&x->items, j->tenant, id.b);
         x->items.texts[i] = arena_slice(x->a, slice_of(uuid_format(group, grp)));
+        x->items.ints[i] = (int32_t)integration;
     }
 }
 

@@ -46,14 +46,16 @@ static const char timer_sql[] =
     "INSERT INTO timers (due_at, kind, tenant, subject) SELECT " MS_NOW
     " + $3, 1, tenant, subject FROM unnest($1, $2) AS u (tenant, subject)";
 static const char items_sql[] =
-    "INSERT INTO digest_items (tenant, group_id, incident_id, occurrences, first_at, last_at)"
-    " SELECT n.tenant, u.grp::uuid, r.incident, sum(r.occurrences)::bigint, min(r.first_at), "
-    "max(r.last_at)"
-    " FROM unnest($1, $2, $3) AS u (tenant, id, grp) JOIN notifications n ON n.tenant = u.tenant "
-    "AND n.id = u.id, jsonb_to_recordset(coalesce(n.about -> 'items', '[]'))"
+    "INSERT INTO digest_items (tenant, group_id, incident_id, integration, occurrences, first_at, "
+    "last_at)"
+    " SELECT n.tenant, u.grp::uuid, r.incident, u.integration, sum(r.occurrences)::bigint, "
+    "min(r.first_at), max(r.last_at)"
+    " FROM unnest($1, $2, $3, $4) AS u (tenant, id, grp, integration) JOIN notifications n ON "
+    "n.tenant = u.tenant AND n.id = u.id, jsonb_to_recordset(coalesce(n.about -> 'items', '[]'))"
     "  AS r (incident uuid, occurrences bigint, first_at bigint, last_at bigint)"
-    " GROUP BY n.tenant, u.grp, r.incident ORDER BY n.tenant, u.grp, r.incident"
-    " ON CONFLICT (tenant, group_id, incident_id) DO UPDATE SET"
+    " GROUP BY n.tenant, u.grp, r.incident, u.integration ORDER BY n.tenant, u.grp, r.incident, "
+    "u.integration"
+    " ON CONFLICT (tenant, group_id, incident_id, integration) DO UPDATE SET"
     "  occurrences = digest_items.occurrences + excluded.occurrences,"
     "  first_at = least(digest_items.first_at, excluded.first_at), last_at = "
     "greatest(digest_items.last_at, excluded.last_at)";
@@ -226,6 +228,7 @@ static int send_rearmed(struct ending *x, struct err *e)
     if (r == 0 && x->items.n) {
         struct pg_args *args = table_args(&x->items, x->a);
         pg_texts(args, x->items.texts, x->items.n);
+        pg_int4s(args, x->items.ints, x->items.n);
         r = pg_send(x->st->pg, items_sql, args, NULL, e);
     }
     if (r == 0 && x->timeline.n) {

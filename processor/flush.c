@@ -190,12 +190,12 @@ struct decision {
     size_t n;
     int64_t again;
     const struct silencing *by;
+    bool whole;
 };
 
 /* One integration: what it knows, and what it would but for silences. */
 struct view {
     struct said last, withheld;
-    int32_t offset;
 };
 
 static void decide_incident(const struct flush *f, const struct target *t, const struct view *v,
@@ -205,8 +205,8 @@ static void decide_incident(const struct flush *f, const struct target *t, const
 
     d->by = owed ? NULL : t->silence;
     d->n = group_due(t->route, &t->is,
-                     d->by && v->withheld.seq > v->last.seq ? &v->withheld : &v->last, f->now_ms,
-                     v->offset, d->due, &d->again);
+                     d->by && v->withheld.seq > v->last.seq ? &v->withheld : &v->last, f->now_ms, 0,
+                     d->due, &d->again);
 }
 
 static int decide_alerts(struct flush *f, struct target *t, struct view *v, struct decision *d,
@@ -221,7 +221,7 @@ static int decide_alerts(struct flush *f, struct target *t, struct view *v, stru
         return rc;
     if (all && v->withheld.at > v->last.at) /* since then it would have been repeated */
         v->last.at = v->withheld.at;
-    d->n = group_due(t->route, &is, &v->last, f->now_ms, v->offset, d->due, &d->again);
+    d->n = group_due(t->route, &is, &v->last, f->now_ms, 0, d->due, &d->again);
     t->missed_wait |= d->n == 0 && is.missed_n > 0;
     if (d->n > 0) {
         d->by = d->due[d->n - 1].kind == DUE_REPEAT ? all : NULL;
@@ -231,9 +231,35 @@ static int decide_alerts(struct flush *f, struct target *t, struct view *v, stru
     d->by = split_hidden(f, t, &v->last, &is);
     if (!d->by)
         return is.firing ? 0 : flush_too_large(e);
-    d->n = group_due(t->route, &is, &v->withheld, f->now_ms, v->offset, d->due, &again);
+    d->n = group_due(t->route, &is, &v->withheld, f->now_ms, 0, d->due, &again);
     if (again > 0 && (d->again == 0 || again < d->again))
         d->again = again;
+    return 0;
+}
+
+/* What waits for all, and for this one alone; with the former goes the latter, due or not. */
+static int decide_digest(struct flush *f, const struct target *t, size_t integration,
+                         const struct view *v, struct decision *d, struct err *e)
+{
+    const struct gathered *parts[] = {&t->gathered[0], &t->gathered[integration + 1]};
+
+    for (size_t i = 0; i < 2 && d->n == 0; i++) {
+        struct standing is = t->is;
+        int32_t offset;
+        int64_t again;
+
+        if (parts[i]->n == 0)
+            continue;
+        int rc = flush_zone(f, t, parts[i]->first_ms, &offset, e);
+        if (rc < 0)
+            return rc;
+        is.item_n = parts[i]->n;
+        is.item_first_ms = parts[i]->first_ms;
+        d->n = group_due(t->route, &is, &v->last, f->now_ms, offset, d->due, &again);
+        d->whole = d->n > 0 && i == 0;
+        if (again > 0 && (d->again == 0 || again < d->again))
+            d->again = again;
+    }
     return 0;
 }
 
@@ -292,12 +318,12 @@ static int tell_silence(struct flush *f, struct target *t, size_t integration,
     return rc < 0 ? rc : remember(t, key, &note.due.state, false, e);
 }
 
-static int decide_one(struct flush *f, struct target *t, size_t integration, int32_t offset,
-                      struct notes *notes, struct err *e)
+static int decide_one(struct flush *f, struct target *t, size_t integration, struct notes *notes,
+                      struct err *e)
 {
     char text[KEY_MAX];
     const char *key = told_key(t, integration, text);
-    struct view v = {.offset = offset};
+    struct view v = {0};
     struct decision d = {.n = 0};
     int rc = said_last(f, t, key, &v.last, e);
 
@@ -309,6 +335,8 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
         return 0;
     if (rc == 0 && t->kind == GROUP_ALERTS)
         rc = decide_alerts(f, t, &v, &d, e);
+    else if (rc == 0 && t->kind == GROUP_DIGEST)
+        rc = decide_digest(f, t, integration, &v, &d, e);
     else if (rc == 0)
         decide_incident(f, t, &v, &d);
     if (rc < 0)
@@ -318,7 +346,7 @@ static int decide_one(struct flush *f, struct target *t, size_t integration, int
     size_t n = 0;
     if (d.n == 0 || d.by)
         rc = tell_silence(f, t, integration, &v.last, notes, &n, e);
-    struct note note = {.integration = integration, .by = d.by};
+    struct note note = {.integration = integration, .by = d.by, .whole = d.whole};
     for (size_t i = 0; rc == 0 && i < d.n; i++) {
         note.due = d.due[i];
         rc = add_note(f, t, &note, notes, &n, e);
@@ -339,35 +367,23 @@ static bool speechless(const struct target *t)
 
 static int decide(struct flush *f, struct target *t, struct notes *notes, struct err *e)
 {
-    const size_t n = target_mute(t) ? 1 : t->receiver->n;
-    int32_t offset;
+    const size_t n = target_integrations(t);
     int rc = load_told(f, t, e);
 
-    if (rc < 0 || speechless(t) || (rc = flush_zone(f, t, &offset, e)) < 0)
+    if (rc < 0 || speechless(t))
         return rc;
     if (t->receiver)
         (void)json_object_del(t->told_tree, "gone");
     if (!target_mute(t))
         (void)json_object_del(t->told_tree, "none");
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = decide_one(f, t, i, offset, notes, e);
+        rc = decide_one(f, t, i, notes, e);
     if (t->kind != GROUP_INCIDENT || t->is.status != INCIDENT_RESOLVED)
         look_again_at(t, t->silence_ends_ms);
     if (!t->receiver)
         t->look_again = 0;
     t->seq += (int64_t)t->note_n;
     return rc;
-}
-
-static int take_items(struct flush *f, const struct notes *notes, struct err *e)
-{
-    bool *due = arena_array(f->a, f->target_n + 1, bool);
-
-    if (!due)
-        return flush_too_large(e);
-    for (size_t i = 0; i < notes->n; i++)
-        due[notes->v[i].target] = notes->v[i].due.kind == DUE_DIGEST;
-    return flush_take_items(f, due, e);
 }
 
 /* ---- the whole ---- */
@@ -385,7 +401,7 @@ int flush_groups(const struct flush_settings *s, struct pg *pg, struct arena *a,
     for (size_t i = 0; rc == 0 && i < f.target_n; i++)
         rc = decide(&f, &f.targets[i], &notes, e);
     if (rc == 0 && notes.n > 0)
-        rc = take_items(&f, &notes, e);
+        rc = flush_take_items(&f, &notes, e);
     return rc == 0 ? flush_write(&f, &notes, ret, e) : rc;
 }
 

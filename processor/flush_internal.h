@@ -17,6 +17,12 @@ struct member {
     const struct silencing *silence; /* NULL: to be told */
 };
 
+/* What waits for a digest. */
+struct gathered {
+    size_t n;
+    int64_t first_ms; /* earliest first_at among the items */
+};
+
 /* One group under its lock, and what it is about. */
 struct target {
     struct slice tenant, receiver_name, told, routed_by, labels_json, source;
@@ -33,7 +39,7 @@ struct target {
     struct member *members; /* kind alerts, ascending */
     size_t member_n;
     bool missed_wait;                /* some of them are over and yet to be told */
-    struct slice items;              /* kind digest, taken: a JSON array's inside */
+    struct gathered *gathered;       /* kind digest: for all integrations, then for each alone */
     const struct silencing *silence; /* kind incident */
     struct uuid own_silence;         /* kind incident: made from a message about it */
     struct uuid *waiting;            /* kind digest: incidents that are silenced */
@@ -61,6 +67,12 @@ static inline bool target_page_only(const struct target *t)
 static inline bool target_mute(const struct target *t)
 {
     return !t->receiver || t->receiver->n == 0 || t->itself || target_page_only(t);
+}
+
+/* How many are told apart; nobody counts as one. */
+static inline size_t target_integrations(const struct target *t)
+{
+    return target_mute(t) ? 1 : t->receiver->n;
 }
 
 /* Does a rule leave this integration out? */
@@ -91,6 +103,10 @@ struct note {
     size_t integration;
     struct due due;             /* seq is filled */
     const struct silencing *by; /* withheld; NULL: told */
+    /* kind digest: does it tell more than what waits for its integration alone? */
+    bool whole;
+    struct slice items; /* taken: a JSON array's inside */
+    enum severity severity;
 };
 
 struct notes {
@@ -107,11 +123,14 @@ int flush_ask(struct flush *f, enum group_kind kind, const bool *only, const cha
 /* After flush_read(). */
 int flush_read_silences(struct flush *f, struct err *e) MUST_CHECK;
 int flush_write_silenced(struct flush *f, struct err *e) MUST_CHECK;
-/* Take the digest items of those targets for which `due` is set. */
-int flush_take_items(struct flush *f, const bool *due, struct err *e) MUST_CHECK;
-/* Offset of the target's zone at its next flush time, in minutes; 0 unless it is a digest by time
- * of day. */
-int flush_zone(struct flush *f, const struct target *t, int32_t *ret_minutes,
+/* Take the items that the digests among the notes tell. */
+int flush_take_items(struct flush *f, const struct notes *notes, struct err *e) MUST_CHECK;
+/* Count `more` among what the target has gathered: for `integration` alone, or, when that is none
+ * (any more), for all. */
+void flush_gather(struct target *t, int64_t integration, struct gathered more);
+/* Offset of the target's zone at the flush time that follows `from_ms`, in minutes; 0 unless it is
+ * a digest by time of day. */
+int flush_zone(struct flush *f, const struct target *t, int64_t from_ms, int32_t *ret_minutes,
                struct err *e) MUST_CHECK;
 /* Rows, groups, members and timers. */
 int flush_write(struct flush *f, const struct notes *notes, struct flushed *ret,

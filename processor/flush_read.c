@@ -273,22 +273,38 @@ static int read_members(struct flush *f, struct err *e)
     return 0;
 }
 
+void flush_gather(struct target *t, int64_t integration, struct gathered more)
+{
+    const bool its = integration >= 0 && integration < (int64_t)target_integrations(t);
+    struct gathered *g = &t->gathered[its ? integration + 1 : 0];
+
+    if (g->n == 0 || more.first_ms < g->first_ms)
+        g->first_ms = more.first_ms;
+    g->n += more.n;
+}
+
 static int read_digests(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
-    int rc =
-        flush_ask(f, GROUP_DIGEST, NULL,
-                  "SELECT k.n, count(*), min(d.first_at) FROM unnest($1::text[], $2::uuid[], "
-                  "$3::int8[]) k(t, id, n) JOIN digest_items d ON d.tenant = k.t AND d.group_id = "
-                  "k.id GROUP BY k.n",
-                  &r, e);
+    int rc = flush_ask(f, GROUP_DIGEST, NULL,
+                       "SELECT k.n, d.integration, count(*), min(d.first_at) FROM "
+                       "unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n) JOIN digest_items "
+                       "d ON d.tenant = k.t AND d.group_id = k.id GROUP BY k.n, d.integration",
+                       &r, e);
 
-    for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
-        struct target *t = target_at(f, r, row);
+    for (size_t i = 0; i < f->target_n; i++) {
+        struct target *t = &f->targets[i];
 
-        t->is.item_n = (size_t)pg_get_int(r, row, 1);
-        t->is.item_first_ms = pg_get_int(r, row, 2);
+        if (t->kind != GROUP_DIGEST)
+            continue;
+        t->gathered = arena_array(f->a, target_integrations(t) + 1, struct gathered);
+        if (!t->gathered)
+            return flush_too_large(e);
     }
+    for (int row = 0; rc == 0 && r && row < PQntuples(r); row++)
+        flush_gather(target_at(f, r, row), pg_get_int(r, row, 1),
+                     (struct gathered){.n = (size_t)pg_get_int(r, row, 2),
+                                       .first_ms = pg_get_int(r, row, 3)});
     return rc;
 }
 
@@ -325,26 +341,27 @@ static int put_item(struct buf *b, const PGresult *r, int row)
     return b->failed ? -ENOMEM : 0;
 }
 
-/* Rows of one target, from `row` on: the first row of the next. */
-static int take_target(struct flush *f, const PGresult *r, int row, struct err *e)
+/* Rows of one note, from `row` on: the first row of the next. */
+static int take_note(struct flush *f, const struct notes *notes, const PGresult *r, int row,
+                     struct err *e)
 {
     CLEANUP(buf_release) struct buf b = BUF_INIT(ITEMS_TEXT_MAX);
-    struct target *t = target_at(f, r, row);
+    struct note *n = &notes->v[pg_get_int(r, row, 0)];
 
-    t->severity = SEVERITY_INFO;
-    for (; row < PQntuples(r) && target_at(f, r, row) == t; row++) {
+    n->severity = SEVERITY_INFO;
+    for (; row < PQntuples(r) && &notes->v[pg_get_int(r, row, 0)] == n; row++) {
         const enum severity severity = (enum severity)pg_get_int(r, row, 5);
 
         if (put_item(&b, r, row) < 0)
             return flush_too_large(e);
-        if (severity > t->severity)
-            t->severity = severity;
+        if (severity > n->severity)
+            n->severity = severity;
     }
-    t->items = arena_slice(f->a, (struct slice){b.p, b.len});
-    return t->items.p ? row : flush_too_large(e);
+    n->items = arena_slice(f->a, (struct slice){b.p, b.len});
+    return n->items.p ? row : flush_too_large(e);
 }
 
-/* $4 groups, $5 incidents of items that are silenced, and stay. */
+/* $7 groups, $8 incidents of items that are silenced, and stay. */
 static int put_waiting(struct flush *f, struct pg_args *p, struct err *e)
 {
     size_t most = 1, n = 0;
@@ -365,34 +382,81 @@ static int put_waiting(struct flush *f, struct pg_args *p, struct err *e)
     return 0;
 }
 
-int flush_take_items(struct flush *f, const bool *due, struct err *e)
+/* $1 tenants, $2 groups, $3 indexes of the digests among the notes, $4 integrations, $5 whether
+ * they are whole, $6 how many integrations there are. How many digests; -ENOMEM. */
+static int put_digests(struct flush *f, const struct notes *notes, struct pg_args *p, struct err *e)
+{
+    struct slice *tenants = arena_array(f->a, notes->n, struct slice);
+    struct uuid *groups = arena_array(f->a, notes->n, struct uuid);
+    int64_t *index = arena_array(f->a, notes->n, int64_t);
+    int32_t *own = arena_array(f->a, notes->n, int32_t),
+            *most = arena_array(f->a, notes->n, int32_t);
+    bool *whole = arena_array(f->a, notes->n, bool);
+    size_t n = 0;
+
+    if (!tenants || !groups || !index || !own || !most || !whole)
+        return flush_too_large(e);
+    for (size_t i = 0; i < notes->n; i++) {
+        const struct note *note = &notes->v[i];
+        const struct target *t = &f->targets[note->target];
+
+        if (note->due.kind != DUE_DIGEST)
+            continue;
+        tenants[n] = t->tenant;
+        groups[n] = t->id;
+        index[n] = (int64_t)i;
+        own[n] = (int32_t)note->integration;
+        most[n] = (int32_t)target_integrations(t);
+        whole[n++] = note->whole;
+    }
+    pg_texts(p, tenants, n);
+    pg_uuids(p, groups, n);
+    pg_ints(p, index, n);
+    pg_int4s(p, own, n);
+    pg_bools(p, whole, n);
+    pg_int4s(p, most, n);
+    return (int)n;
+}
+
+/* Batches add to the same rows, ordered by their key. */
+#define FOR_ALL(most) "NOT d.integration BETWEEN 0 AND " most " - 1"
+static const char take_sql[] =
+    "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::int4[], $5::bool[], "
+    "$6::int4[]) k(t, id, n, own, whole, most)), "
+    "g AS (SELECT t, id, array_agg(own) AS own, bool_or(whole) AS whole, max(most) AS most FROM k "
+    "GROUP BY t, id), "
+    "held AS (SELECT d.tenant, d.group_id, d.incident_id, d.integration FROM digest_items d JOIN g "
+    "ON d.tenant = g.t AND d.group_id = g.id WHERE (d.integration = ANY (g.own) OR g.whole "
+    "AND " FOR_ALL(
+        "g.most") ") AND NOT EXISTS (SELECT FROM unnest($7::uuid[], $8::uuid[]) w(g, i) WHERE "
+                  "w.g = d.group_id AND w.i = d.incident_id) ORDER BY 1, 2, 3, 4 FOR UPDATE OF d), "
+                  "taken AS (DELETE FROM digest_items d USING held h WHERE d.tenant = h.tenant AND "
+                  "d.group_id = "
+                  "h.group_id AND d.incident_id = h.incident_id AND d.integration = h.integration "
+                  "RETURNING d.*) "
+                  "SELECT k.n, d.incident_id, sum(d.occurrences)::int8, min(d.first_at), "
+                  "max(d.last_at), "
+                  "coalesce(i.severity, 1) FROM taken d JOIN k ON d.tenant = k.t AND d.group_id = "
+                  "k.id AND "
+                  "(d.integration = k.own OR k.whole AND " FOR_ALL(
+                      "k.most") ") LEFT JOIN incidents i ON "
+                                "i.tenant = d.tenant AND i.id = d.incident_id GROUP BY k.n, "
+                                "d.incident_id, i.severity ORDER BY "
+                                "k.n, coalesce(i.severity, 1) DESC, min(d.first_at), d.incident_id";
+
+int flush_take_items(struct flush *f, const struct notes *notes, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct pg_args *p = pg_args(f->a);
 
-    if (keys_of(f, GROUP_DIGEST, due, p) == 0)
-        return 0;
-    int rc = put_waiting(f, p, e);
-    if (rc < 0)
-        return rc;
-    /* Batches add to the same rows, ordered by their key. */
-    rc = pg_query(
-        f->pg,
-        "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n)), "
-        "held AS (SELECT d.tenant, d.group_id, d.incident_id FROM digest_items d JOIN k ON "
-        "d.tenant = k.t AND d.group_id = k.id WHERE NOT EXISTS (SELECT FROM unnest($4::uuid[], "
-        "$5::uuid[]) w(g, i) WHERE w.g = d.group_id AND w.i = d.incident_id) "
-        "ORDER BY 1, 2, 3 FOR UPDATE OF d), "
-        "taken AS (DELETE FROM digest_items d USING held h WHERE d.tenant = h.tenant AND "
-        "d.group_id = h.group_id AND d.incident_id = h.incident_id RETURNING d.*) "
-        "SELECT k.n, t.incident_id, t.occurrences, t.first_at, t.last_at, "
-        "coalesce(i.severity, 1) FROM taken t JOIN k ON t.tenant = k.t AND t.group_id = "
-        "k.id LEFT JOIN incidents i ON i.tenant = t.tenant AND i.id = t.incident_id "
-        "ORDER BY k.n, coalesce(i.severity, 1) DESC, t.first_at, t.incident_id",
-        p, &r, e);
+    int rc = put_digests(f, notes, p, e);
 
+    if (rc <= 0)
+        return rc;
+    if ((rc = put_waiting(f, p, e)) == 0)
+        rc = pg_query(f->pg, take_sql, p, &r, e);
     for (int row = 0; rc >= 0 && r && row < PQntuples(r); row = rc)
-        rc = take_target(f, r, row, e);
+        rc = take_note(f, notes, r, row, e);
     return rc < 0 ? rc : 0;
 }
 
@@ -418,17 +482,18 @@ static const char *zone_of(const struct flush_settings *s, const struct receiver
     return r && *r->time_zone ? r->time_zone : s->time_zone;
 }
 
-int flush_zone(struct flush *f, const struct target *t, int32_t *ret_minutes, struct err *e)
+int flush_zone(struct flush *f, const struct target *t, int64_t from_ms, int32_t *ret_minutes,
+               struct err *e)
 {
     const char *zone = zone_of(f->s, t->receiver);
     const struct digest_when *d = &t->route->digest;
 
     *ret_minutes = 0;
-    if (t->is.item_n == 0 || d->at_minute < 0 || !*zone)
+    if (d->at_minute < 0 || !*zone)
         return 0;
-    int rc = offset_at(f, zone, t->is.item_first_ms, ret_minutes, e);
+    int rc = offset_at(f, zone, from_ms, ret_minutes, e);
     if (rc == 0) /* clocks may change between now and then */
-        rc = offset_at(f, zone, digest_next(d, t->is.item_first_ms, *ret_minutes), ret_minutes, e);
+        rc = offset_at(f, zone, digest_next(d, from_ms, *ret_minutes), ret_minutes, e);
     return rc;
 }
 

@@ -106,15 +106,14 @@ static int judge_items(struct flush *f, const PGresult *r, const struct silence_
     t->waiting = arena_array(f->a, (size_t)(end - row), struct uuid);
     if (!t->waiting)
         return flush_too_large(e);
-    t->is.item_n = 0;
+    memset(t->gathered, 0, (target_integrations(t) + 1) * sizeof(*t->gathered));
     for (; row < end && rc == 0; row++) {
-        const int64_t first = pg_get_int(r, row, 2);
-
         if (v[row].by) {
             t->waiting[t->waiting_n++] = v[row].incident;
             rc = keep(f, t, v[row].by, e);
-        } else if (t->is.item_n++ == 0 || first < t->is.item_first_ms) {
-            t->is.item_first_ms = first;
+        } else {
+            flush_gather(t, pg_get_int(r, row, 3),
+                         (struct gathered){.n = 1, .first_ms = pg_get_int(r, row, 2)});
         }
     }
     return rc < 0 ? rc : end;
@@ -124,9 +123,9 @@ static int judge_digests(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     int rc = flush_ask(f, GROUP_DIGEST, NULL,
-                       "SELECT k.n, d.incident_id, d.first_at FROM unnest($1::text[], "
-                       "$2::uuid[], $3::int8[]) k(t, id, n) JOIN digest_items d ON d.tenant = k.t "
-                       "AND d.group_id = k.id ORDER BY k.n",
+                       "SELECT k.n, d.incident_id, d.first_at, d.integration FROM "
+                       "unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n) JOIN digest_items "
+                       "d ON d.tenant = k.t AND d.group_id = k.id ORDER BY k.n",
                        &r, e);
     const size_t n = rc == 0 && r ? (size_t)PQntuples(r) : 0;
     struct silence_look *v = arena_array(f->a, n + 1, struct silence_look);

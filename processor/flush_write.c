@@ -32,7 +32,7 @@ static int put_about(struct flush *f, const struct target *t, const struct note 
     if (t->kind == GROUP_INCIDENT)
         buf_printf(b, ",\"incident\":\"%s\"", uuid_format(&t->incident, id));
     if (t->kind == GROUP_DIGEST)
-        buf_printf(b, ",\"items\":[%.*s]", SLICE_FMT(t->items));
+        buf_printf(b, ",\"items\":[%.*s]", SLICE_FMT(n->items));
     if (t->route->rule)
         buf_printf(b, ",\"rule\":\"%s\"", t->route->rule);
     buf_putc(b, '}');
@@ -112,7 +112,7 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     c->integration[i] = (int32_t)n->integration;
     c->seq[i] = n->due.state.seq;
     c->kind[i] = slice_of(due_name(n->due.kind));
-    c->severity[i] = (int32_t)t->severity;
+    c->severity[i] = (int32_t)(t->kind == GROUP_DIGEST ? n->severity : t->severity);
     c->about[i] = arena_slice(f->a, (struct slice){b.p, b.len});
     if (!target_mute(t) && n->by) {
         c->channel[i] = slice_of(t->receiver->v[n->integration].channel);

@@ -310,7 +310,8 @@ static int store_digest_items(struct work *w, struct pg *pg, const struct touche
                    "SELECT t, g, i, sum(o)::int8, min(at), max(at) FROM unnest($1::text[], "
                    "$2::uuid[], $3::uuid[], $4::int8[], $5::int8[]) "
                    "k(t, g, i, o, at) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 "
-                   "ON CONFLICT (tenant, group_id, incident_id) DO UPDATE SET occurrences = "
+                   "ON CONFLICT (tenant, group_id, incident_id, integration) DO UPDATE SET "
+                   "occurrences = "
                    "d.occurrences + excluded.occurrences, "
                    "first_at = least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, "
                    "excluded.last_at)",

@@ -53,6 +53,17 @@ def test_a_failing_receiver_without_a_fallback_is_not_told_of_itself(stack, name
     assert reasons == {"it is about receiver alone itself, without a fallback"}
 
 
+def test_a_digest_that_one_channel_refuses_is_told_by_the_other_once(stack, name):
+    stack.faults.push("slack", "digest-of-two", ["404*"])
+    fire(stack, name + "a", "digest-of-two")
+    wait("it to be tried again and again", lambda: [n["state"] for n in stack.incident(name + "a")["notifications"]].count("failed") >= 3)
+    fire(stack, name + "b", "digest-of-two")
+    wait("the next digest", lambda: stack.messages(name + "b", "webhook"))
+    stack.faults.clear()
+    wait("both to be told there", lambda: all(stack.messages(name + n, "slack") for n in "ab"))
+    assert [len(stack.messages(name + n, channel)) for n in "ab" for channel in ("webhook", "slack")] == [1, 1, 1, 1]
+
+
 def test_an_outage_of_one_channel_loses_nothing_and_delays_no_other(stack, name):
     ill = ["429:1", "500*2", "reset*2", "200body:maybe*2", "hang", "503*"]
     stack.faults.push("slack", "outage", ill)

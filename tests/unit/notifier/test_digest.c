@@ -584,7 +584,8 @@ static void waits_in(const char *group, const char *silence, const char *items)
     assert_string_equal(
         TEXT("SELECT coalesce(string_agg(i.title || ' ' || d.occurrences || ' ' || d.first_at, "
              "', ' ORDER BY i.title), '') FROM (SELECT incident_id, occurrences, first_at FROM "
-             "digest_items WHERE group_id = md5('%s')::uuid) d JOIN (SELECT id, substr(title, 1, "
+             "digest_items WHERE group_id = md5('%s')::uuid AND integration = 0) d JOIN (SELECT "
+             "id, substr(title, 1, "
              "strpos(title, ' disk') - 1) AS title FROM incidents) i ON i.id = d.incident_id",
              group),
         items);

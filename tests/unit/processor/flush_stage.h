@@ -45,7 +45,9 @@ route:\n\
     - {match: {to: alerts}, receiver: list, group_by: [job]}\n\
     - {match: {to: hourly}, receiver: list, digest: 1h}\n\
     - {match: {to: nobody}, receiver: page, repeat_interval: 1s}\n\
-    - {match: {to: daily}, receiver: list, digest: '09:00'}\n";
+    - {match: {to: daily}, receiver: list, digest: '09:00'}\n\
+    - {match: {to: both}, digest: 1h}\n\
+    - {match: {to: both daily}, digest: '09:00'}\n";
 
 /* Without the receivers `list` and `boss`, and another way to `team`. */
 static const char config_later[] = "\

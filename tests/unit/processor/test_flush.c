@@ -317,6 +317,59 @@ static void test_a_digest_waits_for_its_time(void **state)
     assert_int_equal(INT("SELECT due_at %% 86400000 FROM timers WHERE kind = 1"), MS_HOUR);
 }
 
+/* The other one told it. */
+static void test_what_one_was_not_told_waits_for_it_alone(void **state)
+{
+    static const char other[] = "018f0000-0000-7000-8000-000000000002";
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 1, 0);
+    add_incident(other, 1, 3, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"both daily\"}", NULL);
+    DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 7, 1000, 2000, 1), "
+       "('" TENANT "', '%s', '%s', 1, (extract(epoch FROM now()) * 1000)::int8 + 60000, 1, -1)",
+       g, g, other);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "webhook:digest");
+    assert_string_equal(speak_of(g), "digest:01");
+    assert_string_equal(TEXT("SELECT incident_id || ' ' || integration FROM digest_items"),
+                        sql("%s -1", other));
+    assert_int_equal(INT("SELECT due_at %% 86400000 FROM timers WHERE kind = 1"), MS_HOUR);
+}
+
+static const char *digest_of(const char *channel)
+{
+    return TEXT("SELECT n.severity || ':' || string_agg(right(i ->> 'incident', 1) || '*' || (i "
+                "->> 'occurrences') || '@' || (i ->> 'first_at') || '-' || (i ->> 'last_at'), ' ' "
+                "ORDER BY k) FROM notifications n, jsonb_array_elements(n.about -> 'items') WITH "
+                "ORDINALITY AS e (i, k) WHERE channel = '%s' GROUP BY n.id, n.severity",
+                channel);
+}
+
+/* Of integration 7 nobody knows any more: all are told what it was not. */
+static void test_a_digest_tells_each_what_waited_for_it(void **state)
+{
+    static const char other[] = "018f0000-0000-7000-8000-000000000002";
+    static const char third[] = "018f0000-0000-7000-8000-000000000003";
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 1, 0);
+    add_incident(other, 1, 3, 0);
+    add_incident(third, 1, 4, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"both\"}", NULL);
+    DO("INSERT INTO digest_items SELECT '" TENANT "', '%s', v.* FROM (VALUES "
+       "('" INCIDENT "'::uuid, 2, 1000, 2000, -1), ('" INCIDENT "', 5, 500, 600, 1), "
+       "('%s', 1, 3000, 3000, -1), ('%s', 4, 9, 4000, 7), ('%s', 6, 1, 1, 1)) v",
+       g, other, other, third);
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(digest_of("slack"), "3:2*5@9-4000 1*2@1000-2000");
+    assert_string_equal(digest_of("webhook"), "4:3*6@1-1 2*5@9-4000 1*7@500-2000");
+    assert_int_equal(INT("SELECT count(*) FROM digest_items"), 0);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 0);
+}
+
 /* ---- wake-ups ---- */
 
 struct heard {
@@ -461,6 +514,8 @@ int main(void)
         TEST(test_a_member_in_flight_stays),
         TEST(test_a_digest),
         TEST(test_a_digest_waits_for_its_time),
+        TEST(test_what_one_was_not_told_waits_for_it_alone),
+        TEST(test_a_digest_tells_each_what_waited_for_it),
         TEST(test_wakeups),
         TEST(test_a_change_between_flush_and_commit),
         TEST(test_a_failed_pass_changes_nothing),

@@ -251,6 +251,8 @@ static void test_a_digest_leaves_out_what_is_silenced(void **state)
     DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 7, 1000, 2000), "
        "('" TENANT "', '%s', '%s', 1, 3000, 3000)",
        g, g, other);
+    /* withheld from this integration before */
+    DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 5, 500, 600, 0)", g);
     silence("api");
     look(g);
     pass(f, f->timers);
@@ -258,11 +260,14 @@ static void test_a_digest_leaves_out_what_is_silenced(void **state)
     look(g);
     pass(f, f->timers);
     assert_string_equal(speak_of(g), "digest:02");
-    assert_int_equal(INT("SELECT count(*) FROM digest_items"), 1);
+    assert_int_equal(INT("SELECT count(*) FROM digest_items"), 2);
     schema_do(&db, "DELETE FROM timers WHERE kind = 1");
     silence_is_over();
     pass(f, f->timers);
     assert_string_equal(speak_of(g), "digest:02 digest:01");
+    assert_int_equal(INT("SELECT (about #>> '{items,0,occurrences}')::int FROM notifications WHERE "
+                         "seq = 2"),
+                     12);
 }
 
 int main(void)
