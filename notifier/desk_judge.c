@@ -117,7 +117,8 @@ static bool keep_shown(struct job *j)
                 (void)json_array_append(shown, one);
     if (json_array_size(shown) == 0) {
         json_decref(shown);
-        return false;
+        /* It says how many there are: of a merge, of those that were read. */
+        return j->merge && json_object_del(j->facts, "unread") == 0;
     }
     (void)json_object_set_new(j->facts, "members_n",
                               json_integer((json_int_t)json_array_size(shown)));

@@ -100,10 +100,10 @@ struct job *job_new(const struct job_input *in, const struct outlets *o, struct 
     }
     j->tenant = arena_slice(a, in->tenant);
     j->facts = json_tree(in->head, a, e);
-    json_t *lists = j->facts ? json_tree(in->lists, a, e) : NULL;
-    if (!lists)
+    json_t *others = j->facts ? json_tree(in->others, a, e) : NULL;
+    if (!others)
         return NULL;
-    (void)json_object_update(j->facts, lists);
+    (void)json_object_update(j->facts, others);
     drop_nulls(j->facts);
     add_frequency(j->facts, in->frequency, in->now_ms);
     json_t *row = json_object_get(j->facts, "notification");
@@ -140,29 +140,46 @@ void job_missed(struct job *j)
     }
 }
 
-/* Is `b` the same group's older word, or was a newer one delivered since? */
-static bool newer_of_same(const json_t *a, const json_t *b)
+#define MEMBER_KEY 64
+
+static const char *member_key(const json_t *member, char ret[MEMBER_KEY])
 {
-    return strcmp(text(a, "group_id"), text(b, "group_id")) == 0 &&
-           number(a, "integration") == number(b, "integration") &&
-           number(a, "seq") > number(b, "seq");
+    (void)snprintf(ret, MEMBER_KEY, "%s %lld", text(member, "group_id"),
+                   (long long)number(member, "integration"));
+    return ret;
+}
+
+/* The newest word of each group among them: {"GROUP INTEGRATION": seq}. */
+static json_t *newest_of(const json_t *members)
+{
+    json_t *newest = json_object(), *one;
+    char key[MEMBER_KEY];
+    size_t i;
+
+    json_array_foreach (members, i, one)
+        if (!json_object_get(newest, member_key(one, key)) ||
+            number(newest, key) < number(one, "seq"))
+            (void)json_object_set(newest, key, json_object_get(one, "seq"));
+    return newest;
 }
 
 size_t job_members(struct job *j)
 {
     json_t *all = json_object_get(j->facts, "members"), *left = json_array(), *one;
+    json_t *newest = newest_of(all);
+    char key[MEMBER_KEY];
     size_t i;
 
     json_array_foreach (all, i, one) {
         const json_t *delivered = json_object_get(one, "delivered_seq");
-        bool news =
-            !json_is_integer(delivered) || json_integer_value(delivered) < number(one, "seq");
-        for (size_t k = 0; k < json_array_size(all) && news; k++)
-            news = !newer_of_same(json_array_get(all, k), one);
+        const int64_t seq = number(one, "seq");
+        const bool news = (!json_is_integer(delivered) || json_integer_value(delivered) < seq) &&
+                          number(newest, member_key(one, key)) <= seq;
         /* Each digest has its own period: an older one is no older word. */
         if (news || strcmp(text(one, "kind"), "digest") == 0)
             (void)json_array_append(left, one);
     }
+    json_decref(newest);
     size_t n = json_array_size(left);
     (void)json_object_set(j->facts, "all_members", all);
     (void)json_object_set_new(j->facts, "members", left);

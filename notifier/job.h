@@ -54,8 +54,8 @@ void job_free(struct job *j);
 void job_free_list(struct job *list);
 /* What Postgres said about one notification. */
 struct job_input {
-    struct slice tenant, head, lists; /* JSON objects that together are the facts */
-    struct slice frequency;           /* packed, may be empty */
+    struct slice tenant, head, others; /* JSON objects that together are the facts */
+    struct slice frequency;            /* packed, may be empty */
     int64_t now_ms;
 };
 /* NULL with a reason. */

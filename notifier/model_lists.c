@@ -314,5 +314,5 @@ void model_members(struct model *m)
             words_fill(m->a, m->w->merge_title, model_number(m, get_int(m->facts, "members_n")),
                        NULL, NULL, NULL));
     json_decref(members);
-    model_lines(m, lines, 0);
+    model_lines(m, lines, (size_t)get_int(json_object_get(m->facts, "unread"), "n"));
 }

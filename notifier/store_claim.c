@@ -11,7 +11,7 @@
 #define REPORTS_MAX 100
 /* Of a digest at once; what is more goes on in another message. */
 #define ITEMS_READ 1000
-#define ITEMS_BYTES (4LL << 20)
+#define READ_BYTES (4LL << 20) /* and of a merge */
 
 /* Due, and not behind another row of its group. Only a row that was never tried has a wake-up to
  * wait for. The transitions are life.c's. */
@@ -113,7 +113,7 @@ static const char moot_sql[] =
                 "#> "                                                                              \
                 "'{state,resolved_alerts}') AS v " EARLIER                                         \
                 ") missed), '[]')) WITH ORDINALITY AS e (fp, k) GROUP BY fp ORDER BY min(k) "      \
-                "LIMIT $3) f"                                                                      \
+                "LIMIT $4) f"                                                                      \
                 " JOIN alerts l ON l.tenant = n.tenant AND l.fingerprint = ('x' || "               \
                 "f.fp)::bit(64)::bigint"                                                           \
                 " WHERE f.fp ~ '^[0-9a-f]{16}$'"
@@ -124,7 +124,7 @@ static const char moot_sql[] =
         "lpad(to_hex(l.fingerprint), 16, '0')") " ORDER BY l.status, l.first_seen)"                \
                                                 " FROM (SELECT * FROM alerts p WHERE p.tenant = "  \
                                                 "n.tenant AND p.incident_id = n.incident_id"       \
-                                                " ORDER BY p.status, p.first_seen LIMIT $3) l"
+                                                " ORDER BY p.status, p.first_seen LIMIT $4) l"
 
 /* What a digest tells, open before over, severe before mild; and how much more there is than is
  * read at once: so many incidents, of so many bytes, but one at least. */
@@ -138,22 +138,27 @@ static const char moot_sql[] =
     "count(*) OVER () AS n, sum(r.occurrences) OVER () AS sum FROM (" ITEMS_OF_N                   \
     ") r JOIN incidents y ON y.tenant = n.tenant AND y.id = r.incident WHERE n.kind = 'digest' "   \
     "WINDOW w AS (ORDER BY y.status = 4, y.severity DESC, r.last_at DESC, r.incident)) t"          \
-    " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident WHERE t.k <= $4 AND "          \
-    "(t.bytes <= $5 OR t.k = 1)"
+    " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident WHERE t.k <= $3 AND "          \
+    "(t.bytes <= $4 OR t.k = 1)"
 
+/* Of a merge, the same. */
 #define MEMBERS                                                                                    \
-    "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about - 'items', 'kind', m.kind, " \
-    "'severity', m.severity,"                                                                      \
-    " 'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, 'created_at', "          \
-    "m.created_at,"                                                                                \
-    " 'incident_id', m.incident_id, 'incident', to_jsonb(x),"                                      \
+    "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about, 'kind', m.kind, "           \
+    "'severity', m.severity, 'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, " \
+    "'created_at', m.created_at, 'incident_id', m.incident_id, 'incident', m.incident,"            \
     " 'title', (SELECT string_agg(k || '=' || v, ', ' ORDER BY k) FROM "                           \
     "jsonb_each_text(p.labels) AS l (k, v)),"                                                      \
-    " 'delivered_seq', p.told #> ARRAY[m.integration::text, 'delivered', 'seq']) ORDER BY "        \
-    "m.created_at, m.seq)"                                                                         \
-    " FROM notifications m LEFT JOIN incidents x ON x.tenant = m.tenant AND x.id = m.incident_id"  \
-    " LEFT JOIN groups p ON p.tenant = m.tenant AND p.id = m.group_id"                             \
-    " WHERE m.tenant = n.tenant AND m.merged_into = n.id"
+    " 'delivered_seq', p.told #> ARRAY[m.integration::text, 'delivered', 'seq']) ORDER BY m.k) "   \
+    "AS list, CASE WHEN max(m.n) > count(*) THEN json_build_object('n', max(m.n) - count(*)) END " \
+    "AS unread"                                                                                    \
+    " FROM (SELECT *, row_number() OVER w AS k, count(*) OVER () AS n, sum(octet_length(about::"   \
+    "text) + coalesce(octet_length(incident::text), 0)) OVER w AS bytes FROM (SELECT o.id, "       \
+    "o.kind, o.severity, o.seq, o.group_id, o.integration, o.created_at, o.incident_id, o.about "  \
+    "- 'items' AS about, to_jsonb(x) - 'description' AS incident FROM notifications o LEFT JOIN "  \
+    "incidents x ON x.tenant = o.tenant AND x.id = o.incident_id WHERE o.tenant = n.tenant AND "   \
+    "o.merged_into = n.id AND n.kind = 'merge') q WINDOW w AS (ORDER BY created_at, seq, id)) m"   \
+    " LEFT JOIN groups p ON p.tenant = n.tenant AND p.id = m.group_id"                             \
+    " WHERE m.k <= $5 AND (m.bytes <= $4 OR m.k = 1)"
 
 #define PLAYBOOKS                                                                                  \
     "ARRAY['anomaly:' || encode(i.anomaly_key, 'hex'), 'alert:' || i.alert_name, 'service:' || "   \
@@ -183,25 +188,30 @@ static const char heads_sql[] =
     " 'reference', (SELECT c.reference FROM channel_references c WHERE c.tenant = n.tenant AND "
     "c.group_id = n.group_id"
     "   AND c.integration = n.integration),"
-    " 'earlier', (SELECT json_agg(json_build_object('seq', o.seq, 'about', o.about - 'items') "
-    "ORDER BY o.seq) " EARLIER "),"
+    " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
+    ") END, 'earlier', (SELECT json_agg(json_build_object('seq', o.seq, 'about', o.about - "
+    "'items') ORDER BY o.seq) " EARLIER "),"
     " 'first_try', (SELECT min(d.at) FROM deliveries d WHERE n.attempts > 0 AND d.tenant = n.tenant"
     "   AND d.notification_id = n.id))::text, a.frequency, " MS_NOW ORDERED
     " LEFT JOIN incidents i ON i.tenant = n.tenant AND i.id = n.incident_id"
     " LEFT JOIN anomalies a ON a.tenant = n.tenant AND a.key = i.anomaly_key" IN_ORDER;
 
-/* The lists beside them. */
-static const char lists_sql[] =
-    "SELECT n.tenant, n.id, json_build_object("
-    " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
-    ") END, 'items', d.list, 'unread', d.unread,"
-    " 'members', CASE WHEN n.kind = 'merge' THEN (" MEMBERS ") END)::text" ORDERED
-    " LEFT JOIN LATERAL (" ITEMS ") d ON true" IN_ORDER;
+/* The others that it tells. */
+static const char others_sql[] =
+    "SELECT n.tenant, n.id, json_build_object('items', d.list, 'members', e.list, 'unread', "
+    "coalesce(d.unread, e.unread))::text" ORDERED " LEFT JOIN LATERAL (" ITEMS
+    ") d ON true LEFT JOIN LATERAL (" MEMBERS ") e ON true" IN_ORDER;
 
 enum { FACTS_TENANT, FACTS_ID, FACTS_JSON, FACTS_FREQUENCY, FACTS_NOW };
 
-static int look_up(struct store *st, struct arena *a, const PGresult *claimed, const char *sql,
-                   uint32_t limit, PGresult **ret, struct err *e)
+struct question {
+    const char *sql;
+    int64_t limits[3]; /* $3 ... */
+    size_t limit_n;
+};
+
+static int look_up(struct store *st, struct arena *a, const PGresult *claimed,
+                   const struct question *q, PGresult **ret, struct err *e)
 {
     size_t n = (size_t)PQntuples(claimed);
     struct slice *tenants = arena_array(a, n, struct slice);
@@ -216,22 +226,19 @@ static int look_up(struct store *st, struct arena *a, const PGresult *claimed, c
     }
     pg_texts(args, tenants, n);
     pg_uuids(args, ids, n);
-    pg_int(args, limit);
-    if (sql == lists_sql) {
-        pg_int(args, ITEMS_READ);
-        pg_int(args, ITEMS_BYTES);
-    }
-    return pg_query(st->pg, sql, args, ret, e);
+    for (size_t i = 0; i < q->limit_n; i++)
+        pg_int(args, q->limits[i]);
+    return pg_query(st->pg, q->sql, args, ret, e);
 }
 
-static struct job *one_job(struct store *st, const PGresult *heads, const PGresult *lists, int i)
+static struct job *one_job(struct store *st, const PGresult *heads, const PGresult *others, int i)
 {
     struct err why = {0};
     struct job *j = job_new(
         &(struct job_input){
             .tenant = pg_get_text(heads, i, FACTS_TENANT),
             .head = pg_get_text(heads, i, FACTS_JSON),
-            .lists = pg_get_text(lists, i, FACTS_JSON),
+            .others = pg_get_text(others, i, FACTS_JSON),
             .frequency = pg_get_text(heads, i, FACTS_FREQUENCY),
             .now_ms = pg_get_int(heads, i, FACTS_NOW),
         },
@@ -249,17 +256,20 @@ static int load(struct store *st, struct arena *a, const PGresult *claimed, stru
                 struct err *e)
 {
     CLEANUP(PQclear) PGresult *heads = NULL;
-    CLEANUP(PQclear) PGresult *lists = NULL;
+    CLEANUP(PQclear) PGresult *others = NULL;
+    const struct question head = {
+        heads_sql, {st->s->learner.history, st->s->limits.message_alerts}, 2};
+    const struct question rest = {others_sql, {ITEMS_READ, READ_BYTES, MEMBERS_MOST}, 3};
     struct job *list = NULL, **end = &list;
     int r;
 
-    if ((r = look_up(st, a, claimed, heads_sql, st->s->learner.history, &heads, e)) < 0 ||
-        (r = look_up(st, a, claimed, lists_sql, st->s->limits.message_alerts, &lists, e)) < 0)
+    if ((r = look_up(st, a, claimed, &head, &heads, e)) < 0 ||
+        (r = look_up(st, a, claimed, &rest, &others, e)) < 0)
         return r;
-    if (PQntuples(heads) != PQntuples(lists))
+    if (PQntuples(heads) != PQntuples(others))
         return err_set(e, -EAGAIN, "notifications vanished while they were read");
     for (int i = 0; i < PQntuples(heads); i++) {
-        struct job *j = one_job(st, heads, lists, i);
+        struct job *j = one_job(st, heads, others, i);
         if (!j)
             continue;
         *end = j;

@@ -122,7 +122,7 @@ static int go_on(struct store *st, struct arena *a, const struct job *j, struct 
 
     if (r < 0 || (r = lock_ours(st, a, j, e)) < 0)
         return r;
-    const struct uuid into = part_id(&told, &j->id);
+    const struct uuid into = part_id(&told, &j->id, j->attempts);
     pg_uuids(args, told.ids, told.n);
     pg_uuid(args, into.b);
     pg_int(args, NEXT_PART_WAIT);

@@ -45,8 +45,8 @@ void put_from(struct pg_args *args, struct arena *a, enum life_event event);
 int merge_or_put_back(struct batch *b, struct share *s, struct keys *back,
                       struct err *e) MUST_CHECK;
 
-/* Of what it tells and of the merge, or digest, that it continues: no two are alike, since a row is
- * merged once, and a member or item moved once per split. */
-struct uuid part_id(const struct keys *members, const struct uuid *continues);
+/* Of its first members; or of the merge, or digest, that it continues, what that one tells itself,
+ * and the attempt: no two are alike, since a row is merged once, and split once per attempt. */
+struct uuid part_id(const struct keys *members, const struct uuid *continues, int64_t attempt);
 /* store_split() of a digest. */
 int digest_split(struct store *st, struct job *j, struct err *e) MUST_CHECK;

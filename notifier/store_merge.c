@@ -6,11 +6,13 @@
 
 #define BATCH_MEMORY ((size_t)16 << 20)
 
-/* A merge that waits already and may be joined. Rows that somebody else holds are left alone. */
-static const char open_merges_sql[] = "SELECT n.id FROM notifications n WHERE n.tenant = $1 AND "
-                                      "n.receiver = $2 AND n.integration = $3"
-                                      " AND n.kind = 'merge' AND n.state = 'pending' ORDER BY "
-                                      "n.created_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED";
+/* A merge that waits already and may be joined: the newest, since the others are full, mostly. Rows
+ * that somebody else holds are left alone. */
+static const char open_merges_sql[] =
+    "SELECT n.id FROM notifications n WHERE n.tenant = $1 AND n.receiver = $2 AND n.integration = "
+    "$3 AND n.kind = 'merge' AND n.state = 'pending' AND (SELECT count(*) FROM (SELECT FROM "
+    "notifications m WHERE m.tenant = n.tenant AND m.merged_into = n.id LIMIT $4) x) < $4 ORDER BY "
+    "n.created_at DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED";
 
 static const char merge_sql[] =
     "UPDATE notifications n SET state = $4, lease_until = NULL, lease_by = '', merged_into = $3, "
@@ -24,9 +26,16 @@ static const char new_merge_sql[] = "INSERT INTO notifications (tenant, id, grou
                                     "'{\"reason\": \"merge\"}', $7, " MS_NOW " + $8)";
 static const char raise_merge_sql[] =
     "UPDATE notifications SET severity = greatest(severity, $3) WHERE tenant = $1 AND id = $2";
+/* All but what it tells, read or not, goes to another. */
 static const char split_sql[] =
-    "UPDATE notifications n SET merged_into = $3 FROM unnest($1, $2) AS u (tenant, id)"
-    " WHERE n.tenant = u.tenant AND n.id = u.id AND n.state = $4";
+    "WITH moved AS (UPDATE notifications n SET merged_into = $3 FROM notifications o WHERE "
+    "o.tenant = $1 AND o.id = $2 AND " STATE_OF_O " = 'sending' AND o.lease_by = $5 AND n.tenant = "
+    "$1 AND n.merged_into = $2 AND n.id <> ALL ($4) AND " STATE_OF_N " = $6 RETURNING n.severity) "
+    "INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, kind, "
+    "severity, about, created_at, not_before) SELECT $1, $3, $3, o.receiver, o.integration, "
+    "o.channel, 0, 'merge', m.severity, o.about, o.created_at, " MS_NOW " FROM notifications o, "
+    "(SELECT max(severity) AS severity FROM moved) m WHERE o.tenant = $1 AND o.id = $2 AND "
+    "m.severity IS NOT NULL";
 
 static int find_open_merge(struct batch *b, const struct job *j, struct uuid *ret, bool *ret_found,
                            struct err *e)
@@ -37,6 +46,7 @@ static int find_open_merge(struct batch *b, const struct job *j, struct uuid *re
     pg_text(args, j->tenant);
     pg_text(args, slice_of(j->outlet->receiver->name));
     pg_int4(args, j->outlet->integration);
+    pg_int(args, MEMBERS_MOST);
     int r = pg_query(b->st->pg, open_merges_sql, args, &row, e);
     *ret_found = r == 0 && PQntuples(row) > 0;
     if (*ret_found)
@@ -44,14 +54,17 @@ static int find_open_merge(struct batch *b, const struct job *j, struct uuid *re
     return r;
 }
 
-struct uuid part_id(const struct keys *members, const struct uuid *continues)
+struct uuid part_id(const struct keys *members, const struct uuid *continues, int64_t attempt)
 {
+    char tried[24];
+    const int n = snprintf(tried, sizeof(tried), "%lld", (long long)attempt);
     const struct slice parts[] = {{(const char *)continues->b, 16},
+                                  {tried, (size_t)n},
                                   {(const char *)members->ids, members->n * 16}};
     unsigned char hash[SHA256_LEN];
     struct uuid id;
 
-    hmac_sha256_v(SLICE_LIT("merge"), parts, 2, hash);
+    hmac_sha256_v(SLICE_LIT("merge"), parts, 3, hash);
     memcpy(id.b, hash, 16);
     id.b[6] =
         (unsigned char)((id.b[6] & 0x0f) | 0x80); /* RFC 9562: version 8, made by an application */
@@ -88,7 +101,7 @@ static int merge_some(struct batch *b, const struct keys *held, const struct job
         pg_int4(args, (int32_t)severity);
         r = pg_query(b->st->pg, raise_merge_sql, args, NULL, e);
     } else {
-        *into = part_id(held, &(struct uuid){{0}});
+        *into = part_id(held, &(struct uuid){{0}}, 0);
         r = new_merge(b->st, b->a, like, into, severity, held->waits[0], e);
     }
     if (r < 0)
@@ -173,41 +186,31 @@ static int split_merge(struct store *st, struct job *j, struct err *e)
     CLEANUP(arena_free) struct arena *a = arena_new(BATCH_MEMORY);
     const json_t *all = json_object_get(j->facts, "all_members"),
                  *shown = json_object_get(j->facts, "members");
-    struct keys rest = {0};
-    int64_t severity = 0;
-    int r = a ? keys_new(a, json_array_size(all), &rest, e) : err_set(e, -ENOMEM, "out of memory");
+    struct keys told = {0};
+    int r = a ? keys_new(a, json_array_size(all), &told, e) : err_set(e, -ENOMEM, "out of memory");
 
-    if (r < 0 || !rest.tenants)
+    if (r < 0)
         return r;
     json_t *kept = json_array();
     for (size_t i = 0; i < json_array_size(all); i++) {
         json_t *one = json_array_get(all, i);
         const char *id = json_string_value(json_object_get(one, "id"));
         struct uuid member;
-        if (told_here(shown, one) || !id || !uuid_parse(slice_of(id), &member)) {
-            (void)json_array_append(kept, one);
+        if (!told_here(shown, one) || !id || !uuid_parse(slice_of(id), &member))
             continue;
-        }
-        rest.tenants[rest.n] = j->tenant;
-        memcpy(rest.ids + rest.n++ * 16, member.b, 16);
-        int64_t mild = json_integer_value(json_object_get(one, "severity"));
-        severity = mild > severity ? mild : severity;
+        (void)json_array_append(kept, one);
+        memcpy(told.ids + told.n++ * 16, member.b, 16);
     }
     (void)json_object_set_new(j->facts, "all_members", kept);
-    if (rest.n == 0)
-        return 0;
-    struct uuid into = part_id(&rest, &j->id);
-    struct pg_args *args = keys_args(&rest, a);
+    const struct uuid into = part_id(&told, &j->id, j->attempts);
+    struct pg_args *args = pg_args(a);
+    pg_text(args, j->tenant);
+    pg_uuid(args, j->id.b);
     pg_uuid(args, into.b);
+    pg_uuids(args, told.ids, told.n);
+    pg_text(args, slice_of(st->name));
     pg_text(args, slice_of(life_state_name(LIFE_MERGED)));
-    if ((r = pg_begin(st->pg, e)) < 0)
-        return r;
-    if ((r = new_merge(st, a, j, &into, severity, 0, e)) < 0 ||
-        (r = pg_query(st->pg, split_sql, args, NULL, e)) < 0) {
-        pg_rollback(st->pg);
-        return r;
-    }
-    return pg_commit(st->pg, e);
+    return pg_query(st->pg, split_sql, args, NULL, e);
 }
 
 int store_split(struct store *st, struct job *j, struct err *e)

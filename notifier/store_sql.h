@@ -20,6 +20,9 @@
     "FROM notifications o WHERE " IS_EARLIER " AND " STATE_OF_O                                    \
     " IN ('pending', 'sending', 'merged')"
 
+/* A merge that has so many is joined by no more; and no more of it are read at once. */
+#define MEMBERS_MOST 500
+
 /* What digest `n` tells, each incident once: its own, and what older ones did not get to tell. */
 #define ITEMS_OF_N                                                                                 \
     "SELECT r.incident, sum(r.occurrences)::bigint AS occurrences, min(r.first_at) AS first_at, "  \

@@ -1,0 +1,166 @@
+/*
+ * The stage for tests of what does not fit into one message: a real PostgreSQL, the fakes, one
+ * desk, a chat that takes 4096 bytes, and the words in which a test speaks of them.
+ */
+#pragma once
+
+#include "testing.h"
+
+#include "common/clock.h"
+#include "common/digest.h"
+#include "common/silence.h"
+#include "fakes.h"
+#include "notifier/desk.h"
+#include "schema.h"
+
+static struct schema db;
+static struct fakes fakes;
+
+struct worker {
+    struct conf *conf;
+    struct settings settings;
+    struct outlets *outlets;
+    const struct channel *channels[64];
+    size_t channel_n;
+    struct desk *desk;
+};
+
+enum { WECOM, WEBHOOK, SMS, ALIYUN };
+static const char *const channels[] = {"wecom", "webhook", "twilio_sms", "aliyun_sms"};
+
+/* Receiver NAME, and NAMEf whose fallback is NAMEb; the chat gets at most `burst` messages at once.
+ */
+static inline struct worker *open_worker(const char *name, int burst)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+    struct err e = {0};
+    const char *file = arena_printf(
+        db.arena,
+        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
+        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
+        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms}\n"
+        "receivers:\n"
+        "- name: %s\n"
+        "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s', "
+        "max_per_minute: 120, burst: %d}]\n"
+        "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+        "  twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', account_sid: AC1, auth_token: "
+        "token of AC1, from: '+15005550006', to: '+4930123456'}]\n"
+        "  aliyun_sms_configs: [{api_url: 'http://127.0.0.1:%d/aliyun', access_key_id: K, "
+        "access_key_secret: secret of K, sign_name: S, template_code: SMS_1, to: "
+        "['13800000000']}]\n"
+        "- name: %sf\n"
+        "  fallback: %sb\n"
+        "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%sf', "
+        "max_per_minute: 120, burst: %d}]\n"
+        "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
+        db.settings.url, name, fakes.port, name, burst, fakes.port, name, fakes.port, fakes.port,
+        name, name, fakes.port, name, burst, name, fakes.port, name);
+
+    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
+        settings_load(w->conf, &w->settings, &e) < 0 ||
+        outlets_load(&w->settings, &w->outlets, &e) < 0)
+        fail_msg("%s", e.msg);
+    for (; channel_at(w->channel_n); w->channel_n++)
+        w->channels[w->channel_n] = channel_at(w->channel_n);
+    return w;
+}
+
+static inline void start(struct worker *w)
+{
+    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
+    struct err e = {0};
+
+    if (desk_new(&o, &w->desk, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static inline void close_worker(struct worker *w)
+{
+    if (w->desk)
+        desk_drain(w->desk);
+    desk_free(w->desk);
+    outlets_free(w->outlets);
+    conf_free(w->conf);
+    free(w);
+}
+
+static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
+static inline const char *sql(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
+    va_end(ap);
+    assert_non_null(s);
+    return s;
+}
+#define DO(...) schema_do(&db, sql(__VA_ARGS__))
+#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
+#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+
+/* Warnings NAME 000 to NAME n - 1, but for the last, which is critical. */
+static inline void add_incidents(const char *name, int n)
+{
+    DO("INSERT INTO incidents (tenant, id, anomaly_key, status, severity, title, source, "
+       "alert_name, service, namespace, environment, error_type, opened_at, updated_at, "
+       "window_start, last_seen, occurrences, alerts_firing, alerts_total) SELECT 't', md5('%s' || "
+       "i)::uuid, decode(md5('%s' || i), 'hex'), 1, CASE WHEN i = %d THEN 4 ELSE 2 END, '%s ' || "
+       "to_char(i, 'FM9000') || ' disk is filling up faster than anybody cleans it', 'am', 'E', "
+       "'shop', '', '', '', 0, 0, 0, 0, 1, 1, 1 FROM generate_series(0, %d) AS i",
+       name, name, n - 1, name, n - 1);
+}
+
+/* A digest `id` of incidents `from` to `to`, each with one occurrence more than its number. */
+static inline void add_digest(const char *receiver, const char *id, int integration, int seq,
+                              const char *incidents, int from, int to)
+{
+    DO("INSERT INTO groups (tenant, id, kind, receiver, route, labels, routed_by, since, told) "
+       "VALUES ('t', md5('%s%dg')::uuid, 3, '%s', 'r', '{}', '{}', 0, '{}') ON CONFLICT DO NOTHING",
+       receiver, integration, receiver);
+    DO("UPDATE groups SET told = '{\"%d\": {\"last\": {\"seq\": %d}}}' WHERE id = "
+       "md5('%s%dg')::uuid",
+       integration, seq, receiver, integration);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, about, created_at) SELECT 't', md5('%s%s')::uuid, md5('%s%dg')::uuid, "
+       "'%s', %d, '%s', %d, 'digest', 4, jsonb_build_object('reason', 'digest', 'group_key', 'k', "
+       "'group_labels', '{}'::jsonb, 'items', jsonb_agg(jsonb_build_object('incident', md5('%s' || "
+       "i)::uuid, 'occurrences', i + 1, 'first_at', 10, 'last_at', 40)), 'state', "
+       "jsonb_build_object('seq', %d, 'status', 'firing', 'at', 1)), (extract(epoch FROM now()) * "
+       "1000)::bigint FROM generate_series(%d, %d) AS i",
+       receiver, id, receiver, integration, receiver, integration, channels[integration], seq,
+       incidents, seq, from, to);
+    DO("INSERT INTO notification_incidents SELECT n.tenant, n.id, (i ->> 'incident')::uuid, "
+       "n.created_at FROM notifications n, jsonb_array_elements(n.about -> 'items') i WHERE n.id = "
+       "md5('%s%s')::uuid",
+       receiver, id);
+}
+
+static inline void until_ended(const char *receiver)
+{
+    const char *waiting = sql("SELECT count(*) FROM notifications WHERE receiver = '%s' AND state "
+                              "IN ('pending', 'sending')",
+                              receiver);
+
+    for (int i = 0; i < 600 && schema_int(&db, waiting) > 0; i++)
+        usleep(50000);
+    assert_int_equal(schema_int(&db, waiting), 0);
+}
+
+/* Of all items of the receiver's digests that ended so: "incidents occurrences". */
+static inline const char *told(const char *receiver, const char *state)
+{
+    return TEXT("SELECT count(*) || ' ' || coalesce(sum((i ->> 'occurrences')::int), 0) FROM "
+                "notifications n, jsonb_array_elements(n.about -> 'items') i WHERE n.receiver = "
+                "'%s' AND n.state = '%s'",
+                receiver, state);
+}
+
+static inline void each_was_read_once(const char *name, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const size_t times = fakes_count(&fakes, "wecom", sql("%s %03d ", name, i));
+        if (times != 1)
+            fail_msg("%s %03d was read %zu times", name, i, times);
+    }
+}
