@@ -122,22 +122,13 @@ struct job *job_new(const struct job_input *in, const struct outlets *o, struct 
 void job_missed(struct job *j)
 {
     const json_t *told = json_object_get(json_object_get(j->facts, "group"), "told");
-    const json_t *earlier = json_object_get(j->facts, "earlier"), *one;
-    int64_t since = number(json_object_get(j->facts, "incident"), "opened_at");
-    size_t i;
+    const json_t *at = json_object_get(j->facts, "earlier_firing_at");
+    const int64_t since = number(json_object_get(j->facts, "incident"), "opened_at");
 
-    if (told_firing(told, j->integration))
-        return;
-    for (i = 0; i < json_array_size(earlier); i++) {
-        one = json_array_get(earlier, i);
-        const json_t *state = json_object_get(json_object_get(one, "about"), "state");
-        if (strcmp(text(state, "status"), "firing") != 0)
-            continue;
-        int64_t at = since ? since : number(state, "at");
+    if (!told_firing(told, j->integration) && at)
         (void)json_object_set_new(j->facts, "missed",
-                                  json_pack("{s:I}", "firing_since", (json_int_t)at));
-        return;
-    }
+                                  json_pack("{s:I}", "firing_since",
+                                            (json_int_t)(since ? since : json_integer_value(at))));
 }
 
 #define MEMBER_KEY 64

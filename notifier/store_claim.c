@@ -189,8 +189,8 @@ static const char heads_sql[] =
     "c.group_id = n.group_id"
     "   AND c.integration = n.integration),"
     " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
-    ") END, 'earlier', (SELECT json_agg(json_build_object('seq', o.seq, 'about', o.about - "
-    "'items') ORDER BY o.seq) " EARLIER "),"
+    ") END, 'earlier_firing_at', (SELECT (o.about #>> '{state,at}')::bigint " EARLIER
+    " AND o.about #>> '{state,status}' = 'firing' ORDER BY o.seq LIMIT 1),"
     " 'first_try', (SELECT min(d.at) FROM deliveries d WHERE n.attempts > 0 AND d.tenant = n.tenant"
     "   AND d.notification_id = n.id))::text, a.frequency, " MS_NOW ORDERED
     " LEFT JOIN incidents i ON i.tenant = n.tenant AND i.id = n.incident_id"
