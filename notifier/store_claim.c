@@ -25,16 +25,18 @@
     "   AND (" STATE_OF_O " = 'sending' AND o.lease_until > " MS_NOW "     OR " STATE_OF_O         \
     " = 'pending' AND o.seq > n.seq AND o.not_before <= " MS_NOW "))"
 
-/* May it have been told already? It, or of a digest another that told the same, or that it tells,
- * too. Of what was delivered none is read: of a range with both ends the planner believes that it
- * is short. */
+/* May it have been told already? It; of a merge, what it tells; or of the group another that told
+ * the same: one that failed without an answer, or a digest's items. Of what was delivered none is
+ * read: of a range with both ends the planner believes that it is short. */
 #define MAY_DOUBLE                                                                                 \
-    "n.possible_duplicate OR n.state = $7 OR n.kind = 'digest' AND EXISTS (SELECT FROM "           \
-    "notifications o WHERE o.tenant = n.tenant AND o.group_id = n.group_id AND o.integration = "   \
-    "n.integration AND o.seq > coalesce((SELECT (g.told #>> ARRAY[n.integration::text, "           \
-    "'delivered', 'seq'])::bigint FROM groups g WHERE g.tenant = n.tenant AND g.id = "             \
-    "n.group_id), -1) AND o.seq < 9223372036854775807 AND o.id <> n.id AND (" STATE_OF_O           \
-    " = $7 OR " STATE_OF_O " = $5 AND o.possible_duplicate))"
+    "n.possible_duplicate OR n.state = $7 OR n.kind = 'merge' AND EXISTS (SELECT FROM "            \
+    "notifications m WHERE m.tenant = n.tenant AND m.merged_into = n.id AND m.possible_duplicate)" \
+    " OR n.kind <> 'merge' AND EXISTS (SELECT FROM notifications o WHERE o.tenant = n.tenant AND " \
+    "o.group_id = n.group_id AND o.integration = n.integration AND o.seq > coalesce((SELECT "      \
+    "(g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint FROM groups g WHERE "     \
+    "g.tenant = n.tenant AND g.id = n.group_id), -1) AND o.seq < 9223372036854775807 AND o.id <> " \
+    "n.id AND (" STATE_OF_O " = 'failed' AND o.possible_duplicate OR n.kind = 'digest' AND "       \
+    "(" STATE_OF_O " = $7 OR " STATE_OF_O " = $5 AND o.possible_duplicate)))"
 
 #define TAKE_THEM                                                                                  \
     " UPDATE notifications n SET state = $8, lease_until = " MS_NOW " + $9, lease_by = $10,"       \
@@ -141,24 +143,25 @@ static const char moot_sql[] =
     " JOIN incidents x ON x.tenant = n.tenant AND x.id = t.incident WHERE t.k <= $3 AND "          \
     "(t.bytes <= $4 OR t.k = 1)"
 
-/* Of a merge, the same. */
+/* Of a merge, the same: what is news first, else it would end for want of news among what was read.
+ */
 #define MEMBERS                                                                                    \
     "SELECT jsonb_agg(jsonb_build_object('id', m.id, 'about', m.about, 'kind', m.kind, "           \
     "'severity', m.severity, 'seq', m.seq, 'group_id', m.group_id, 'integration', m.integration, " \
     "'created_at', m.created_at, 'incident_id', m.incident_id, 'incident', m.incident,"            \
     " 'title', (SELECT string_agg(k || '=' || v, ', ' ORDER BY k) FROM "                           \
-    "jsonb_each_text(p.labels) AS l (k, v)),"                                                      \
-    " 'delivered_seq', p.told #> ARRAY[m.integration::text, 'delivered', 'seq']) ORDER BY m.k) "   \
-    "AS list, CASE WHEN max(m.n) > count(*) THEN json_build_object('n', max(m.n) - count(*)) END " \
-    "AS unread"                                                                                    \
+    "jsonb_each_text(m.labels) AS l (k, v)),"                                                      \
+    " 'delivered_seq', m.delivered) ORDER BY m.k) AS list, CASE WHEN max(m.n) > count(*) THEN "    \
+    "json_build_object('n', max(m.n) - count(*)) END AS unread"                                    \
     " FROM (SELECT *, row_number() OVER w AS k, count(*) OVER () AS n, sum(octet_length(about::"   \
     "text) + coalesce(octet_length(incident::text), 0)) OVER w AS bytes FROM (SELECT o.id, "       \
     "o.kind, o.severity, o.seq, o.group_id, o.integration, o.created_at, o.incident_id, o.about "  \
-    "- 'items' AS about, to_jsonb(x) - 'description' AS incident FROM notifications o LEFT JOIN "  \
-    "incidents x ON x.tenant = o.tenant AND x.id = o.incident_id WHERE o.tenant = n.tenant AND "   \
-    "o.merged_into = n.id AND n.kind = 'merge') q WINDOW w AS (ORDER BY created_at, seq, id)) m"   \
-    " LEFT JOIN groups p ON p.tenant = n.tenant AND p.id = m.group_id"                             \
-    " WHERE m.k <= $5 AND (m.bytes <= $4 OR m.k = 1)"
+    "- 'items' AS about, to_jsonb(x) - 'description' AS incident, p.labels, (p.told #>> "          \
+    "ARRAY[o.integration::text, 'delivered', 'seq'])::bigint AS delivered FROM notifications o "   \
+    "LEFT JOIN incidents x ON x.tenant = o.tenant AND x.id = o.incident_id LEFT JOIN groups p ON " \
+    "p.tenant = o.tenant AND p.id = o.group_id WHERE o.tenant = n.tenant AND o.merged_into = "     \
+    "n.id AND n.kind = 'merge') q WINDOW w AS (ORDER BY coalesce(delivered >= seq, false), "       \
+    "created_at, seq, id)) m WHERE m.k <= $5 AND (m.bytes <= $4 OR m.k = 1)"
 
 #define PLAYBOOKS                                                                                  \
     "ARRAY['anomaly:' || encode(i.anomaly_key, 'hex'), 'alert:' || i.alert_name, 'service:' || "   \

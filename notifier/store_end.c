@@ -117,6 +117,7 @@ static int lock_rows(struct ending *x, struct err *e)
 /*
  * A merge that was claimed by somebody else meanwhile and put back may have been joined by rows
  * that this message did not tell. They must not share its end: it stays as it is, and goes again.
+ * Where it failed before it was parted, those that were not read try their own luck.
  */
 static int leave_what_others_joined(struct ending *x, struct err *e)
 {
@@ -144,9 +145,12 @@ static int leave_what_others_joined(struct ending *x, struct err *e)
     pg_uuids(args, told.ids, told.n);
     if ((r = pg_query(x->st->pg, joined_sql, args, &rows, e)) < 0)
         return r;
-    for (int i = 0; i < PQntuples(rows); i++)
-        x->still[pg_get_int(rows, i, 0)] = false;
-    return 0;
+    for (int i = 0; i < PQntuples(rows) && r == 0; i++) {
+        const int64_t k = pg_get_int(rows, i, 0);
+        x->still[k] = x->jobs[k]->end == LIFE_GIVE_UP;
+        r = x->still[k] ? store_split(x->st, x->jobs[k], e) : 0;
+    }
+    return r;
 }
 
 /* ---- what groups were told ---- */

@@ -32,8 +32,9 @@ static const char split_sql[] =
     "o.tenant = $1 AND o.id = $2 AND " STATE_OF_O " = 'sending' AND o.lease_by = $5 AND n.tenant = "
     "$1 AND n.merged_into = $2 AND n.id <> ALL ($4) AND " STATE_OF_N " = $6 RETURNING n.severity) "
     "INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, kind, "
-    "severity, about, created_at, not_before) SELECT $1, $3, $3, o.receiver, o.integration, "
-    "o.channel, 0, 'merge', m.severity, o.about, o.created_at, " MS_NOW " FROM notifications o, "
+    "severity, about, created_at, not_before, possible_duplicate) SELECT $1, $3, $3, o.receiver, "
+    "o.integration, o.channel, 0, 'merge', m.severity, o.about, o.created_at, " MS_NOW
+    ", o.possible_duplicate FROM notifications o, "
     "(SELECT max(severity) AS severity FROM moved) m WHERE o.tenant = $1 AND o.id = $2 AND "
     "m.severity IS NOT NULL";
 

@@ -262,7 +262,8 @@ static int part(struct asking *k, struct job *merge, struct job ***end, struct e
     (void)json_object_set_new(merge->facts, "members", left);
     if (job_members(merge) > 0)
         return 0;
-    merge->end = LIFE_SUPPRESS;
+    /* What was not read is looked at next. */
+    merge->end = json_object_get(merge->facts, "unread") ? LIFE_RELEASE : LIFE_SUPPRESS;
     merge->reason = "all that it would have told is silenced";
     return 0;
 }

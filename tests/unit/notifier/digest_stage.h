@@ -136,6 +136,25 @@ static inline void add_digest(const char *receiver, const char *id, int integrat
        receiver, id);
 }
 
+/* Each incident's alert; job NAME of those whose number matches is silenced for an hour. */
+static inline void silence(const char *name, const char *numbers)
+{
+    unsigned char key[SILENCE_KEY_LEN];
+    char hex[2 * SILENCE_KEY_LEN + 1];
+
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, annotations, title, description, link, source, starts_at, first_seen, last_seen) "
+       "SELECT 't', hashtextextended(id::text, 0), anomaly_key, id, 1, 4, "
+       "jsonb_build_object('job', CASE WHEN title ~ '^%s (%s) ' THEN '%s' ELSE 'loud' END), '{}', "
+       "title, '', '', 'am', 1, 0, 0 FROM incidents WHERE title LIKE '%s %%'",
+       name, numbers, name, name);
+    silence_key(SLICE_LIT("job"), slice_of(name), key);
+    DO("INSERT INTO silences SELECT 't', md5('%s')::uuid, '[{\"name\": \"job\", \"value\": "
+       "\"%s\"}]', '\\x%s', 0, (extract(epoch FROM now()) * 1000)::int8 + 3600000, 'ann', "
+       "'known', 0",
+       name, name, hex_encode(key, sizeof(key), hex));
+}
+
 static inline void until_ended(const char *receiver)
 {
     const char *waiting = sql("SELECT count(*) FROM notifications WHERE receiver = '%s' AND state "

@@ -81,6 +81,99 @@ static void leaves_the_rest_to_another_where_no_line_is_shown(void **state)
     close_worker(w);
 }
 
+/* All that was read of it. */
+static void tells_what_was_not_read_where_the_rest_is_silenced(void **state)
+{
+    struct worker *w = open_worker("hush", 100);
+
+    (void)state;
+    add_incidents("hush", 520);
+    silence("hush", "[0-4][0-9]{2}");
+    add_messages("hush", WECOM, 0, 519);
+    merge_them("hush", WECOM, 0);
+    start(w);
+    until_ended("hush");
+    assert_string_equal(TEXT("SELECT count(*) FILTER (WHERE state = 'suppressed') || ' ' || "
+                             "count(*) FILTER (WHERE state = 'merged') FROM notifications WHERE "
+                             "receiver = 'hush' AND kind = 'opened'"),
+                        "500 20");
+    assert_string_equal(merged("hush"), "20 in 1");
+    assert_int_equal(fakes_count(&fakes, "wecom", "hush 510 "), 1);
+    close_worker(w);
+}
+
+/* Its integration left the configuration a day ago. Those that were not read go the same way later,
+ * by themselves: they are told to a fallback, and it is said. */
+static void fails_with_those_that_were_read(void **state)
+{
+    struct worker *w = open_worker("left", 100);
+
+    (void)state;
+    add_incidents("left", 600);
+    add_messages("left", WECOM, 0, 599);
+    merge_them("left", WECOM, 0);
+    DO("UPDATE notifications SET integration = 7 WHERE receiver = 'left'");
+    const char *failed = sql("SELECT count(*) FROM notifications WHERE id = md5('leftm')::uuid AND "
+                             "state = 'failed'");
+    start(w);
+    for (int i = 0; i < 600 && schema_int(&db, failed) == 0; i++)
+        usleep(50000);
+    assert_string_equal(TEXT("SELECT string_agg(m, ', ' ORDER BY m) FROM (SELECT concat_ws(' ', "
+                             "m.state, count(*)) AS m FROM notifications n JOIN notifications m ON "
+                             "m.id = n.merged_into WHERE m.receiver = 'left' GROUP BY m.id, "
+                             "m.state) x"),
+                        "failed 500, pending 100");
+    close_worker(w);
+}
+
+static const char *how_many_may_double(const char *name)
+{
+    return TEXT("SELECT count(*) FILTER (WHERE possible_duplicate) || ' of ' || count(*) FROM "
+                "notifications WHERE receiver = '%s' AND state = 'delivered'",
+                name);
+}
+
+static void says_so_when_its_parts_may_have_arrived(void **state)
+{
+    static const char *const who[] = {"kind = 'merge'", "kind = 'opened'"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "member" : "whole";
+        struct worker *w = open_worker(name, 100);
+
+        add_incidents(name, 60 - 30 * i);
+        add_messages(name, WECOM, 0, 59 - 30 * i);
+        merge_them(name, WECOM, 0);
+        DO("UPDATE notifications SET possible_duplicate = true WHERE id = (SELECT max(id::text) "
+           "FROM notifications WHERE receiver = '%s' AND %s)::uuid",
+           name, who[i]);
+        start(w);
+        until_ended(name);
+        assert_string_equal(how_many_may_double(name), i ? "1 of 1" : "2 of 2");
+        close_worker(w);
+    }
+}
+
+/* Nobody knows whether it arrived; its group says it again. */
+static void says_so_when_a_failed_one_may_have_arrived(void **state)
+{
+    struct worker *w = open_worker("again", 100);
+
+    (void)state;
+    add_incidents("again", 2);
+    add_messages("again", WECOM, 0, 1);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, incident_id, about, created_at, state, possible_duplicate, ended_at) "
+       "SELECT tenant, md5(id::text)::uuid, group_id, receiver, integration, channel, 0, kind, "
+       "severity, incident_id, about, created_at, 'failed', group_id = md5('again1')::uuid, 1 "
+       "FROM notifications WHERE receiver = 'again'");
+    start(w);
+    until_ended("again");
+    assert_string_equal(how_many_may_double("again"), "1 of 2");
+    close_worker(w);
+}
+
 static void is_joined_until_it_is_full(void **state)
 {
     (void)state;
@@ -127,6 +220,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_more_than_is_read_at_once),
         cmocka_unit_test(leaves_the_rest_to_another_where_no_line_is_shown),
+        cmocka_unit_test(tells_what_was_not_read_where_the_rest_is_silenced),
+        cmocka_unit_test(fails_with_those_that_were_read),
+        cmocka_unit_test(says_so_when_its_parts_may_have_arrived),
+        cmocka_unit_test(says_so_when_a_failed_one_may_have_arrived),
         cmocka_unit_test(is_joined_until_it_is_full),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
