@@ -188,9 +188,10 @@ static size_t look_round(struct desk *d, struct room *room, bool *ret_full)
         if (!served || free == 0)
             continue;
         /* Where the rate may merge, more are claimed than can be sent: the others join the digest
-         * at once. */
-        if (to->per_minute && !o->channel->for_programs &&
-            free < d->o.settings->notifier.digest_items)
+         * at once. Behind a breaker so many go to the fallback when it is time. */
+        const bool more = (to->per_minute && !o->channel->for_programs) ||
+                          (to->shut_until && o->receiver->fallback);
+        if (more && free < d->o.settings->notifier.digest_items)
             free = d->o.settings->notifier.digest_items;
         room[n++] = (struct room){o, free, o->seen};
     }
@@ -227,10 +228,10 @@ static void send_off(struct desk *d, struct job *list)
     }
 }
 
-/* Those that may still be sent. */
-static struct job *end_silenced(struct desk *d, struct job *list)
+/* Those whose end is set; the others are returned. */
+static struct job *end_those(struct desk *d, struct job *list)
 {
-    struct job *wanted = NULL, **wanted_end = &wanted;
+    struct job *others = NULL, **others_end = &others;
 
     while (list) {
         struct job *j = list;
@@ -239,9 +240,9 @@ static struct job *end_silenced(struct desk *d, struct job *list)
         if (j->end)
             end(d, j);
         else
-            push(&wanted_end, j);
+            push(&others_end, j);
     }
-    return wanted;
+    return others;
 }
 
 /* What was claimed: some are not wanted any more, some have to wait, the others go. */
@@ -262,7 +263,7 @@ static void process(struct desk *d, struct job *claimed)
         return;
     const bool asked = store_silenced(&d->store, wanted, &e) == 0;
     if (asked)
-        wanted = end_silenced(d, wanted);
+        wanted = end_those(d, wanted);
     if (!wanted)
         return;
     if (!asked || store_grant(&d->store, wanted, &go, &rest, &e) < 0) {
@@ -276,7 +277,7 @@ static void process(struct desk *d, struct job *claimed)
         }
         return;
     }
-    job_free_list(rest);
+    job_free_list(end_those(d, rest));
     send_off(d, go);
 }
 

@@ -70,7 +70,8 @@ int store_silenced(struct store *st, struct job *list, struct err *e) MUST_CHECK
 /*
  * Just before the send: is each job still ours, may its destination take it? Debits the rates,
  * merges what has to wait and is for people, puts the rest back. `list` is consumed: *ret_go are to
- * be sent now (attempt counted, lease renewed), *ret_rest need nothing more but job_free().
+ * be sent now (attempt counted, lease renewed); *ret_rest need nothing more but job_free(), or
+ * store_end() where an end is set: a breaker held it for too long, and there is a fallback.
  */
 int store_grant(struct store *st, struct job *list, struct job **ret_go, struct job **ret_rest,
                 struct err *e) MUST_CHECK;

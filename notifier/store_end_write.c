@@ -80,9 +80,11 @@ static const char block_sql[] =
     "excluded.blocked_until)";
 
 static const char ill_sql[] =
-    "INSERT INTO destinations AS d (id, failures, blocked_until) SELECT id, n, CASE WHEN n >= $3 "
-    "THEN " MS_NOW " + $4 ELSE 0 END FROM unnest($1, $2) AS u (id, n) ORDER BY id"
-    " ON CONFLICT (id) DO UPDATE SET failures = least(d.failures + excluded.failures, 1000000),"
+    "INSERT INTO destinations AS d (id, failures, ill_since, blocked_until) SELECT id, n, " MS_NOW
+    ", CASE WHEN n >= $3 THEN " MS_NOW " + $4 ELSE 0 END FROM unnest($1, $2) AS u (id, n) ORDER BY "
+    "id ON CONFLICT (id) DO UPDATE SET failures = least(d.failures + excluded.failures, 1000000),"
+    " ill_since = CASE WHEN d.failures = 0 OR d.ill_since = 0 THEN excluded.ill_since ELSE "
+    "d.ill_since END,"
     " blocked_until = CASE WHEN d.failures + excluded.failures >= $3"
     "  THEN greatest(d.blocked_until, " MS_NOW " + $4) ELSE d.blocked_until END";
 /* What an open breaker blocked is free at once. */

@@ -27,11 +27,12 @@ static const char check_sql[] =
 static const char make_destinations_sql[] = "INSERT INTO destinations (id) SELECT d FROM "
                                             "unnest($1) AS t (d) ORDER BY d ON CONFLICT DO NOTHING";
 static const char lock_destinations_sql[] =
-    "SELECT id, tat, blocked_until, " MS_NOW ", failures"
+    "SELECT id, tat, blocked_until, " MS_NOW ", failures, ill_since"
     " FROM destinations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
 /* Without a limit there is no debit, and nothing to lock. */
 static const char read_destinations_sql[] =
-    "SELECT id, tat, blocked_until, " MS_NOW ", failures FROM destinations WHERE id = ANY ($1)";
+    "SELECT id, tat, blocked_until, " MS_NOW ", failures, ill_since FROM destinations WHERE id = "
+    "ANY ($1)";
 static const char debit_sql[] =
     "UPDATE destinations d SET tat = u.tat FROM unnest($1, $2) AS u (id, tat) WHERE d.id = u.id";
 
@@ -164,6 +165,7 @@ static int read_rates(struct batch *b, const char *sql, const struct slice *ids,
             s->rate.blocked_until = pg_get_int(rows, i, 2);
             s->now = pg_get_int(rows, i, 3);
             s->open = most > 0 && pg_get_int(rows, i, 4) >= (int64_t)most;
+            s->ill_since = pg_get_int(rows, i, 5);
         }
     return r;
 }

@@ -12,7 +12,7 @@ struct share {
     size_t n;
     struct rate rate;
     bool open; /* its breaker: one message may try it, when blocked_until has passed */
-    int64_t now;
+    int64_t now, ill_since;
 };
 
 struct batch {
@@ -40,8 +40,9 @@ struct pg_args *keys_args(const struct keys *k, struct arena *a);
 /* The states that `event` may leave, as one argument. */
 void put_from(struct pg_args *args, struct arena *a, enum life_event event);
 
-/* What share `s` could not send: merged where the rate holds it and people read it, else added to
- * `back`. In the caller's transaction. */
+/* What share `s` could not send: merged where the rate holds it and people read it; its end is set
+ * where a breaker held it for too long and there is a fallback; else added to `back`. In the
+ * caller's transaction. */
 int merge_or_put_back(struct batch *b, struct share *s, struct keys *back,
                       struct err *e) MUST_CHECK;
 

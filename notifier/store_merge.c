@@ -127,6 +127,20 @@ static void put_back(struct keys *back, const struct share *s, const struct wait
                                       : "the rate of the channel is used up");
 }
 
+/* What is behind an open breaker is not tried itself, so its own tries never tell that it is time
+ * to tell the fallback. */
+static bool give_up(const struct batch *b, const struct share *s, struct job *j)
+{
+    const int64_t most = b->st->s->notifier.retry_for;
+
+    if (!s->open || s->ill_since == 0 || !j->outlet->receiver->fallback ||
+        s->now - s->ill_since < most || s->now - j->created_at < most)
+        return false;
+    j->end = LIFE_GIVE_UP;
+    j->reason = "given up: the channel does not answer";
+    return true;
+}
+
 int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struct err *e)
 {
     bool *done = arena_array(b->a, s->n, bool);
@@ -141,7 +155,7 @@ int merge_or_put_back(struct batch *b, struct share *s, struct keys *back, struc
         bool open = false, people = !first->outlet->channel->for_programs && !first->by_edit;
         int64_t severity = 0;
 
-        if (done[i] || s->v[i].grant == GRANT_GO)
+        if (done[i] || s->v[i].grant == GRANT_GO || give_up(b, s, first))
             continue;
         /* What waits for a channel that does not answer is told as its rate allows, once it does. A
          * digest in a merge would be one line, which names none of its incidents. */

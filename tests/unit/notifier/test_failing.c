@@ -325,6 +325,43 @@ static void a_breaker_leaves_it_alone_but_for_one_message_at_a_time(void **state
     close_worker(w);
 }
 
+/* One message in two seconds is tried, and none of them often enough to be given up by its own. */
+static void what_a_breaker_held_for_too_long_goes_to_the_fallback(void **state)
+{
+    struct worker *w;
+
+    (void)state;
+    schema_do(&db, "DELETE FROM destinations");
+    order("held", "\"500*\"");
+    for (int i = 0; i < 40; i++)
+        add("held", sql("i%d", i), "E", "shop", 1);
+    w = open_worker("held", ", breaker_failures: 3, breaker_wait: 2s, retry_for: 1s");
+    until("40", "SELECT count(*)::text FROM notifications WHERE receiver = 'heldb' AND state = "
+                "'delivered'");
+    until("40", "SELECT count(*)::text FROM notifications WHERE receiver = 'held' AND state = "
+                "'failed'");
+    assert_true(INT("SELECT count(*) FROM notifications WHERE receiver = 'held' AND attempts = 0 "
+                    "AND reason = 'given up: the channel does not answer; told to heldb instead'") >
+                10);
+    close_worker(w);
+}
+
+/* Whoever tells it then would be no other than itself. */
+static void without_a_fallback_it_waits_for_the_channel(void **state)
+{
+    struct worker *w;
+
+    (void)state;
+    schema_do(&db, "DELETE FROM destinations");
+    order("onec", "\"500*4\"");
+    for (int i = 0; i < 20; i++)
+        add("onec", sql("i%d", i), "E", "shop", 1);
+    w = open_worker("one", ", breaker_failures: 3, breaker_wait: 1s, retry_for: 1s");
+    until("t", "SELECT left((count(*) >= 19)::text, 1) FROM notifications WHERE receiver = 'onec' "
+               "AND state = 'delivered'");
+    close_worker(w);
+}
+
 static void only_one_of_two_workers_tries(void **state)
 {
     static const char many[] = ", breaker_failures: 3, breaker_wait: 1h, request_timeout: 2s";
@@ -377,6 +414,8 @@ int main(void)
         cmocka_unit_test(receivers_that_are_no_more_fail_no_more),
         cmocka_unit_test(a_template_that_gives_nothing_is_an_alert_until_it_gives_something),
         cmocka_unit_test(a_breaker_leaves_it_alone_but_for_one_message_at_a_time),
+        cmocka_unit_test(what_a_breaker_held_for_too_long_goes_to_the_fallback),
+        cmocka_unit_test(without_a_fallback_it_waits_for_the_channel),
         cmocka_unit_test(only_one_of_two_workers_tries),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
