@@ -175,19 +175,25 @@ static int look_ahead(struct timers *t, int64_t *ret_wait, bool *ret_outbox, str
     return rc;
 }
 
-/* Everything that is due now. */
+/* Everything that is due now; the outbox, too, when a kind of them must be tried again. */
 static int work_off(struct timers *t, int64_t *ret_wait, struct err *e)
 {
     size_t ran = 1;
     bool outbox = false;
-    int rc = 0;
+    int rc = 0, passed = 0;
 
-    while (ran > 0 && !timers_stopping(t)) {
-        if ((rc = timers_pass(t, &ran, e)) < 0 || (rc = look_ahead(t, ret_wait, &outbox, e)) < 0 ||
-            (outbox && (rc = drain_outbox(t, &ran, e)) < 0))
+    while (passed == 0 && ran > 0 && !timers_stopping(t)) {
+        struct err other = {0};
+
+        if ((passed = timers_pass(t, &ran, e)) < 0 && !timers_may_go_on(passed))
+            return passed;
+        if ((rc = look_ahead(t, ret_wait, &outbox, &other)) < 0 ||
+            (outbox && (rc = drain_outbox(t, &ran, &other)) < 0)) {
+            *e = other;
             return rc;
+        }
     }
-    return 0;
+    return passed;
 }
 
 /* Until then, a kick (if kicks count), or the end. */

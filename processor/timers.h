@@ -46,7 +46,7 @@ CLEANUP_DEFINE(struct timers *, timers_free);
 
 /*
  * One claim of each kind, in the caller's thread (not while the runner's own runs), on its
- * connection. *ret_ran counts the timers. -EAGAIN, -ENOTCONN, -EBUSY: try again; anything
- * else is a bug or a schema that is not ours.
+ * connection. *ret_ran counts the timers. -EAGAIN, -EBUSY: try one of the kinds again, the others
+ * were done; -ENOTCONN: all of them; anything else is a bug or a schema that is not ours.
  */
 int timers_pass(struct timers *t, size_t *ret_ran, struct err *e) MUST_CHECK;

@@ -35,6 +35,8 @@ struct timers {
 bool timers_stopping(struct timers *t);
 /* "group", "alert", "housekeeping" */
 const char *timer_kind_name(enum timer_kind k);
+/* The transaction is gone, and nothing else: what others do may still go well. */
+bool timers_may_go_on(int rc);
 
 /* ---- timers_claim.c ---- */
 

@@ -282,15 +282,33 @@ static int prepare(struct timers *t, struct err *e)
     return 0;
 }
 
+bool timers_may_go_on(int rc)
+{
+    return rc == -EAGAIN || rc == -EBUSY;
+}
+
 int timers_pass(struct timers *t, size_t *ret_ran, struct err *e)
 {
     /* Ends of alerts make work for groups. */
     static const enum timer_kind order[] = {TIMER_ALERT, TIMER_GROUP, TIMER_HOUSEKEEPING};
+    struct err first = {0};
     size_t ran = 0;
     int rc = prepare(t, e);
 
-    for (size_t i = 0; rc == 0 && i < sizeof(order) / sizeof(*order); i++)
+    for (size_t i = 0; rc == 0 && i < sizeof(order) / sizeof(*order); i++) {
         rc = run_kind(t, order[i], &ran, e);
+        if (!timers_may_go_on(rc))
+            continue;
+        if (first.code == 0) {
+            first = *e;
+            first.code = rc;
+        }
+        rc = 0;
+    }
+    if (rc == 0 && first.code < 0) {
+        *e = first;
+        return first.code;
+    }
     if (rc == 0)
         *ret_ran = ran;
     return rc;

@@ -219,6 +219,32 @@ static void test_alerts_that_may_have_ended(void **state)
     assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 1);
 }
 
+/* What the ends of alerts may run into, and the connection is still there: nobody else waits. */
+static void test_alerts_that_must_be_tried_again(void **state)
+{
+    static const int answers[] = {-EBUSY, -EAGAIN};
+    struct fixture *f = *state;
+    size_t ran;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+        schema_do(&db, "TRUNCATE timers, notifications, beats; UPDATE groups SET told = '{}'; "
+                       "INSERT INTO timers (due_at, kind, tenant, subject) VALUES (1, 2, 'a', "
+                       "'\\x0000000000000002'), (1, 3, '', '')");
+        look(g);
+        f->expire_answer = answers[i];
+        assert_int_equal(timers_pass(f->timers, &ran, &f->e), answers[i]);
+        assert_string_equal(f->e.msg, "as the test wants it");
+        assert_string_equal(told(g), "slack:opened webhook:opened");
+        assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 3 AND due_at > 1"), 1);
+        assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2 AND due_at = 1"), 1);
+        assert_int_equal(INT("SELECT count(*) FROM beats"), 0);
+    }
+    f->expire_answer = 0;
+    assert_int_equal(pass(f, f->timers), 1);
+}
+
 /* What is listed still, or may still be ended, stays. */
 static void test_silences_that_are_long_over_go(void **state)
 {
@@ -349,6 +375,7 @@ int main(void)
         TEST(test_a_group_that_is_no_more),
         TEST(test_two_runners_double_nothing),
         TEST(test_alerts_that_may_have_ended),
+        TEST(test_alerts_that_must_be_tried_again),
         TEST(test_silences_that_are_long_over_go),
         TEST(test_housekeeping),
         TEST(test_the_runner),
