@@ -34,6 +34,9 @@ static void make_metrics(struct timers *t)
         t->failed[k] =
             counter_new("tocsin_processor_timers_failed_total",
                         "Subjects of timers that could not be worked on and were put off.", label);
+        t->held[k] =
+            counter_new("tocsin_processor_timers_held_total",
+                        "Subjects of timers whose rows somebody held for too long.", label);
     }
     for (int k = DUE_OPENED; k < DUE_KINDS; k++) {
         char label[64];

@@ -5,7 +5,8 @@
  * so a runner that dies leaves the timers where they were. A spurious timer does nothing.
  *
  * A subject whose data Postgres or our own code will never take does not stop the others: it is
- * found by halving and parked, which is a timer that is due later each time and says why.
+ * found by halving and parked, which is a timer that is due later each time and says why. One whose
+ * rows somebody else holds is found in the same way, and put off for some seconds.
  *
  * Due is what Postgres's clock says, so that the clocks of several hosts need not agree. The same
  * thread drains the outbox.

@@ -8,6 +8,7 @@
 
 #define PARK_FIRST_MS (5 * MS_SECOND)
 #define PARK_MOST_MS (10 * MS_MINUTE)
+#define PUT_OFF_MS (10 * MS_SECOND)
 
 enum { CL_TENANT, CL_SUBJECT, CL_DUE_AT, CL_FAILURES, CL_NOW };
 #define CLAIMED " RETURNING t.tenant, t.subject, t.due_at, t.failures, " NOW_MS
@@ -164,4 +165,22 @@ int timers_park(struct timers *t, const struct claim *c, const char *reason, uin
     if (rc == 0)
         *ret_failures = (uint32_t)pg_get_int(r, 0, 0);
     return rc;
+}
+
+int timers_put_off(struct timers *t, const struct claim *c, const char *reason, struct err *e)
+{
+    struct pg_args *p = pg_args(c->a);
+
+    pg_text(p, c->v->tenant);
+    pg_bytea(p, c->v->key);
+    pg_int4(p, (int32_t)c->kind);
+    pg_int4(p, (int32_t)c->failures);
+    pg_text(p, plain(c->a, reason));
+    pg_int(p, PUT_OFF_MS);
+    return pg_query(t->pg,
+                    "INSERT INTO timers (tenant, subject, kind, failures, reason, due_at) "
+                    "SELECT $1, $2, $3, $4, $5, " NOW_MS " + $6 WHERE NOT EXISTS (SELECT FROM "
+                    "timers WHERE tenant = $1 AND subject = $2 AND kind = $3 AND due_at <= " NOW_MS
+                    " + $6)",
+                    p, NULL, e);
 }

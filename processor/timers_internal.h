@@ -17,7 +17,8 @@ struct timers {
     struct pg *pg;
     bool prepared; /* zones are checked, the first timers are there */
     int64_t outbox_retry_at;
-    int64_t looked_ms; /* when look_ahead() was asked last, Postgres's clock */
+    int64_t haste_until; /* somebody's rows were held not long ago, monotonic */
+    int64_t looked_ms;   /* when look_ahead() was asked last, Postgres's clock */
 
     pthread_t thread;
     bool started;
@@ -25,7 +26,8 @@ struct timers {
     pthread_cond_t wake;
     bool kicked, stop;
 
-    struct counter *run[TIMER_HOUSEKEEPING + 1], *failed[TIMER_HOUSEKEEPING + 1];
+    struct counter *run[TIMER_HOUSEKEEPING + 1], *failed[TIMER_HOUSEKEEPING + 1],
+        *held[TIMER_HOUSEKEEPING + 1];
     struct counter *created[DUE_KINDS];
     struct counter *outbox_sent, *outbox_failed, *wakeups, *wakeups_failed;
     struct histogram *lag;
@@ -56,7 +58,8 @@ struct claim {
     struct subject *v; /* distinct, ascending */
     size_t n, timers;
     int64_t now_ms;
-    uint32_t failures; /* the most that one of them had */
+    uint32_t failures;    /* the most that one of them had */
+    int64_t search_until; /* for who is held up, monotonic; 0: nobody is */
 };
 
 /* What is due, all of a subject together; with `only`, of these subjects alone. */
@@ -66,3 +69,6 @@ int timers_claim(struct timers *t, struct claim *c, const struct subjects *only,
  * *ret_failures is how often it failed by now. */
 int timers_park(struct timers *t, const struct claim *c, const char *reason, uint32_t *ret_failures,
                 struct err *e) MUST_CHECK;
+/* The same when others hold what it needs: look at it soon, as often as it takes. */
+int timers_put_off(struct timers *t, const struct claim *c, const char *reason,
+                   struct err *e) MUST_CHECK;

@@ -14,6 +14,13 @@
 #define BEATS_KEPT_MS MS_DAY
 #define SILENCED_KEPT_MS MS_HOUR /* clocks differ, and a flush may take its time */
 #define PARTITIONS_AHEAD 3
+/* How long others' rows are waited for: by all that is due; by a part of it, to see whose they are,
+ * and by all for a while after that; and how long that may go on. */
+#define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = "
+#define BEGIN_ALL BEGIN "'5s'"
+#define BEGIN_PART BEGIN "'500ms'"
+#define SEARCH_MS (10 * MS_SECOND)
+#define HASTE_MS MS_MINUTE
 
 /* ---- kinds ---- */
 
@@ -161,7 +168,9 @@ static int attempt(struct timers *t, struct claim *c, const struct subjects *onl
 {
     CLEANUP(arena_free) struct arena *a = arena_new(PASS_MEMORY);
     struct flushed flushed = {0};
-    int rc = a ? pg_begin(t->pg, e) : err_set(e, -ENOMEM, "timers: out of memory");
+    const bool haste = only || clock_monotonic_ms() < t->haste_until;
+    int rc = a ? pg_exec(t->pg, haste ? BEGIN_PART : BEGIN_ALL, e)
+               : err_set(e, -ENOMEM, "timers: out of memory");
 
     if (rc == 0)
         rc = timers_claim(t, c, only, e);
@@ -185,6 +194,21 @@ static bool never_fits(int rc)
     return rc == -ERANGE || rc == -E2BIG || rc == -EBADMSG || rc == -ENOMEM || rc == -EEXIST;
 }
 
+/* Somebody holds a row of theirs, or they are too many for one statement; not that the server is
+ * short of something, which is nobody's of them. */
+static bool held_up(const struct timers *t, int rc)
+{
+    const char *state = pg_sqlstate(t->pg);
+
+    return rc == -EBUSY && (strcmp(state, "55P03") == 0 || strcmp(state, "57014") == 0);
+}
+
+static void print_subject(struct buf *out, const struct claim *c)
+{
+    for (size_t i = 0; i < c->v->key.len; i++)
+        buf_printf(out, "%02x", (unsigned char)c->v->key.p[i]);
+}
+
 static void tell_parked(struct timers *t, const struct claim *c, uint32_t failures,
                         const char *reason)
 {
@@ -193,48 +217,73 @@ static void tell_parked(struct timers *t, const struct claim *c, uint32_t failur
     counter_add(t->failed[c->kind], 1);
     if (failures > 1)
         return;
-    for (size_t i = 0; i < c->v->key.len; i++)
-        buf_printf(&hex, "%02x", (unsigned char)c->v->key.p[i]);
+    print_subject(&hex, c);
     log_error(EV("timer_parked"), KV("kind", timer_kind_name(c->kind)), KV("tenant", c->v->tenant),
               KV("subject", buf_str(&hex)), KV("reason", reason));
 }
 
-static int park(struct timers *t, struct claim *c, const struct subjects *one, struct err *e)
+static void tell_put_off(struct timers *t, const struct claim *c, const char *reason)
+{
+    static struct log_limit limit = {.per_minute = 6};
+    CLEANUP(buf_release) struct buf hex = BUF_INIT(256);
+    uint32_t dropped;
+
+    t->haste_until = clock_monotonic_ms() + HASTE_MS;
+    counter_add(t->held[c->kind], 1);
+    if (!log_allow(&limit, &dropped))
+        return;
+    print_subject(&hex, c);
+    log_warn(EV("timer_put_off"), KV("kind", timer_kind_name(c->kind)), KV("tenant", c->v->tenant),
+             KV("subject", buf_str(&hex)), KV("reason", reason), KV("dropped", dropped));
+}
+
+static int set_aside(struct timers *t, struct claim *c, const struct subjects *one, bool held,
+                     struct err *e)
 {
     const struct err why = *e;
     uint32_t failures = 0;
-    int rc = pg_begin(t->pg, e);
+    int rc = pg_exec(t->pg, BEGIN_PART, e);
 
     if (rc == 0)
         rc = timers_claim(t, c, one, e);
     if (rc == 0 && c->n > 0)
-        rc = timers_park(t, c, why.msg, &failures, e);
+        rc = held ? timers_put_off(t, c, why.msg, e) : timers_park(t, c, why.msg, &failures, e);
     if (rc == 0)
         rc = pg_commit(t->pg, e);
     if (rc < 0) {
         pg_rollback(t->pg);
         return rc;
     }
-    if (c->n > 0)
+    if (c->n > 0 && held)
+        tell_put_off(t, c, why.msg);
+    else if (c->n > 0)
         tell_parked(t, c, failures, why.msg);
     return 0;
 }
 
 static int run(struct timers *t, struct claim *c, const struct subjects *only, struct err *e);
 
-/* One subject must not stop the others: find it by halving, each half a transaction of its own. */
-static int halve(struct timers *t, struct claim *c, struct err *e)
+static bool searched_enough(struct timers *t, const struct claim *c)
+{
+    return c->search_until > 0 && (clock_monotonic_ms() > c->search_until || timers_stopping(t));
+}
+
+/* One subject must not stop the others: find it by halving, each half a transaction of its own.
+ * When that took long enough, the rest is the next pass's, after the other kinds. */
+static int halve(struct timers *t, struct claim *c, bool held, struct err *e)
 {
     const struct subjects all = {c->v, c->n};
     const size_t mid = all.n / 2;
     size_t timers;
 
     if (all.n == 1)
-        return park(t, c, &all, e);
+        return set_aside(t, c, &all, held, e);
     const struct subjects low = {all.v, mid}, high = {all.v + mid, all.n - mid};
     int rc = run(t, c, &low, e);
     timers = c->timers;
-    if (rc == 0)
+    if (rc == 0 && searched_enough(t, c))
+        c->timers = high.n; /* so that there is another pass */
+    else if (rc == 0)
         rc = run(t, c, &high, e);
     c->timers += timers;
     return rc;
@@ -249,7 +298,12 @@ static int run(struct timers *t, struct claim *c, const struct subjects *only, s
         const struct subjects same = {c->v, c->n};
         rc = attempt(t, c, &same, e);
     }
-    return never_fits(rc) && c->n > 0 ? halve(t, c, e) : rc;
+    const bool held = held_up(t, rc);
+    if (c->n == 0 || !(held || never_fits(rc)))
+        return rc;
+    if (held && c->search_until == 0)
+        c->search_until = clock_monotonic_ms() + SEARCH_MS;
+    return halve(t, c, held, e);
 }
 
 static int run_kind(struct timers *t, enum timer_kind kind, size_t *ran, struct err *e)

@@ -82,6 +82,7 @@ struct fixture {
     size_t silent_n;
     int expire_answer;
     uint64_t expire_breaks; /* Postgres does not take what this one's end writes */
+    bool expire_locks;      /* their rows, which somebody may hold */
     struct err failed;
 };
 
@@ -109,6 +110,14 @@ static inline int expire(void *ctx, struct pg *pg, const struct silence *v, size
                              "4102444800000) ON CONFLICT DO NOTHING",
                              e),
                      0);
+    for (size_t i = 0; f->expire_locks && i < n; i++) {
+        char lock[96];
+        (void)snprintf(lock, sizeof(lock), "SELECT FROM alerts WHERE fingerprint = %lld FOR UPDATE",
+                       (long long)v[i].fingerprint);
+        const int rc = pg_exec(pg, lock, e);
+        if (rc < 0)
+            return rc;
+    }
     for (size_t i = 0; i < n; i++)
         if (f->expire_breaks && v[i].fingerprint == f->expire_breaks)
             return pg_exec(pg, "SELECT 1 / 0", e);

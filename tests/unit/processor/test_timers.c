@@ -245,6 +245,56 @@ static void test_alerts_that_must_be_tried_again(void **state)
     assert_int_equal(pass(f, f->timers), 1);
 }
 
+#define HELD "tocsin_processor_timers_held_total"
+#define DUE_SOON                                                                                   \
+    "SELECT encode(subject, 'hex') FROM timers WHERE kind = 2 AND failures = 0 AND due_at > "      \
+    "(extract(epoch FROM now()) * 1000)::int8 AND reason LIKE '%%lock timeout%%'"
+
+/* Somebody left a transaction open: what needs its row waits for it, and nobody else does. */
+static void test_an_alert_that_somebody_holds(void **state)
+{
+    struct fixture *f = *state;
+    struct counter *held = counter_new(HELD, "", "kind=\"alert\"");
+    const uint64_t before = counter_value(held);
+    const long long parked = failed("alert");
+    struct pg *holder;
+
+    for (unsigned i = 1; i <= 7; i++) {
+        add_alert(i, 1, 2);
+        DO("INSERT INTO timers (due_at, kind, tenant, subject) VALUES (1, 2, '" TENANT
+           "', '\\x000000000000000%u')",
+           i);
+    }
+    add_incident(INCIDENT, 1, 2, 0);
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    look(g);
+    f->expire_locks = true;
+    SQL_OK(f, pg_open(&db.settings, "holder", &holder, &f->e));
+    SQL_OK(f, pg_connect(holder, &f->e));
+    SQL_OK(f, pg_exec(holder, "BEGIN; SELECT FROM alerts WHERE fingerprint = 5 FOR UPDATE", &f->e));
+    assert_int_equal(pass(f, f->timers), 8);
+    assert_string_equal(told(g), "slack:opened webhook:opened");
+    assert_int_equal(f->silent_n, 6);
+    for (size_t i = 0; i < f->silent_n; i++)
+        assert_true(f->silent[i].fingerprint != 5);
+    assert_string_equal(TEXT(DUE_SOON), "0000000000000005");
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 1);
+    assert_int_equal(counter_value(held) - before, 1);
+    assert_int_equal(failed("alert"), parked);
+
+    /* again: it is put off in the same way, not longer, and there is one timer */
+    DO("UPDATE timers SET due_at = 0 WHERE kind = 2");
+    assert_int_equal(pass(f, f->timers), 1);
+    assert_string_equal(TEXT(DUE_SOON), "0000000000000005");
+    assert_int_equal(f->silent_n, 6);
+
+    pg_close(holder);
+    DO("UPDATE timers SET due_at = 0 WHERE kind = 2");
+    assert_int_equal(pass(f, f->timers), 1);
+    assert_int_equal(f->silent_n, 7);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 2"), 0);
+}
+
 /* What is listed still, or may still be ended, stays. */
 static void test_silences_that_are_long_over_go(void **state)
 {
@@ -376,6 +426,7 @@ int main(void)
         TEST(test_two_runners_double_nothing),
         TEST(test_alerts_that_may_have_ended),
         TEST(test_alerts_that_must_be_tried_again),
+        TEST(test_an_alert_that_somebody_holds),
         TEST(test_silences_that_are_long_over_go),
         TEST(test_housekeeping),
         TEST(test_the_runner),
