@@ -111,6 +111,8 @@ int conf_section(struct conf *c, const char *section, const struct conf_key *key
 int conf_node(struct conf *c, const struct yaml *node, const char *path,
               const struct conf_key *keys, const char *const *extra, void *out,
               struct err *e) MUST_CHECK;
+/* Fill *out with the defaults of a table, whatever the file, the environment and --set say. */
+int conf_defaults(struct conf *c, const struct conf_key *keys, void *out, struct err *e) MUST_CHECK;
 /* The raw subtree of a top-level key, marked as known. */
 const struct yaml *conf_yaml(struct conf *c, const char *section);
 /* Whether a value that was loaded ("sources.x.password") stands in the file, the environment or a

@@ -241,10 +241,33 @@ static int misfit(struct conf *c, const struct conf_key *key, const struct value
     return msg ? value_err(v, e, msg) : conf_out_of_memory(e);
 }
 
+/* Into its field of `out`; a list also into *strs. */
+static int give(struct conf *c, const struct conf_key *key, struct value *v, void *out,
+                struct conf_strs *strs, struct err *e)
+{
+    char *field = (char *)out + key->offset;
+
+    if (!v->found)
+        v->text = "";
+    if (key->type == CONF_STRS) {
+        const int r = strs_parse(c, v, strs, e);
+
+        if (r == 0)
+            memcpy(field, strs, sizeof(*strs));
+        return r;
+    }
+    if (!v->text)
+        return value_err(v, e, "one value is expected, not a list or a map");
+    if (!v->found)
+        conf_value_zero(key, field);
+    else if (!conf_value_parse(key, v->text, field))
+        return misfit(c, key, v, e);
+    return 0;
+}
+
 int conf_load_key(struct conf *c, const struct yaml *node, const char *path,
                   const struct conf_key *key, void *out, struct err *e)
 {
-    char *field = (char *)out + key->offset;
     struct record rec = {.key = key};
     struct value *v = &rec.value;
     int r;
@@ -257,22 +280,22 @@ int conf_load_key(struct conf *c, const struct yaml *node, const char *path,
     if (!v->found && key->flags & CONF_REQUIRED)
         return node ? yaml_err(node, e, "\"%s\" is missing", rec.name)
                     : err_set(e, -EINVAL, "%s: \"%s\" is missing", c->file, rec.name);
-    if (!v->found)
-        v->text = "";
+    r = give(c, key, v, out, &rec.strs, e);
+    return r < 0 ? r : record_add(c, &rec, e);
+}
 
-    if (key->type == CONF_STRS) {
-        if ((r = strs_parse(c, v, &rec.strs, e)) < 0)
-            return r;
-        memcpy(field, &rec.strs, sizeof(rec.strs));
-        return record_add(c, &rec, e);
+int conf_defaults(struct conf *c, const struct conf_key *keys, void *out, struct err *e)
+{
+    int r = 0;
+
+    for (const struct conf_key *k = keys; k->name && r == 0; k++) {
+        struct value v = {
+            .found = k->def != NULL, .origin = FROM_DEFAULT, .text = k->def, .name = k->name};
+        struct conf_strs strs;
+
+        r = give(c, k, &v, out, &strs, e);
     }
-    if (!v->text)
-        return value_err(v, e, "one value is expected, not a list or a map");
-    if (!v->found)
-        conf_value_zero(key, field);
-    else if (!conf_value_parse(key, v->text, field))
-        return misfit(c, key, v, e);
-    return record_add(c, &rec, e);
+    return r;
 }
 
 bool conf_is_given(const struct conf *c, const char *name)

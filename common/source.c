@@ -150,6 +150,31 @@ static bool is_named(const struct yaml *all, const char *name)
     return false;
 }
 
+static int load_plain(struct settings *s, struct source_entries *ret, struct err *e)
+{
+    struct source_entry *v = conf_alloc(s->conf, REGISTRY_N, sizeof(*v));
+    if (!v)
+        return err_set(e, -ENOMEM, "sources: out of memory");
+    size_t n = 0;
+    for (size_t i = 0; i < REGISTRY_N; i++) {
+        const struct source *type = registry[i];
+        if (type->load)
+            continue;
+        struct source_common *cfg = conf_alloc(s->conf, 1, type->cfg_size);
+        if (!cfg)
+            return err_set(e, -ENOMEM, "sources: out of memory");
+        int rc = conf_defaults(s->conf, type->keys, cfg, e);
+        if (rc < 0)
+            return rc;
+        cfg->type = type->name;
+        cfg->tenant = s->tenant;
+        v[n++] = (struct source_entry){type->name, type, cfg};
+    }
+    ret->plain = v;
+    ret->plain_n = n;
+    return 0;
+}
+
 int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e)
 {
     const struct yaml *all = conf_yaml(s->conf, "sources");
@@ -174,8 +199,11 @@ int source_entries_load(struct settings *s, struct source_entries *ret, struct e
             return rc;
         n++;
     }
-    *ret = (struct source_entries){v, n};
-    return 0;
+    struct source_entries loaded = {.v = v, .n = n};
+    int rc = load_plain(s, &loaded, e);
+    if (rc == 0)
+        *ret = loaded;
+    return rc;
 }
 
 const struct source_entry *source_entry_find(const struct source_entries *all, struct slice name)
@@ -183,6 +211,14 @@ const struct source_entry *source_entry_find(const struct source_entries *all, s
     for (size_t i = 0; i < all->n; i++)
         if (slice_is(name, all->v[i].name))
             return &all->v[i];
+    return NULL;
+}
+
+const struct source_entry *source_entry_plain(const struct source_entries *all, const char *type)
+{
+    for (size_t i = 0; i < all->plain_n; i++)
+        if (strcmp(all->plain[i].name, type) == 0)
+            return &all->plain[i];
     return NULL;
 }
 

@@ -199,11 +199,17 @@ struct source_entry {
 struct source_entries {
     const struct source_entry *v;
     size_t n;
+    const struct source_entry *plain; /* see source_entry_plain() */
+    size_t plain_n;
 };
 /* Owned by the configuration. Types without an entry of their own name get one with defaults (an
  * entry `NAME: {enabled: false}` removes it), unless they have trees. */
 int source_entries_load(struct settings *s, struct source_entries *ret, struct err *e) MUST_CHECK;
 const struct source_entry *source_entry_find(const struct source_entries *all, struct slice name);
+/* A type with nothing but its defaults, whatever its entries say, to decode what came in by an
+ * entry that is not here. NULL: there is no such type, or it is nothing without its entry
+ * (`trees`). */
+const struct source_entry *source_entry_plain(const struct source_entries *all, const char *type);
 /* Has it a secret of any kind? */
 bool source_entry_guarded(const struct source_entry *entry);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/log.h"
 
 struct batch *batch_new(size_t cap, size_t position_cap, size_t memory)
 {
@@ -97,6 +98,46 @@ static bool make_inputs(struct batch *b, struct batch_record *r, const struct al
     return true;
 }
 
+static void warn_unknown(struct slice source, const char *type)
+{
+    static struct log_limit limit = {.per_minute = 6};
+    uint32_t dropped;
+
+    if (log_allow(&limit, &dropped))
+        log_warn(EV("source_unknown"), KV("source", source), KV("type", type),
+                 KV("dropped", dropped));
+}
+
+/* The entry it came in by. Ingest may know one that we do not, or not any more: its sender heard
+ * 2xx, so what can be read without it is. NULL: it cannot. */
+static const struct source_entry *entry_of(struct batch *b, const struct batch_record *r,
+                                           const struct source_entries *sources, struct err *e)
+{
+    const struct slice name = r->record.source;
+    const struct source_entry *known = source_entry_find(sources, name);
+    const char *dot = strchr(r->message.topic, '.'), *type = dot ? dot + 1 : r->message.topic;
+
+    if (known)
+        return known;
+    warn_unknown(name, type);
+    const struct source_entry *plain = source_entry_plain(sources, type);
+    if (!plain) {
+        (void)err_set(e, -ENOENT,
+                      "source \"%.*s\" is not in the configuration of the processor, and a %s "
+                      "cannot be read without it: add it there, restart, then replay",
+                      SLICE_FMT(name), type);
+        return NULL;
+    }
+    struct source_entry *entry = arena_new_of(b->a, struct source_entry);
+    const char *own_name = arena_strndup(b->a, name.p, name.len);
+    if (!entry || !own_name) {
+        (void)err_set(e, -ENOMEM, "the batch is out of memory");
+        return NULL;
+    }
+    *entry = (struct source_entry){own_name, plain->type, plain->cfg};
+    return entry;
+}
+
 struct headers {
     const struct kafka_header *v;
     size_t n;
@@ -111,10 +152,9 @@ static bool decode_alerts(struct batch *b, struct batch_record *r, const struct 
     r->stage = "envelope";
     if (record_parse(h->v, h->n, r->message.value, b->a, &r->record, e) < 0)
         return false;
-    r->source = source_entry_find(sources, r->record.source);
+    r->source = entry_of(b, r, sources, e);
     if (!r->source)
-        return err_set(e, -ENOENT, "source \"%.*s\" is not in the configuration any more",
-                       SLICE_FMT(r->record.source)) == 0;
+        return false;
     r->stage = "decode";
     /* The tree goes before the next record's comes: a batch of them would be most of its memory. */
     arena_reset(b->scratch);

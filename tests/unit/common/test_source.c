@@ -159,6 +159,38 @@ static void test_entries(void **state)
     conf_free(l.conf);
 }
 
+/* What an entry that is not here would be, had it only its type: of each but a mapping, whatever
+ * the entries say. */
+static void test_plain_entries(void **state)
+{
+    (void)state;
+    struct loaded l = load("sources: {prometheus: {resolve_timeout: 1h, tenant: pay}, "
+                           "sentry: {enabled: false}}");
+    CLEANUP(arena_free) struct arena *a = arena_new(1 << 20);
+    const struct record r = {.source = SLICE_LIT("x"),
+                             .received_at = 1000,
+                             .body = SLICE_LIT("[{\"labels\":{\"alertname\":\"A\"}}]")};
+    struct alert_list list = {0};
+    struct err e = {0};
+    for (size_t i = 0; source_at(i); i++) {
+        const struct source_entry *x = source_entry_plain(&l.entries, source_at(i)->name);
+        if (source_at(i) == source_find("mapping")) {
+            assert_null(x);
+            continue;
+        }
+        assert_ptr_equal(x->type, source_at(i));
+        assert_false(source_entry_guarded(x));
+        assert_string_equal(((const struct source_common *)x->cfg)->type, source_at(i)->name);
+        assert_string_equal(((const struct source_common *)x->cfg)->tenant, l.settings.tenant);
+        assert_true(!x->type->check || x->type->check(x->cfg, &e) == 0);
+    }
+    assert_null(source_entry_plain(&l.entries, "x"));
+    const struct source_entry *x = source_entry_plain(&l.entries, "prometheus");
+    assert_int_equal(x->type->decode(x->cfg, &r, &l.settings.limits, a, &list, &e), 0);
+    assert_int_equal(list.v[0].ends_at, 1000 + 5 * 60 * 1000);
+    conf_free(l.conf);
+}
+
 static void test_bad_entries_say_where(void **state)
 {
     (void)state;
@@ -269,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_each_configured_way_is_a_way_in),
         cmocka_unit_test(test_sentry_obeys_all_but_our_own_integration),
         cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_plain_entries),
         cmocka_unit_test(test_bad_entries_say_where),
         cmocka_unit_test(test_an_empty_secret_is_refused),
         cmocka_unit_test(test_a_type_that_is_none_names_the_nearest),

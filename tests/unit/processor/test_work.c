@@ -136,11 +136,11 @@ static int64_t position(struct batch *b, int32_t partition)
 }
 
 /* A record as ingest would have written it. */
-static void put_body(struct batch *b, int32_t partition, const char *tenant,
-                     const struct order *order, const char *source, const char *body,
-                     const struct kafka_header *extra)
+static void put_to(struct batch *b, const char *topic, int32_t partition, const char *tenant,
+                   const struct order *order, const char *source, const char *body,
+                   const struct kafka_header *extra)
 {
-    struct kafka_message m = {.topic = TOPIC,
+    struct kafka_message m = {.topic = topic,
                               .partition = partition,
                               .offset = position(b, partition),
                               .key = SLICE_LIT("k"),
@@ -158,6 +158,13 @@ static void put_body(struct batch *b, int32_t partition, const char *tenant,
     if (extra)
         h[5] = *extra;
     batch_add_with(b, &m, h, extra ? 6 : 5, &st.settings, &st.sources);
+}
+
+static void put_body(struct batch *b, int32_t partition, const char *tenant,
+                     const struct order *order, const char *source, const char *body,
+                     const struct kafka_header *extra)
+{
+    put_to(b, TOPIC, partition, tenant, order, source, body, extra);
 }
 
 static void put(struct batch *b, int32_t partition, const char *tenant, struct report r,
@@ -335,6 +342,38 @@ static void test_a_new_name_keeps_its_time(void **state)
     assert_int_equal(frequency_unpack((struct slice){bytes, strlen(hex) / 2}, &f, &e), 0);
     assert_int_equal(f.recent_n, 1);
     assert_int_equal(f.recent[0], SEC(10));
+}
+
+/* As after a restart of ingest alone with a new source, or the removal of one. */
+static void test_a_source_that_is_not_in_the_configuration(void **state)
+{
+    const char *t = new_tenant();
+    const struct report r = FIRING(10, 0);
+    struct batch *b = batch_open();
+
+    (void)state;
+    put_body(b, 6, t, &r.order, "billing", body_of(b->a, &r, "Disk", "a"), NULL);
+    assert_int_equal(b->v[0].fate, FATE_ALERTS);
+    commit_free(b);
+    ASK("SELECT source || ' ' || fed_by::text || ' ' || status FROM alerts WHERE tenant = '%s'", t,
+        "billing {alertmanager} 1");
+    ASK("SELECT source || ' ' || title FROM incidents WHERE tenant = '%s'", t,
+        "billing Disk is ill");
+}
+
+/* Nothing is known of its bodies. */
+static void test_a_mapping_that_is_not_in_the_configuration(void **state)
+{
+    CLEANUP(batch_free) struct batch *b = batch_open();
+    const struct report r = FIRING(10, 0);
+
+    (void)state;
+    put_to(b, "raw.mapping", 0, "t", &r.order, "ci", "{}", NULL);
+    assert_int_equal(b->v[0].fate, FATE_DEAD);
+    assert_string_equal(b->v[0].stage, "envelope");
+    assert_string_equal(b->v[0].reason,
+                        "source \"ci\" is not in the configuration of the processor, and a mapping "
+                        "cannot be read without it: add it there, restart, then replay");
 }
 
 static void test_a_poisoned_record_is_buried(void **state)
@@ -826,6 +865,8 @@ int main(void)
         cmocka_unit_test(test_a_batch_whose_partition_moved),
         cmocka_unit_test(test_the_same_records_again),
         cmocka_unit_test(test_a_new_name_keeps_its_time),
+        cmocka_unit_test(test_a_source_that_is_not_in_the_configuration),
+        cmocka_unit_test(test_a_mapping_that_is_not_in_the_configuration),
         cmocka_unit_test(test_a_poisoned_record_is_buried),
         cmocka_unit_test(test_a_delivery_comes_twice),
         cmocka_unit_test(test_acknowledged_by_a_record),
