@@ -90,18 +90,6 @@ static int remember(struct target *t, const char *key, const struct said *s, boo
                : 0;
 }
 
-static int by_number(const void *x, const void *y)
-{
-    const uint64_t *a = x, *b = y;
-
-    return (*a > *b) - (*a < *b);
-}
-
-static bool among(const uint64_t *v, size_t n, uint64_t fp)
-{
-    return n > 0 && bsearch(&fp, v, n, sizeof(*v), by_number) != NULL;
-}
-
 /* ---- what a silence keeps from it ---- */
 
 /* What it was told as firing it is told the end of. */

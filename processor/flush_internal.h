@@ -2,6 +2,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "common/locks.h"
 #include "processor/flush.h"
@@ -79,6 +80,20 @@ static inline size_t target_integrations(const struct target *t)
 static inline bool target_leaves_out(const struct target *t, size_t integration)
 {
     return target_ruled(t) && t->route->entries && !(t->route->entries >> integration & 1);
+}
+
+/* ---- lists of fingerprints, ascending ---- */
+
+static inline int by_number(const void *x, const void *y)
+{
+    const uint64_t *a = x, *b = y;
+
+    return (*a > *b) - (*a < *b);
+}
+
+static inline bool among(const uint64_t *v, size_t n, uint64_t fp)
+{
+    return n > 0 && bsearch(&fp, v, n, sizeof(*v), by_number) != NULL;
 }
 
 static inline int flush_too_large(struct err *e)

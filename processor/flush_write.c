@@ -253,22 +253,41 @@ static int write_groups(struct flush *f, struct err *e)
                     p, NULL, e);
 }
 
-/* Does some integration still have to hear that it is over? */
-static bool owed(const struct target *t, uint64_t fingerprint)
+static const json_t *last_alerts(const json_t *entry)
 {
-    char hex[FINGERPRINT_STR];
+    return json_object_get(json_object_get(entry, "last"), "alerts");
+}
+
+/* Of which alerts does some integration still have to hear that they are over? Ascending. */
+static bool owed(struct flush *f, const struct target *t, uint64_t **ret, size_t *ret_n)
+{
+    size_t most = 1, n = 0, i;
     const char *key;
     json_t *entry, *fp;
-    size_t i;
 
-    (void)fingerprint_format(fingerprint, hex);
+    json_object_foreach (t->told_tree, key, entry)
+        most += json_array_size(last_alerts(entry));
+    uint64_t *v = arena_array(f->a, most, uint64_t);
+    if (!v)
+        return false;
     json_object_foreach (t->told_tree, key, entry) {
-        json_array_foreach (json_object_get(json_object_get(entry, "last"), "alerts"), i, fp) {
-            if (strcmp(json_string_value(fp), hex) == 0)
-                return true;
+        json_array_foreach (last_alerts(entry), i, fp) {
+            const struct slice hex = {json_string_value(fp), json_string_length(fp)};
+            n += fingerprint_parse(hex, &v[n]);
         }
     }
-    return false;
+    qsort(v, n, sizeof(*v), by_number);
+    *ret = v;
+    *ret_n = n;
+    return true;
+}
+
+static bool all_fire(const struct target *t)
+{
+    for (size_t i = 0; i < t->member_n; i++)
+        if (!t->members[i].firing)
+            return false;
+    return true;
 }
 
 /*
@@ -290,9 +309,15 @@ static int leave(struct flush *f, struct err *e)
         return flush_too_large(e);
     for (size_t i = 0; i < f->target_n; i++) {
         const struct target *t = &f->targets[i];
+        uint64_t *kept;
+        size_t kept_n;
 
+        if (t->missed_wait || all_fire(t))
+            continue;
+        if (!owed(f, t, &kept, &kept_n))
+            return flush_too_large(e);
         for (size_t j = 0; j < t->member_n; j++) {
-            if (t->missed_wait || t->members[j].firing || owed(t, t->members[j].fingerprint))
+            if (t->members[j].firing || among(kept, kept_n, t->members[j].fingerprint))
                 continue;
             tenant[n] = t->tenant;
             group[n] = t->id;

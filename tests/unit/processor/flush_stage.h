@@ -47,7 +47,8 @@ route:\n\
     - {match: {to: nobody}, receiver: page, repeat_interval: 1s}\n\
     - {match: {to: daily}, receiver: list, digest: '09:00'}\n\
     - {match: {to: both}, digest: 1h}\n\
-    - {match: {to: both daily}, digest: '09:00'}\n";
+    - {match: {to: both daily}, digest: '09:00'}\n\
+    - {match: {to: both alerts}, group_by: [job], group_interval: 1h}\n";
 
 /* Without the receivers `list` and `boss`, and another way to `team`. */
 static const char config_later[] = "\
@@ -300,14 +301,19 @@ static inline const char *speak_of(const char *group)
 
 #define HIGH_FP UINT64_C(0x8000000000000001) /* negative in Postgres, last in order */
 
-static inline const char *alerts_group(struct fixture *f)
+static inline const char *alerts_group_to(struct fixture *f, const char *labels_json)
 {
-    const char *g = add_group(&f->now, "{\"job\":\"api\",\"to\":\"alerts\"}", NULL);
+    const char *g = add_group(&f->now, labels_json, NULL);
 
     DO("INSERT INTO group_alerts SELECT '" TENANT "', '%s', fingerprint FROM alerts", g);
     DO("UPDATE groups SET since = 1");
     look(g);
     return g;
+}
+
+static inline const char *alerts_group(struct fixture *f)
+{
+    return alerts_group_to(f, "{\"job\":\"api\",\"to\":\"alerts\"}");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -197,6 +197,51 @@ static void test_alerts(void **state)
     assert_string_equal(speak_of(g), "alerts:0a alerts:0b alerts:0a alerts:0b alerts:0b");
 }
 
+/* What the integration was told last: these fire, those are over. */
+static void was_told(const char *integration, const char *firing, const char *ended)
+{
+    DO("UPDATE groups SET told = jsonb_set(jsonb_set(told, '{%s,last,alerts}', '%s'), "
+       "'{%s,last,resolved_alerts}', '%s')",
+       integration, firing, integration, ended);
+}
+
+#define MEMBERS                                                                                    \
+    "SELECT string_agg(right(to_hex(fingerprint), 1), ' ' ORDER BY fingerprint) FROM "             \
+    "group_alerts"
+#define FP(n) "\"000000000000000" #n "\""
+#define HIGH "\"8000000000000001\""
+
+/* It stays while one of several has yet to hear that it is over, whichever that is. */
+static void test_an_alert_leaves_when_all_know(void **state)
+{
+    struct fixture *f = *state;
+
+    add_alert(4, 1, 2);
+    add_alert(5, 1, 2);
+    add_alert(6, 1, 2);
+    add_alert(HIGH_FP, 1, 2);
+    const char *g = alerts_group_to(f, "{\"job\":\"api\",\"to\":\"both alerts\"}");
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:alerts webhook:alerts");
+    assert_string_equal(TEXT(MEMBERS), "1 4 5 6");
+    schema_do(&db, "UPDATE alerts SET status = 2");
+    was_told("0", "[" FP(5) ", " HIGH "]", "[" FP(4) ", " FP(6) "]");
+    was_told("1", "[" FP(6) "]", "[" FP(4) ", " FP(5) ", " HIGH "]");
+    look(g); /* before the interval is over */
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:alerts webhook:alerts");
+    assert_string_equal(TEXT(MEMBERS), "1 5 6");
+    was_told("0", "[" HIGH "]", "[" FP(4) ", " FP(5) ", " FP(6) "]");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT(MEMBERS), "1 6");
+    schema_do(&db, "UPDATE groups SET flushed_at = 1");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(told(g), "slack:alerts slack:alerts webhook:alerts webhook:alerts");
+    assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
+}
+
 static void test_alerts_over_before_anybody_looked(void **state)
 {
     struct fixture *f = *state;
@@ -509,6 +554,7 @@ int main(void)
         TEST(test_integrations_are_told_apart),
         TEST(test_a_raised_severity_moves),
         TEST(test_alerts),
+        TEST(test_an_alert_leaves_when_all_know),
         TEST(test_alerts_over_before_anybody_looked),
         TEST(test_a_failed_end_of_alerts),
         TEST(test_a_member_in_flight_stays),
