@@ -6,7 +6,8 @@
  * They are judged where a message comes to be (flush) and again where it is claimed for sending.
  * A look costs what the alerts in question have of labels, however many silences there are: each is
  * found by the hash of one of its equalities, the rarest when it was made; of those that have none
- * there are at most SILENCES_LOOSE_MAX.
+ * there are at most SILENCES_LOOSE_MAX. Its memory is bounded, whatever the size of an incident,
+ * and of many looks at one thing the work is done once.
  *
  * Who judges holds the silences it found FOR SHARE until its transaction ends, behind all other
  * locks, and names the groups that it withholds from; so whoever ends one finds each such group.

@@ -8,6 +8,7 @@
 #include "notifier/store.h"
 
 #define MEMORY ((size_t)64 << 20)
+#define ALERTS_AT_ONCE 50000
 
 /* What may be withheld: a message, the newest word of one group in a merge, or an item of a digest.
  */
@@ -114,28 +115,65 @@ static int judge_incidents(struct asking *k, int64_t now_ms, struct err *e)
     return rc;
 }
 
-/* A group of alerts is silenced when each that this message tells as firing is. */
-static int judge_alerts(struct asking *k, struct candidate *c, int64_t now_ms, struct err *e)
+/* Those that a message of a group of alerts tells as firing; NULL: it is about an incident. */
+static const json_t *alerts_of(const struct candidate *c)
 {
-    const json_t *alerts = json_object_get(state_of(c), "alerts"), *one;
-    struct silence_look *v = arena_array(k->a, json_array_size(alerts) + 1, struct silence_look);
-    const struct silencing *first = NULL;
+    return *text(row_of(c), "incident_id") ? NULL : json_object_get(state_of(c), "alerts");
+}
+
+static size_t look_at(const struct candidate *c, struct silence_look *v)
+{
+    const json_t *one;
     size_t n = 0, i;
 
-    if (!v)
-        return no_memory(e);
-    json_array_foreach (alerts, i, one) {
+    json_array_foreach (alerts_of(c), i, one) {
         v[n].tenant = c->j->tenant;
         n += fingerprint_parse(slice_of(json_string_value(one)), &v[n].fingerprint);
     }
-    int rc = silences_of_alerts(k->st->pg, k->a, v, n, now_ms, e);
-    for (i = 0; i < n && rc == 0; i++) {
+    return n;
+}
+
+/* A group of alerts is silenced when each of these is. */
+static const struct silencing *first_of(const struct silence_look *v, size_t n)
+{
+    const struct silencing *first = NULL;
+
+    for (size_t i = 0; i < n; i++) {
         if (!v[i].by)
-            return 0;
+            return NULL;
         if (!first || v[i].by->ends_ms < first->ends_ms)
             first = v[i].by;
     }
-    return rc == 0 && first ? withhold(k, c, first, e) : rc;
+    return first;
+}
+
+/* From *at on as many as are judged at once: groups that wait together tell the same alerts. */
+static int judge_alerts(struct asking *k, size_t *at, int64_t now_ms, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
+    const size_t begin = *at;
+    size_t most = 0, n = 0;
+
+    for (; *at < k->n; ++*at) {
+        const size_t more = json_array_size(alerts_of(&k->v[*at]));
+        if (*at > begin && most + more > ALERTS_AT_ONCE)
+            break;
+        most += more;
+    }
+    struct silence_look *v = a ? arena_array(a, most + 1, struct silence_look) : NULL;
+    size_t *ends = a ? arena_array(a, *at - begin + 1, size_t) : NULL;
+    if (!v || !ends)
+        return no_memory(e);
+    for (size_t i = begin; i < *at; i++)
+        ends[i - begin] = n += look_at(&k->v[i], v + n);
+    int rc = silences_of_alerts(k->st->pg, k->a, v, n, now_ms, e);
+    n = 0;
+    for (size_t i = begin; i < *at && rc == 0; i++) {
+        const struct silencing *by = first_of(v + n, ends[i - begin] - n);
+        n = ends[i - begin];
+        rc = by ? withhold(k, &k->v[i], by, e) : 0;
+    }
+    return rc;
 }
 
 /* Of a digest, each incident for itself; its group waits for each silence once. */
@@ -193,9 +231,8 @@ static int judge(struct asking *k, int64_t now_ms, struct err *e)
 {
     int rc = judge_incidents(k, now_ms, e);
 
-    for (size_t i = 0; i < k->n && rc == 0; i++)
-        if (!*text(row_of(&k->v[i]), "incident_id"))
-            rc = judge_alerts(k, &k->v[i], now_ms, e);
+    for (size_t i = 0; i < k->n && rc == 0;)
+        rc = judge_alerts(k, &i, now_ms, e);
     if (rc == 0)
         rc = judge_items(k, now_ms, e);
     return rc < 0 ? rc : note_groups(k, e);

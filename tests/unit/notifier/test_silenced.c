@@ -320,6 +320,95 @@ static void an_end_is_told_with_what_is_silenced(void **state)
     close_worker(w);
 }
 
+/* ---- many alerts ---- */
+
+/* As the one that it has, and seen later: numbers of them from `first` to `last`. */
+static void add_alerts(const char *name, const char *incident, const char *job, int first, int last)
+{
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, annotations, title, description, link, source, starts_at, first_seen, last_seen) "
+       "SELECT tenant, n, anomaly_key, incident_id, 1, 4, (SELECT jsonb_object_agg('label ' || k, "
+       "'value ' || n) FROM generate_series(1, 12) k) || '{\"alertname\":\"E\",\"job\":\"%s\"}', "
+       "'{}', title, '', '', 'am', 1, n, n FROM alerts, generate_series(%d, %d) n WHERE "
+       "incident_id = " ID " AND first_seen = 0",
+       job, first, last, name, incident);
+}
+
+/* Of this incident, or of the alerts 1 to 1500. */
+static void add_groups(const char *name, int n, const char *incident)
+{
+    const char *alerts =
+        incident ? NULL
+                 : TEXT("SELECT ',\"alerts\":[' || string_agg('\"' || lpad(to_hex(n), 16, '0') || "
+                        "'\"', ',') || ']' FROM generate_series(1, 1500) n");
+
+    for (int i = 0; i < n; i++) {
+        add_group(name, sql("g%d", i), "{\"0\":{\"last\":{\"seq\":1}}}");
+        add_row(name,
+                &(struct row){sql("n%d", i), sql("g%d", i), incident,
+                              incident ? "opened" : "alerts", "firing", .seq = 1, .lists = alerts});
+    }
+}
+
+static void forget_alerts(struct worker *w)
+{
+    close_worker(w);
+    DO("DELETE FROM alerts");
+}
+
+static void many_words_about_an_incident_of_many_alerts(void **state)
+{
+    (void)state;
+    silence("many", "hushed");
+    add_incident("many", "i", "hushed");
+    add_alerts("many", "i", "hushed", 1, 3000);
+    add_groups("many", 50, "i");
+    merge("many", "m");
+    struct worker *w = open_worker("many");
+    until("suppressed", state_of("many", "m"));
+    for (int i = 0; i < 50; i++)
+        assert_silenced("many", sql("n%d", i));
+    assert_int_equal(fakes_count(&fakes, "slack", "of many"), 0);
+    forget_alerts(w);
+}
+
+static void the_last_of_many_alerts_is_not_silenced(void **state)
+{
+    (void)state;
+    silence("last", "hushed");
+    add_incident("last", "i", "hushed");
+    add_alerts("last", "i", "hushed", 1, 3000);
+    add_alerts("last", "i", "loud", 3001, 3001);
+    add_groups("last", 2, "i");
+    merge("last", "m");
+    struct worker *w = open_worker("last");
+    until("delivered", state_of("last", "m"));
+    assert_int_equal(fakes_count(&fakes, "slack", "i of last"), 1);
+    forget_alerts(w);
+}
+
+/* Of one group an alert more, which is not silenced. */
+static void many_words_about_many_alerts(void **state)
+{
+    (void)state;
+    silence("each", "hushed");
+    add_incident("each", "i", "hushed");
+    add_incident("each", "l", "loud");
+    add_alerts("each", "i", "hushed", 1, 1500);
+    add_groups("each", 50, NULL);
+    DO("UPDATE notifications SET about = jsonb_insert(about, '{state,alerts,700}', "
+       "to_jsonb(left(md5('each.l'), 16))) WHERE id = " ID,
+       "each", "n20");
+    merge("each", "m");
+    struct worker *w = open_worker("each");
+    until("delivered", state_of("each", "m"));
+    for (int i = 0; i < 50; i++)
+        if (i != 20)
+            assert_silenced("each", sql("n%d", i));
+    assert_string_equal(schema_text(&db, state_of("each", "n20")), "merged");
+    forget_alerts(w);
+}
+
 static int open_all(void **state)
 {
     (void)state;
@@ -343,6 +432,9 @@ int main(void)
         cmocka_unit_test(a_merge_of_what_is_silenced_is_not_sent),
         cmocka_unit_test(a_fallback_is_not_told_what_is_silenced_meanwhile),
         cmocka_unit_test(an_end_is_told_with_what_is_silenced),
+        cmocka_unit_test(many_words_about_an_incident_of_many_alerts),
+        cmocka_unit_test(the_last_of_many_alerts_is_not_silenced),
+        cmocka_unit_test(many_words_about_many_alerts),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

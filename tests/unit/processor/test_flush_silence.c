@@ -201,6 +201,62 @@ static void test_an_incident_that_is_silenced_in_part_is_told(void **state)
     assert_string_equal(ledger(), "slack:opened:pending webhook:opened:pending");
 }
 
+/* More than are read at once, of which one is not silenced: wherever it stands. */
+static void test_an_incident_of_many_alerts(void **state)
+{
+    static const int loud[] = {0, 1, 100, 101, 1100, 1101, 3000};
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    add_alert(1, 1, 2);
+    DO("UPDATE alerts SET incident_id = '" INCIDENT "', labels = '{\"job\": \"api\"}'");
+    DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
+       "labels, annotations, title, description, link, source, first_seen, last_seen) SELECT "
+       "tenant, n, anomaly_key, incident_id, 1, severity, labels, annotations, title, description, "
+       "link, source, first_seen + n / 10, last_seen FROM alerts, generate_series(2, 3000) n");
+    const char *g = add_group(&f->now, "{}", INCIDENT);
+    silence("api");
+    for (size_t i = 0; i < sizeof(loud) / sizeof(*loud); i++) {
+        DO("UPDATE alerts SET labels = ('{\"job\": \"' || CASE fingerprint WHEN %d THEN 'web' ELSE "
+           "'api' END || '\"}')::jsonb",
+           loud[i]);
+        look(g);
+        pass(f, f->timers);
+        assert_string_equal(ledger(), loud[i] == 0
+                                          ? "slack:opened:suppressed webhook:opened:suppressed"
+                                          : "slack:opened:pending webhook:opened:pending");
+        forget();
+        schema_do(&db, "UPDATE groups SET told = '{}'");
+    }
+    /* what fires is asked for first: the others do not matter */
+    DO("UPDATE alerts SET labels = '{\"job\": \"web\"}', status = 2 WHERE fingerprint > 1500");
+    DO("UPDATE alerts SET labels = '{\"job\": \"api\"}' WHERE fingerprint <= 1500");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(ledger(), "slack:opened:suppressed webhook:opened:suppressed");
+}
+
+/* Two of them keep it silent: it looks again when the first is over. */
+static void test_the_silence_that_ends_first(void **state)
+{
+    struct fixture *f = *state;
+
+    add_incident(INCIDENT, 1, 2, 0);
+    add_alert(5, 1, 2);
+    add_alert(6, 1, 2);
+    DO("UPDATE alerts SET incident_id = '" INCIDENT "', labels = ('{\"job\": \"' || CASE "
+       "fingerprint WHEN 5 THEN 'api' ELSE 'web' END || '\"}')::jsonb");
+    silence("web");
+    DO("UPDATE silences SET id = gen_random_uuid(), ends_at = ends_at - 60000");
+    silence("api");
+    look(add_group(&f->now, "{}", INCIDENT));
+    pass(f, f->timers);
+    assert_string_equal(ledger(), "slack:opened:suppressed webhook:opened:suppressed");
+    assert_int_equal(INT("SELECT min(due_at) - (SELECT min(ends_at) FROM silences) FROM timers "
+                         "WHERE kind = 1"),
+                     0);
+}
+
 static void test_silenced_alerts_of_a_group(void **state)
 {
     struct fixture *f = *state;
@@ -278,6 +334,8 @@ int main(void)
         TEST(test_a_silence_from_a_message),
         TEST(test_a_silenced_incident_that_ends),
         TEST(test_an_incident_that_is_silenced_in_part_is_told),
+        TEST(test_an_incident_of_many_alerts),
+        TEST(test_the_silence_that_ends_first),
         TEST(test_silenced_alerts_of_a_group),
         TEST(test_a_digest_leaves_out_what_is_silenced),
     };
