@@ -89,12 +89,10 @@ static int lock_rows(struct ending *x, struct err *e)
 {
     struct table t;
     CLEANUP(PQclear) PGresult *rows = NULL;
-    int r = table_new(x->a, x->n, &t, e);
+    int r = siblings_find(x, &t, e);
 
     if (r < 0)
         return r;
-    for (size_t i = 0; i < x->n; i++)
-        (void)table_add(&t, x->jobs[i]->tenant, x->jobs[i]->id.b);
     struct pg_args *args = table_args(&t, x->a);
     pg_text(args, slice_of(x->st->name));
     if ((r = pg_query(x->st->pg, lock_sql, args, &rows, e)) < 0)
@@ -236,21 +234,24 @@ static void note_timeline(struct ending *x, const struct job *j, const char *inc
 
 static void note_ends(struct ending *x)
 {
-    for (size_t i = 0; i < x->n; i++) {
+    const bool *elsewhere = x->elsewhere, *next = elsewhere;
+
+    for (size_t i = 0; i < x->n; i++, elsewhere = next) {
         const struct job *j = x->jobs[i];
         const json_t *row = json_object_get(j->facts, "notification");
+        next += 1 + json_array_size(members(j));
         if (!x->still[i] || !concerns_group(j))
             continue;
         struct uuid group;
         int64_t integration;
-        if (!j->merge && whose_news(j, NULL, &group, &integration))
+        if (!j->merge && !elsewhere[0] && whose_news(j, NULL, &group, &integration))
             note_group(x, j, row, &group, integration);
         if (j->silenced)
             continue;
         note_timeline(x, j, text(row, "incident_id"), j->id_text);
         for (size_t k = 0; k < json_array_size(members(j)); k++) {
             const json_t *m = json_array_get(members(j), k);
-            if (whose_news(j, m, &group, &integration))
+            if (!elsewhere[1 + k] && whose_news(j, m, &group, &integration))
                 note_group(x, j, m, &group, integration);
             note_timeline(x, j, text(m, "incident_id"), text(m, "id"));
         }
@@ -264,6 +265,7 @@ static int transact(struct ending *x, struct err *e)
 
     if ((r = lock_all_groups(x, e)) < 0 || (r = lock_rows(x, e)) < 0 ||
         (r = leave_what_others_joined(x, e)) < 0 || (r = refuted_read(x, e)) < 0 ||
+        (r = siblings_read(x, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->timers, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->items, e)) < 0 ||
         (r = table_new(x->a, x->n + x->member_n, &x->timeline, e)) < 0)

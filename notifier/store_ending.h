@@ -20,7 +20,8 @@ struct ending {
     struct job **jobs;
     bool *still; /* the row can end so, and ours to end */
     size_t n, member_n;
-    json_t **told; /* by row of `groups`: as changed; NULL: as it was */
+    bool *elsewhere; /* by job, its members after it: who fails is told by a sibling */
+    json_t **told;   /* by row of `groups`: as changed; NULL: as it was */
     PGresult *groups;
     struct table timers, items, timeline;
 };
@@ -29,6 +30,12 @@ int table_new(struct arena *a, size_t max, struct table *ret, struct err *e) MUS
 /* Room was made for every job and every member; returns the row's place. */
 size_t table_add(struct table *t, struct slice tenant, const unsigned char *id);
 struct pg_args *table_args(const struct table *t, struct arena *a);
+
+/* The rows to lock: the jobs', in their order, and after them the siblings of what a fallback was
+ * told and did not take. */
+int siblings_find(struct ending *x, struct table *ret, struct err *e) MUST_CHECK;
+/* Under their locks: sets `elsewhere`. */
+int siblings_read(struct ending *x, struct err *e) MUST_CHECK;
 
 /* Of what was lost after it counted as delivered: `about` gets `before`, the state that its group
  * was told last before that. The groups are locked. */

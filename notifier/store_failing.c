@@ -50,8 +50,8 @@ static const char forget_sql[] =
 
 /* The same message, to another: a group of its own remembers for it what a channel keeps. */
 static const char fallback_sql[] =
-    "WITH u AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-    "  AS u (tenant, id, new, grp, receiver, integration, channel, why)),"
+    "WITH u AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    "  AS u (tenant, id, new, grp, receiver, integration, channel, why, n)),"
     " made AS (INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, "
     "seq, kind, severity, incident_id, about, created_at)"
     "  SELECT n.tenant, u.new, u.grp, u.receiver, u.integration, u.channel, n.seq, n.kind, "
@@ -60,6 +60,9 @@ static const char fallback_sql[] =
     "   'group', coalesce(n.about #> '{fallback,group}', n.about #> '{continues,group}', "
     "to_jsonb(n.group_id)),"
     "   'integration', coalesce(n.about #> '{fallback,integration}', to_jsonb(n.integration)),"
+    "   'path', CASE WHEN n.about #> '{fallback,path}' @> jsonb_build_array("
+    "     jsonb_build_object('group', n.group_id)) THEN n.about #> '{fallback,path}' ELSE '[]' END "
+    "    || jsonb_build_object('group', u.grp, 'n', u.n),"
     "   'hops', coalesce((n.about #>> '{fallback,hops}')::int, 0) + 1)), n.created_at"
     "  FROM u JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id ORDER BY n.tenant, u.new"
     "  ON CONFLICT DO NOTHING)"
@@ -115,6 +118,7 @@ static void add_fallback(struct rows *rows, const struct job *j, const struct uu
         rows->receivers[k] = slice_of(r->name);
         rows->channels[k] = slice_of(r->v[i].channel);
         rows->integrations[k] = (int32_t)i;
+        rows->t.ints[k] = (int32_t)r->n;
         rows->whys[k] = slice_of(j->answer && *j->answer ? j->answer : j->reason ? j->reason : "");
     }
 }
@@ -167,6 +171,7 @@ static int send_fallbacks(struct ending *x, struct err *e)
     pg_int4s(args, rows.integrations, rows.t.n);
     pg_texts(args, rows.channels, rows.t.n);
     pg_texts(args, rows.whys, rows.t.n);
+    pg_int4s(args, rows.t.ints, rows.t.n);
     return pg_send(x->st->pg, fallback_sql, args, NULL, e);
 }
 

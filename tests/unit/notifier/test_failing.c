@@ -114,6 +114,37 @@ static void add(const char *name, const char *id, const char *alert, const char 
        name, id, seq);
 }
 
+/* The same as a digest of the one incident. */
+static void add_digest(const char *name, const char *id)
+{
+    add(name, id, "E", "shop", 2);
+    DO("UPDATE notifications SET kind = 'digest', incident_id = NULL, about = about || "
+       "jsonb_build_object('items', jsonb_build_array(jsonb_build_object('incident', incident_id, "
+       "'occurrences', 3, 'first_at', 10, 'last_at', 40))) WHERE id = md5('%s%s2')::uuid",
+       name, id);
+}
+
+/* The `seq` of what its group believes to have been told last. */
+static const char *told_last(const char *name, const char *id)
+{
+    return TEXT("SELECT told #>> '{0,last,seq}' FROM groups WHERE id = md5('%s%sg')::uuid", name,
+                id);
+}
+
+/* How often its group is to be looked at again. */
+static int64_t looks(const char *name, const char *id)
+{
+    return INT("SELECT count(*) FROM timers WHERE subject = decode(md5('%s%sg'), 'hex')", name, id);
+}
+
+/* The occurrences that its group has to tell again. */
+static const char *given_back(const char *name, const char *id)
+{
+    return TEXT("SELECT coalesce(string_agg(occurrences::text, ' '), '') FROM digest_items WHERE "
+                "group_id = md5('%s%sg')::uuid",
+                name, id);
+}
+
 static void order(const char *key, const char *answers)
 {
     fakes_order(&fakes,
@@ -195,16 +226,129 @@ static void fallbacks_that_fail_end_and_the_group_is_looked_at_again(void **stat
     order("all", "\"404*\"");
     order("allb", "\"404*\"");
     order("allc", "\"404*\"");
+    order("alld", "\"404*\"");
     add("all", "i", "E", "shop", 2);
-    until("0 failed, b0 failed, c0 failed, c1 delivered", ledger("all", "i"));
-    until("all allb allc", "SELECT string_agg(receiver, ' ' ORDER BY receiver) FROM "
-                           "failing_receivers WHERE receiver LIKE 'all%'");
+    until("0 failed, b0 failed, c0 failed, c1 failed", ledger("all", "i"));
+    until("all allb allc allc", "SELECT string_agg(receiver, ' ' ORDER BY receiver) FROM "
+                                "failing_receivers WHERE receiver LIKE 'all%'");
     /* The last of them has nobody: what was told last is what was delivered, and is said again. */
-    assert_string_equal(TEXT("SELECT told::text FROM groups WHERE receiver = 'all'"),
-                        "{\"0\": {\"last\": {\"seq\": 1}, \"delivered\": {\"seq\": 1}}}");
-    assert_int_equal(INT("SELECT count(*) FROM timers WHERE subject = decode(md5('allig'), 'hex')"),
-                     1);
+    assert_string_equal(told_last("all", "i"), "1");
+    assert_int_equal(looks("all", "i"), 1);
     close_worker(w);
+}
+
+/* It goes on as if it had been told. */
+static void while_one_of_a_fallback_takes_it_it_is_not_said_again(void **state)
+{
+    static const char *const refuses[] = {"c", "d"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *name = sql("part%d", i);
+        order(name, "\"404*\"");
+        order(sql("%sb", name), "\"404*\"");
+        order(sql("%s%s", name, refuses[i]), "\"500*3\",\"404*\"");
+        add(name, "i", "E", "shop", 2);
+        add_digest(name, "digest");
+        struct worker *w = open_worker(name, "");
+        const char *all = i ? "0 failed, b0 failed, c0 delivered, c1 failed"
+                            : "0 failed, b0 failed, c0 failed, c1 delivered";
+        until(all, ledger(name, "i"));
+        until(all, ledger(name, "digest"));
+        close_worker(w);
+        assert_string_equal(told_last(name, "i"), "2");
+        assert_string_equal(told_last(name, "digest"), "2");
+        assert_int_equal(looks(name, "i") + looks(name, "digest"), 0);
+        assert_string_equal(given_back(name, "digest"), "");
+    }
+}
+
+/* In one batch or in two workers, the last one says so, and nobody else. */
+static void when_none_of_a_fallback_takes_it_it_is_said_again_once(void **state)
+{
+    enum { MANY = 12 };
+    struct worker *w[2];
+
+    (void)state;
+    order("none", "\"404*\"");
+    order("noneb", "\"404*\"");
+    order("nonec", "\"404*\"");
+    order("noned", "\"404*\"");
+    for (int i = 0; i < MANY; i++) {
+        add("none", sql("i%d", i), "E", "shop", 2);
+        add_digest("none", sql("digest%d", i));
+    }
+    w[0] = open_worker("none", "");
+    w[1] = open_worker("none", "");
+    until(sql("%d", MANY * 8), "SELECT count(*)::text FROM notifications WHERE receiver LIKE "
+                               "'none%' AND state = 'failed'");
+    close_worker(w[0]);
+    close_worker(w[1]);
+    for (int i = 0; i < MANY; i++) {
+        assert_string_equal(told_last("none", sql("i%d", i)), "1");
+        assert_string_equal(told_last("none", sql("digest%d", i)), "1");
+        assert_int_equal(looks("none", sql("i%d", i)), 1);
+        assert_int_equal(looks("none", sql("digest%d", i)), 1);
+        assert_string_equal(given_back("none", sql("digest%d", i)), "3");
+    }
+}
+
+/* What NAME did not take, and how its fallback's two integrations fared with it. */
+static void add_at_fallback(const char *name, const char *id, const char *first, const char *second)
+{
+    add(name, id, "E", "shop", 2);
+    DO("UPDATE notifications SET state = 'failed' WHERE id = md5('%s%s2')::uuid", name, id);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, incident_id, about, created_at, state, merged_into, lease_until) SELECT "
+       "n.tenant, md5(n.id::text || i)::uuid, md5('%s%sf')::uuid, '%sc', i, n.channel, n.seq, "
+       "n.kind, n.severity, n.incident_id, n.about || jsonb_build_object('fallback', "
+       "jsonb_build_object('of', n.receiver, 'why', 'w', 'group', n.group_id, 'integration', 0, "
+       "'hops', 1, 'path', jsonb_build_array(jsonb_build_object('group', md5('%s%sf')::uuid, 'n', "
+       "2)))), n.created_at, s.state, CASE s.state WHEN 'merged' THEN md5('%sm')::uuid END, CASE "
+       "s.state WHEN 'sending' THEN 9000000000000 END FROM notifications n, (VALUES (0, '%s'), (1, "
+       "'%s')) AS s (i, state) WHERE n.id = md5('%s%s2')::uuid",
+       name, id, name, name, id, name, first, second, name, id);
+}
+
+static void what_fails_in_a_merge_is_not_said_again_where_another_told_it(void **state)
+{
+    (void)state;
+    order("mergec", "\"404*\"");
+    add_at_fallback("merge", "told", "merged", "delivered");
+    add_at_fallback("merge", "lost", "merged", "failed");
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, about, created_at) VALUES ('t', md5('mergem')::uuid, md5('mergem')::uuid, "
+       "'mergec', 0, 'webhook', 0, 'merge', 4, '{}', 1)");
+    struct worker *w = open_worker("merge", "");
+    until("failed", "SELECT state FROM notifications WHERE id = md5('mergem')::uuid");
+    close_worker(w);
+    assert_string_equal(told_last("merge", "told"), "2");
+    assert_int_equal(looks("merge", "told"), 0);
+    assert_string_equal(told_last("merge", "lost"), "1");
+    assert_int_equal(looks("merge", "lost"), 1);
+}
+
+/* Another worker is about to write that the other one failed. */
+static void two_that_fail_at_the_same_time_do_not_count_on_each_other(void **state)
+{
+    const char *failed = "(SELECT state FROM notifications WHERE receiver = 'samec' AND "
+                         "integration = 0) = 'failed'";
+    struct err e = {0};
+
+    (void)state;
+    order("samec", "\"404*\"");
+    add_at_fallback("same", "i", "pending", "sending");
+    assert_int_equal(pg_begin(db.pg, &e), 0);
+    DO("UPDATE notifications SET state = 'failed' WHERE receiver = 'samec' AND integration = 1");
+    struct worker *w = open_worker("same", "");
+    until("true", sql("SELECT (%s OR EXISTS (SELECT FROM pg_locks WHERE NOT granted AND "
+                      "pg_backend_pid() = ANY (pg_blocking_pids(pid))))::text",
+                      failed));
+    assert_int_equal(pg_commit(db.pg, &e), 0);
+    until("true", sql("SELECT (%s)::text", failed));
+    close_worker(w);
+    assert_string_equal(told_last("same", "i"), "1");
+    assert_int_equal(looks("same", "i"), 1);
 }
 
 static void the_alert_about_a_receiver_passes_it_by(void **state)
@@ -410,6 +554,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(told_to_the_fallback_and_said_once),
         cmocka_unit_test(fallbacks_that_fail_end_and_the_group_is_looked_at_again),
+        cmocka_unit_test(while_one_of_a_fallback_takes_it_it_is_not_said_again),
+        cmocka_unit_test(when_none_of_a_fallback_takes_it_it_is_said_again_once),
+        cmocka_unit_test(what_fails_in_a_merge_is_not_said_again_where_another_told_it),
+        cmocka_unit_test(two_that_fail_at_the_same_time_do_not_count_on_each_other),
         cmocka_unit_test(the_alert_about_a_receiver_passes_it_by),
         cmocka_unit_test(receivers_that_are_no_more_fail_no_more),
         cmocka_unit_test(a_template_that_gives_nothing_is_an_alert_until_it_gives_something),

@@ -238,6 +238,43 @@ static void a_fallback_is_told_what_was_lost(void **state)
     close_worker(w);
 }
 
+/* The receiver is a fallback itself, told beside another integration that ended so. */
+static void add_as_fallback(const char *name, const char *other)
+{
+    add(name, 1);
+    DO("UPDATE notifications n SET group_id = md5('%s.f')::uuid, about = about || "
+       "jsonb_build_object('fallback', jsonb_build_object('of', 'x', 'why', 'w', 'group', "
+       "n.group_id, 'integration', 0, 'hops', 1, 'path', jsonb_build_array(jsonb_build_object("
+       "'group', md5('%s.f')::uuid, 'n', 2)))) WHERE receiver = '%s'",
+       name, name, name);
+    DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
+       "kind, severity, incident_id, about, created_at, state) SELECT tenant, md5('%s.other')::"
+       "uuid, group_id, 'x', 1, channel, seq, kind, severity, incident_id, about, created_at, '%s' "
+       "FROM notifications WHERE receiver = '%s'",
+       name, other, name);
+}
+
+static void what_a_fallback_lost_is_said_again_unless_another_told_it(void **state)
+{
+    static const char *const others[] = {"delivered", "failed"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *name = others[i];
+        add_as_fallback(name, others[i]);
+        struct worker *w = open_worker(name, "");
+        until("1 delivered", rows(name));
+        (void)say(name, 1, 1, REPORT_LOST, "undelivered");
+        until("1 failed", rows(name));
+        close_worker(w);
+        assert_string_equal(told(name), i ? "{\"0\": {}}" : "{\"0\": {\"last\": {\"seq\": 1}}}");
+        assert_int_equal(INT("SELECT count(*) FROM timers WHERE subject = decode(md5('%s.g'), "
+                             "'hex')",
+                             name),
+                         i);
+    }
+}
+
 static void the_first_last_word_stands(void **state)
 {
     struct worker *w = open_worker("order", "");
@@ -371,6 +408,7 @@ int main(void)
         cmocka_unit_test(what_was_lost_fails_and_is_said_again),
         cmocka_unit_test(what_was_lost_together_is_not_what_was_told_before),
         cmocka_unit_test(a_fallback_is_told_what_was_lost),
+        cmocka_unit_test(what_a_fallback_lost_is_said_again_unless_another_told_it),
         cmocka_unit_test(the_first_last_word_stands),
         cmocka_unit_test(an_attempt_that_another_followed_decides_nothing),
         cmocka_unit_test(a_report_waits_for_its_row),
