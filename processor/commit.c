@@ -16,13 +16,16 @@
 #define TRANSACTION_MEMORY ((size_t)1 << 30)
 #define RETRY_BASE_MS 50
 #define RETRY_CAP_MS 5000
+#define BEGIN_PART "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'"
+#define HELD_UP_WHOLE 2 /* times, before it is halved */
 
 struct committer {
     struct committer_options o;
     struct pg *pg;
     struct copies *copies;
     struct rooms *rooms;
-    struct arena *a; /* of one attempt */
+    struct arena *a;    /* of one attempt */
+    unsigned parted_by; /* halves within halves, as somebody holds rows */
     struct counter *batches, *records, *dead, *retries, *alerts;
     struct histogram *seconds, *latency;
 };
@@ -326,7 +329,9 @@ static int transaction(struct committer *c, struct batch *b, size_t from, size_t
                        .now_ms = clock_now_ms(),
                        .cautious = cautious};
     if ((rc = pg_connect(c->pg, e)) < 0 || (rc = advance(c, b, from, to, &m, e)) < 0 ||
-        (rc = ask_rooms(c, b, from, to, w, e)) < 0 || (rc = pg_begin(c->pg, e)) < 0)
+        (rc = ask_rooms(c, b, from, to, w, e)) < 0)
+        return rc;
+    if ((rc = c->parted_by > 0 ? pg_exec(c->pg, BEGIN_PART, e) : pg_begin(c->pg, e)) < 0)
         return rc;
     if ((rc = statements(c, b, from, to, &m, w, e)) < 0) {
         pg_rollback(c->pg);
@@ -433,6 +438,26 @@ static int halve(struct committer *c, struct batch *b, size_t from, size_t to, s
     return rc < 0 ? rc : run_range(c, b, mid, to, e);
 }
 
+/* Somebody holds a row that it needs, or it is too much for one statement. Nobody is buried for
+ * that, but what comes before need not wait for it. */
+static bool held_up(const struct committer *c, int rc)
+{
+    const char *state = pg_sqlstate(c->pg);
+
+    return rc == -EBUSY && (strcmp(state, "55P03") == 0 || strcmp(state, "57014") == 0);
+}
+
+static int halve_held_up(struct committer *c, struct batch *b, size_t from, size_t to,
+                         uint32_t attempt, struct err *e)
+{
+    if (pause_before_retry(c, attempt, e) < 0)
+        return -ECANCELED;
+    c->parted_by++;
+    const int rc = halve(c, b, from, to, e);
+    c->parted_by--;
+    return rc;
+}
+
 static bool never_fits(int rc, uint32_t attempt)
 {
     return rc == -ERANGE || rc == -ENOMEM || rc == -EBADMSG || (rc == -EEXIST && attempt > 0);
@@ -455,7 +480,9 @@ static int look_up(struct committer *c, const struct batch *b, size_t from, size
 
 static int run_range(struct committer *c, struct batch *b, size_t from, size_t to, struct err *e)
 {
-    for (uint32_t attempt = 0;; attempt++) {
+    const uint32_t patience = c->parted_by > 0 ? 1 : HELD_UP_WHOLE;
+
+    for (uint32_t attempt = 0, held = 0;; attempt++) {
         const int64_t began = clock_monotonic_ms();
         struct work w;
         int rc = transaction(c, b, from, to, &w, attempt > 0, e);
@@ -465,6 +492,8 @@ static int run_range(struct committer *c, struct batch *b, size_t from, size_t t
         }
         if (never_fits(rc, attempt))
             rc = halve(c, b, from, to, e);
+        else if (held_up(c, rc) && ++held >= patience && to - from > 1)
+            rc = halve_held_up(c, b, from, to, attempt, e);
         if (rc == 0 || !is_transient(rc, attempt))
             return rc;
         if (rc == -ENOTCONN) {

@@ -245,6 +245,43 @@ static void test_a_deadlock(void **state)
     SAYS("2,2", OFFSETS);
 }
 
+/*
+ * Somebody left a transaction open: what comes before it in the batch is done, and nobody is dead.
+ * elsewhere:  [holds b                                              | ROLLBACK
+ * worker:       [a, b, c: too long] twice  [a, COMMIT]  [b ........ |          COMMIT]  [c, COMMIT]
+ */
+static void test_a_row_that_somebody_holds(void **state)
+{
+    struct worker hasty;
+    struct batch *b = batch_open();
+    const int64_t usual = st.db.settings.statement_timeout;
+
+    (void)state;
+    st.db.settings.statement_timeout = 500;
+    worker_open(&hasty, "hasty", NULL);
+    st.db.settings.statement_timeout = usual;
+    for (int i = 0; i < 2; i++) {
+        if (i > 0)
+            b = batch_open();
+        put(b, 0, (struct post){"Disk", "a", .at = 10 + 50 * i, .starts = 5});
+        put(b, 0, (struct post){"Load", "b", .at = 10 + 50 * i, .starts = 5});
+        put(b, 0, (struct post){"Rain", "c", .at = 10 + 50 * i, .starts = 5});
+        if (i == 0)
+            commits(&one, b);
+    }
+    PGconn *c = elsewhere("BEGIN; SELECT FROM alerts WHERE labels ->> 'instance' = 'b' FOR UPDATE");
+    worker_commits(&hasty, b);
+    UNTIL("4", "SELECT next_offset::text FROM offsets WHERE partition = 0");
+    assert_false(atomic_load(&hasty.done));
+    PQfinish(c);
+    assert_int_equal(worker_end(&hasty), 0);
+    SAYS("6", "SELECT next_offset::text FROM offsets WHERE partition = 0");
+    SAYS("0", "SELECT count(*)::text FROM outbox WHERE topic = 'dead'");
+    SAYS("60 60 60", "SELECT string_agg(((last_seen - %lld) / 1000)::text, ' ') FROM alerts",
+         (long long)st.base);
+    worker_close(&hasty);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -256,6 +293,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_the_commit_is_done_after_it_was_looked_up, set_up),
         cmocka_unit_test_setup(test_others_went_on_before_it_was_looked_up, set_up),
         cmocka_unit_test_setup(test_a_deadlock, set_up),
+        cmocka_unit_test_setup(test_a_row_that_somebody_holds, set_up),
         cmocka_unit_test_setup(test_what_fails_for_a_moment, set_up),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
