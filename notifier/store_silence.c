@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/notification.h"
 #include "common/silence.h"
 #include "notifier/fallback.h"
@@ -423,7 +424,20 @@ static int collect(struct asking *k, struct job *list, struct err *e)
     return 0;
 }
 
-int store_silenced(struct store *st, struct job *list, struct err *e)
+/* Whatever was set is taken back: it was not written. */
+static void forget(struct job *list)
+{
+    for (struct job *j = list; j; j = j->next) {
+        if (!j->silenced)
+            continue;
+        j->end = 0;
+        j->silenced = false;
+        j->reason = NULL;
+    }
+}
+
+/* *ret_judged: from here on a failure leaves jobs of which something was taken. */
+static int ask(struct store *st, struct job *list, bool *ret_judged, struct err *e)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
     struct asking k = {.st = st, .a = a};
@@ -436,8 +450,39 @@ int store_silenced(struct store *st, struct job *list, struct err *e)
     rc = judge(&k, now_ms, e);
     if (rc < 0) {
         pg_rollback(st->pg);
+        forget(list);
         return rc;
     }
+    *ret_judged = true;
     rc = pg_commit(st->pg, e);
     return rc < 0 || (rc = part_all(&k, e)) < 0 ? rc : part_digests(&k, e);
+}
+
+/* Better told than stuck: it would be as large each time. */
+static int ask_alone(struct store *st, struct job *j, struct err *e)
+{
+    struct job *next = j->next;
+    bool judged = false;
+
+    j->next = NULL;
+    int rc = ask(st, j, &judged, e);
+    j->next = next;
+    if (rc != -ENOMEM || judged)
+        return rc;
+    log_warn(EV("silences_unasked"), KV("id", (const char *)j->id_text),
+             KV("reason", (const char *)e->msg));
+    return 0;
+}
+
+int store_silenced(struct store *st, struct job *list, struct err *e)
+{
+    bool judged = false;
+    int rc = ask(st, list, &judged, e);
+
+    if (rc != -ENOMEM || judged)
+        return rc;
+    rc = 0;
+    for (struct job *j = list; j && rc == 0; j = j->next)
+        rc = ask_alone(st, j, e);
+    return rc;
 }
