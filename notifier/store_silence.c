@@ -274,7 +274,8 @@ static bool goes_with(const json_t *member, const struct candidate *c)
 }
 
 /* The silenced of one merge are added to the list; its facts keep the others. */
-static int part(struct asking *k, struct job *merge, struct job ***end, struct err *e)
+static int part(struct asking *k, struct arena *a, struct job *merge, struct job ***end,
+                struct err *e)
 {
     const json_t *all = json_object_get(merge->facts, "all_members");
     json_t *left = json_array(), *member;
@@ -285,7 +286,7 @@ static int part(struct asking *k, struct job *merge, struct job ***end, struct e
         for (size_t n = 0; n < k->n && !by; n++)
             if (k->v[n].j == merge && goes_with(member, &k->v[n]))
                 by = &k->v[n];
-        struct job *out = by ? taken_out(k->a, by, member) : NULL;
+        struct job *out = by ? taken_out(a, by, member) : NULL;
         if (by && !out) {
             json_decref(left);
             return no_memory(e);
@@ -308,9 +309,17 @@ static int part(struct asking *k, struct job *merge, struct job ***end, struct e
 
 /* A transaction of its own, before anything is sent: a member that was left out must not share the
  * end of its merge. */
+static int part_one(struct asking *k, struct job *merge, struct err *e)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(MEMORY);
+    struct job *out = NULL, **end = &out;
+    int rc = a ? part(k, a, merge, &end, e) : no_memory(e);
+
+    return rc < 0 || !out ? rc : store_end(k->st, out, e);
+}
+
 static int part_all(struct asking *k, struct err *e)
 {
-    struct job *out = NULL, **end = &out;
     const struct job *last = NULL;
     int rc = 0;
 
@@ -319,9 +328,9 @@ static int part_all(struct asking *k, struct err *e)
         if (!k->v[i].by || !k->v[i].member || merge == last)
             continue;
         last = merge; /* candidates of one merge stand together */
-        rc = part(k, merge, &end, e);
+        rc = part_one(k, merge, e);
     }
-    return rc < 0 || !out ? rc : store_end(k->st, out, e);
+    return rc;
 }
 
 /* ---- what is taken out of digests ---- */
