@@ -37,6 +37,8 @@ bool judge_wanted(struct job *j)
         end_as(j, LIFE_SUPPRESS, "nothing is left of what it had to tell");
         return true;
     }
+    const int64_t newer = json_integer_value(json_object_get(j->facts, "newer_delivered"));
+    const int64_t delivered = told_delivered_seq(told, j->integration);
     struct wanted_input in = {
         .own_end = j->merge,
         .resolved = status && strcmp(status, "resolved") == 0,
@@ -47,7 +49,7 @@ bool judge_wanted(struct job *j)
         .edits = j->outlet->channel->edits && j->outlet->channel->edits(j->outlet->cfg) &&
                  json_is_object(json_object_get(j->facts, "reference")),
         .seq = j->seq,
-        .delivered_seq = told_delivered_seq(told, j->integration),
+        .delivered_seq = newer > delivered ? newer : delivered,
     };
     enum life_event end = plan_wanted(&in, &reason);
     if (end)

@@ -194,10 +194,13 @@ static const char heads_sql[] =
     " 'alerts', CASE WHEN n.incident_id IS NULL THEN (" ALERTS ") ELSE (" ALERTS_OF_INCIDENT
     ") END, 'earlier_firing_at', (SELECT (o.about #>> '{state,at}')::bigint " EARLIER
     " AND o.about #>> '{state,status}' = 'firing' ORDER BY o.seq LIMIT 1),"
-    " 'first_try', (SELECT min(d.at) FROM deliveries d WHERE n.attempts > 0 AND d.tenant = n.tenant"
-    "   AND d.notification_id = n.id))::text, a.frequency, " MS_NOW ORDERED
-    " LEFT JOIN incidents i ON i.tenant = n.tenant AND i.id = n.incident_id"
-    " LEFT JOIN anomalies a ON a.tenant = n.tenant AND a.key = i.anomaly_key" IN_ORDER;
+    " 'newer_delivered', " NEWER_AT_FALLBACK(
+        "b.seq") ","
+                 " 'first_try', (SELECT min(d.at) FROM deliveries d WHERE n.attempts > 0 AND "
+                 "d.tenant = n.tenant"
+                 "   AND d.notification_id = n.id))::text, a.frequency, " MS_NOW ORDERED
+                 " LEFT JOIN incidents i ON i.tenant = n.tenant AND i.id = n.incident_id"
+                 " LEFT JOIN anomalies a ON a.tenant = n.tenant AND a.key = i.anomaly_key" IN_ORDER;
 
 /* The others that it tells. */
 static const char others_sql[] =

@@ -17,13 +17,15 @@
 
 static const char end_sql[] =
     "UPDATE notifications n SET state = $6, reason = u.reason, lease_until = NULL, lease_by = '',"
-    " merged_into = NULL, superseded_by = CASE WHEN $6 = 'superseded' THEN " NEWEST_DELIVERED
-    " END,"
-    " possible_duplicate = n.possible_duplicate OR u.twice,"
-    " not_before = CASE WHEN $6 = 'pending' THEN " MS_NOW " + u.wait ELSE n.not_before END,"
-    " ended_at = CASE WHEN $6 = 'pending' THEN NULL ELSE " MS_NOW " END"
-    " FROM unnest($1, $2, $3, $4, $5) AS u (tenant, id, reason, wait, twice)"
-    " WHERE n.tenant = u.tenant AND n.id = u.id AND " STATE_OF_N " = ANY ($7)";
+    " merged_into = NULL, superseded_by = CASE WHEN $6 = 'superseded' THEN "
+    "coalesce(" NEWEST_DELIVERED ", " NEWER_AT_FALLBACK(
+        "b.id") ") END,"
+                " possible_duplicate = n.possible_duplicate OR u.twice,"
+                " not_before = CASE WHEN $6 = 'pending' THEN " MS_NOW
+                " + u.wait ELSE n.not_before END,"
+                " ended_at = CASE WHEN $6 = 'pending' THEN NULL ELSE " MS_NOW " END"
+                " FROM unnest($1, $2, $3, $4, $5) AS u (tenant, id, reason, wait, twice)"
+                " WHERE n.tenant = u.tenant AND n.id = u.id AND " STATE_OF_N " = ANY ($7)";
 /* Older ones that still wait. One that is being claimed sees the newer delivery itself, before its
  * send. */
 static const char supersede_sql[] =

@@ -18,11 +18,13 @@ static const char check_sql[] =
     "  AND o.integration = n.integration AND o.id <> n.id AND " STATE_OF_O " = 'sending' AND "
     "o.lease_until > " MS_NOW ")"
     " OR coalesce((g.told #>> ARRAY[n.integration::text, 'delivered', 'seq'])::bigint, -1) > n.seq"
-    " FROM unnest($1, $2) WITH ORDINALITY AS u (tenant, id, k)"
-    " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id"
-    " LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
-    " WHERE " STATE_OF_N " = 'sending' AND n.lease_by = $3 AND n.lease_until > " MS_NOW " + $4"
-    " ORDER BY n.tenant, n.id FOR NO KEY UPDATE OF n";
+    " OR EXISTS " NEWER_AT_FALLBACK(
+        "b.id") " FROM unnest($1, $2) WITH ORDINALITY AS u (tenant, id, k)"
+                " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id"
+                " LEFT JOIN groups g ON g.tenant = n.tenant AND g.id = n.group_id"
+                " WHERE " STATE_OF_N " = 'sending' AND n.lease_by = $3 AND n.lease_until > " MS_NOW
+                " + $4"
+                " ORDER BY n.tenant, n.id FOR NO KEY UPDATE OF n";
 
 static const char make_destinations_sql[] = "INSERT INTO destinations (id) SELECT d FROM "
                                             "unnest($1) AS t (d) ORDER BY d ON CONFLICT DO NOTHING";

@@ -20,6 +20,13 @@
     "FROM notifications o WHERE " IS_EARLIER " AND " STATE_OF_O                                    \
     " IN ('pending', 'sending', 'merged')"
 
+/* What a fallback is told has no row of `groups` that knows what was delivered: `what` of the
+ * newest message `b` that was, if it is newer than `n`. Each digest has its own period. */
+#define NEWER_AT_FALLBACK(what)                                                                    \
+    "(SELECT " what " FROM notifications b WHERE n.about ? 'fallback' AND n.kind <> 'digest' AND " \
+    "b.tenant = n.tenant AND b.group_id = n.group_id AND b.integration = n.integration AND b.seq " \
+    "> n.seq AND (b.state || '') = 'delivered' ORDER BY b.seq DESC LIMIT 1)"
+
 /* A merge that has so many is joined by no more; and no more of it are read at once. */
 #define MEMBERS_MOST 500
 

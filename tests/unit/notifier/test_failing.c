@@ -115,13 +115,13 @@ static void add(const char *name, const char *id, const char *alert, const char 
 }
 
 /* The same as a digest of the one incident. */
-static void add_digest(const char *name, const char *id)
+static void add_digest(const char *name, const char *id, int seq)
 {
-    add(name, id, "E", "shop", 2);
+    add(name, id, "E", "shop", seq);
     DO("UPDATE notifications SET kind = 'digest', incident_id = NULL, about = about || "
        "jsonb_build_object('items', jsonb_build_array(jsonb_build_object('incident', incident_id, "
-       "'occurrences', 3, 'first_at', 10, 'last_at', 40))) WHERE id = md5('%s%s2')::uuid",
-       name, id);
+       "'occurrences', 3, 'first_at', 10, 'last_at', 40))) WHERE id = md5('%s%s%d')::uuid",
+       name, id, seq);
 }
 
 /* The `seq` of what its group believes to have been told last. */
@@ -249,7 +249,7 @@ static void while_one_of_a_fallback_takes_it_it_is_not_said_again(void **state)
         order(sql("%sb", name), "\"404*\"");
         order(sql("%s%s", name, refuses[i]), "\"500*3\",\"404*\"");
         add(name, "i", "E", "shop", 2);
-        add_digest(name, "digest");
+        add_digest(name, "digest", 2);
         struct worker *w = open_worker(name, "");
         const char *all = i ? "0 failed, b0 failed, c0 delivered, c1 failed"
                             : "0 failed, b0 failed, c0 failed, c1 delivered";
@@ -266,7 +266,7 @@ static void while_one_of_a_fallback_takes_it_it_is_not_said_again(void **state)
 /* In one batch or in two workers, the last one says so, and nobody else. */
 static void when_none_of_a_fallback_takes_it_it_is_said_again_once(void **state)
 {
-    enum { MANY = 12 };
+    enum { MANY = 5 };
     struct worker *w[2];
 
     (void)state;
@@ -276,7 +276,7 @@ static void when_none_of_a_fallback_takes_it_it_is_said_again_once(void **state)
     order("noned", "\"404*\"");
     for (int i = 0; i < MANY; i++) {
         add("none", sql("i%d", i), "E", "shop", 2);
-        add_digest("none", sql("digest%d", i));
+        add_digest("none", sql("digest%d", i), 2);
     }
     w[0] = open_worker("none", "");
     w[1] = open_worker("none", "");
@@ -349,6 +349,40 @@ static void two_that_fail_at_the_same_time_do_not_count_on_each_other(void **sta
     close_worker(w);
     assert_string_equal(told_last("same", "i"), "1");
     assert_int_equal(looks("same", "i"), 1);
+}
+
+/* A receiver refuses what an outage left, the newest first. */
+static void a_fallback_is_not_told_what_is_old_after_what_is_new(void **state)
+{
+    struct worker *w = open_worker("old", "");
+
+    (void)state;
+    order("old", "\"404*\"");
+    add("old", "i", "E", "shop", 12);
+    until("0 failed, b0 delivered", ledger("old", "i"));
+    add("old", "i", "E", "shop", 11);
+    until("0 failed, 0 failed, b0 superseded, b0 delivered", ledger("old", "i"));
+    add("old", "i", "E", "shop", 13);
+    until("0 failed, 0 failed, 0 failed, b0 superseded, b0 delivered, b0 delivered",
+          ledger("old", "i"));
+    assert_int_equal(INT("SELECT b.seq FROM notifications n JOIN notifications b ON b.id = "
+                         "n.superseded_by WHERE n.receiver = 'oldb' AND n.seq = 11"),
+                     12);
+    close_worker(w);
+}
+
+static void a_fallback_is_told_every_digest(void **state)
+{
+    (void)state;
+    order("each", "\"404*\"");
+    add_digest("each", "i", 2);
+    struct worker *w = open_worker("each", "");
+    until("0 failed, b0 delivered", ledger("each", "i"));
+    close_worker(w);
+    add_digest("each", "i", 1);
+    w = open_worker("each", "");
+    until("0 failed, 0 failed, b0 delivered, b0 delivered", ledger("each", "i"));
+    close_worker(w);
 }
 
 static void the_alert_about_a_receiver_passes_it_by(void **state)
@@ -558,6 +592,8 @@ int main(void)
         cmocka_unit_test(when_none_of_a_fallback_takes_it_it_is_said_again_once),
         cmocka_unit_test(what_fails_in_a_merge_is_not_said_again_where_another_told_it),
         cmocka_unit_test(two_that_fail_at_the_same_time_do_not_count_on_each_other),
+        cmocka_unit_test(a_fallback_is_not_told_what_is_old_after_what_is_new),
+        cmocka_unit_test(a_fallback_is_told_every_digest),
         cmocka_unit_test(the_alert_about_a_receiver_passes_it_by),
         cmocka_unit_test(receivers_that_are_no_more_fail_no_more),
         cmocka_unit_test(a_template_that_gives_nothing_is_an_alert_until_it_gives_something),
