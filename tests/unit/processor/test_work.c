@@ -136,11 +136,11 @@ static int64_t position(struct batch *b, int32_t partition)
 }
 
 /* A record as ingest would have written it. */
-static void put_to(struct batch *b, const char *topic, int32_t partition, const char *tenant,
-                   const struct order *order, const char *source, const char *body,
-                   const struct kafka_header *extra)
+static void put_body(struct batch *b, int32_t partition, const char *tenant,
+                     const struct order *order, const char *source, const char *body,
+                     const struct kafka_header *extra)
 {
-    struct kafka_message m = {.topic = topic,
+    struct kafka_message m = {.topic = TOPIC,
                               .partition = partition,
                               .offset = position(b, partition),
                               .key = SLICE_LIT("k"),
@@ -158,13 +158,6 @@ static void put_to(struct batch *b, const char *topic, int32_t partition, const 
     if (extra)
         h[5] = *extra;
     batch_add_with(b, &m, h, extra ? 6 : 5, &st.settings, &st.sources);
-}
-
-static void put_body(struct batch *b, int32_t partition, const char *tenant,
-                     const struct order *order, const char *source, const char *body,
-                     const struct kafka_header *extra)
-{
-    put_to(b, TOPIC, partition, tenant, order, source, body, extra);
 }
 
 static void put(struct batch *b, int32_t partition, const char *tenant, struct report r,
@@ -365,10 +358,16 @@ static void test_a_source_that_is_not_in_the_configuration(void **state)
 static void test_a_mapping_that_is_not_in_the_configuration(void **state)
 {
     CLEANUP(batch_free) struct batch *b = batch_open();
-    const struct report r = FIRING(10, 0);
+    struct kafka_message m = {.topic = "raw.mapping", .value = SLICE_LIT("{}")};
+    const struct kafka_header h[] = {
+        {"v", SLICE_LIT(RECORD_VERSION)},
+        {"tenant", SLICE_LIT("t")},
+        {"source", SLICE_LIT("ci")},
+        {"request_id", SLICE_LIT("018f0000-0000-7000-8000-000000000001")},
+        {"received_at", SLICE_LIT("1767322810000")}};
 
     (void)state;
-    put_to(b, "raw.mapping", 0, "t", &r.order, "ci", "{}", NULL);
+    batch_add_with(b, &m, h, 5, &st.settings, &st.sources);
     assert_int_equal(b->v[0].fate, FATE_DEAD);
     assert_string_equal(b->v[0].stage, "envelope");
     assert_string_equal(b->v[0].reason,
