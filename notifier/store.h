@@ -64,8 +64,8 @@ int store_forget_templates(struct store *st, struct err *e) MUST_CHECK;
 /* Is any of them silenced by now? Those are to end as LIFE_SUPPRESS, with all that a merge would
  * tell; what is silenced of a merge is taken out of it and has ended, and what is silenced of a
  * digest waits for the next (LIFE_RELEASE: it has more, which is to be read). After a failure, what
- * was set does not matter: all have to be released. What alone is too large to be asked for is to be
- * sent. */
+ * was set does not matter: all have to be released. What alone is too large to be asked for is to
+ * be sent. */
 int store_silenced(struct store *st, struct job *list, struct err *e) MUST_CHECK;
 
 /*
