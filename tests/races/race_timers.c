@@ -219,6 +219,36 @@ static void test_a_promise_is_renewed_and_then_kept_no_more(void **state)
     assert_int_equal(INT("SELECT ended_at FROM alerts"), st.base + (int64_t)((t + 1) * 1000));
 }
 
+/*
+ * elsewhere:  [holds a                                                          | ROLLBACK
+ * runner:       [a, b: too long]  [a: too long, put off]  [b is over]  [flush]  |  [a is over]
+ */
+static void test_a_row_that_somebody_holds(void **state)
+{
+    const double t = now();
+    struct pg *elsewhere;
+
+    (void)state;
+    all_ears();
+    let_be_quiet("a", t);
+    commits(&one,
+            a_batch((struct post){"Gone", "b", .at = t - 60, .starts = t - 120, .ends = t - 30}));
+    SQL_OK(&st.db, pg_open(&st.db.settings, "elsewhere", &elsewhere, &st.db.e));
+    SQL_OK(&st.db, pg_connect(elsewhere, &st.db.e));
+    SQL_OK(&st.db, pg_exec(elsewhere,
+                           "BEGIN; SELECT FROM alerts WHERE labels ->> 'instance' = 'a' FOR UPDATE",
+                           &st.db.e));
+    runs(&two);
+    SAYS("a1 b2", STATES);
+    SAYS("1 0", "SELECT concat_ws(' ', count(*), sum(failures)) FROM timers WHERE kind = 2");
+    SAYS("2", "SELECT count(*)::text FROM notifications WHERE kind = 'opened'");
+    pg_close(elsewhere);
+    DO("UPDATE timers SET due_at = 1 WHERE kind = 2");
+    runs(&two);
+    SAYS("a2 b2", STATES);
+    SAYS("0", "SELECT count(*)::text FROM timers WHERE kind = 2");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -231,6 +261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_a_timer_is_claimed_while_its_alert_is_hot, scene_empty),
         cmocka_unit_test_setup(test_a_runner_dies_with_a_claimed_timer, scene_empty),
         cmocka_unit_test_setup(test_a_promise_is_renewed_and_then_kept_no_more, scene_empty),
+        cmocka_unit_test_setup(test_a_row_that_somebody_holds, scene_empty),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
