@@ -16,7 +16,8 @@
 #define OWN_MEMORY ((size_t)256 << 20)    /* some 80 bytes a look */
 #define PORTION_MEMORY ((size_t)64 << 20) /* what is asked and judged at once */
 #define PORTION_LABELS ((size_t)4 << 20)  /* of it, before the next portion begins */
-#define SILENCE_MEMORY ((size_t)4 << 20)  /* the matchers of one */
+#define PORTION_ALERTS ((size_t)10000)
+#define SILENCE_MEMORY ((size_t)4 << 20) /* the matchers of one */
 
 /* Most incidents are small: many share one query, and only of the large ones more is read. */
 #define ALERTS_AT_ONCE 1000
@@ -39,7 +40,7 @@ struct subject {
     const struct silencing *by; /* of those that keep its alerts silent the one that ends first */
     bool told;                  /* there is an alert that none keeps silent */
     size_t read;                /* alerts of the last page; and its last one: */
-    int64_t status, first_seen, fingerprint;
+    int64_t status, first_seen;
 };
 
 struct judging {
@@ -247,17 +248,16 @@ static int take_portion(struct judging *k, const PGresult *r, struct subject *v,
 {
     const int n = PQntuples(r);
 
-    *ret = (struct alerts){arena_array(k->portion, (size_t)(n - *row), struct alert), 0};
+    *ret = (struct alerts){arena_array(k->portion, PORTION_ALERTS, struct alert), 0};
     if (!ret->v)
         return no_memory(e);
-    for (; *row < n && arena_used(k->portion) < PORTION_LABELS; ++*row) {
+    for (; *row < n && ret->n < PORTION_ALERTS && arena_used(k->portion) < PORTION_LABELS; ++*row) {
         struct alert *al = &ret->v[ret->n];
 
         al->of = &v[pg_get_int(r, *row, 0)];
         al->of->read++;
         al->of->status = pg_get_int(r, *row, 2);
         al->of->first_seen = pg_get_int(r, *row, 3);
-        al->of->fingerprint = pg_get_int(r, *row, 4);
         if (al->of->told)
             continue;
         int rc = labels_from_json(k->portion, pg_get_text(r, *row, 1), &al->labels, e);
@@ -272,23 +272,23 @@ static int take_portion(struct judging *k, const PGresult *r, struct subject *v,
 
 /* Rows of (place, labels, and where to read on), in this order. */
 static const char alerts_sql[] =
-    "SELECT k.n, l.labels::text, l.status::int8, l.first_seen, l.fingerprint FROM "
+    "SELECT k.n, l.labels::text, l.status::int8, l.first_seen FROM "
     "unnest($1, $2, $3) AS k (t, f, n) JOIN alerts l ON l.tenant = k.t AND l.fingerprint = k.f "
     "ORDER BY k.n";
-/* What fires; where nothing does any more, what did. */
+/* What fires; where nothing does any more, what did. In the order of alerts_of_incident and of
+ * nothing else, or each page would sort all that is left; so those that came at once come together.
+ */
 #define INCIDENTS_SQL(most)                                                                        \
-    "SELECT k.n, l.labels::text, l.status::int8, l.first_seen, l.fingerprint FROM "                \
-    "unnest($1, $2, $3, $4, $5, $6) AS k (t, i, n, s, at, f) "                                     \
+    "SELECT k.n, l.labels::text, l.status::int8, l.first_seen FROM "                               \
+    "unnest($1, $2, $3, $4, $5) AS k (t, i, n, s, at) "                                            \
     "CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM alerts o WHERE o.tenant = k.t AND "            \
     "o.incident_id = k.i AND o.status = 1) AS fires OFFSET 0) w "                                  \
-    "CROSS JOIN LATERAL (SELECT a.labels, a.status, a.first_seen, a.fingerprint FROM alerts a "    \
+    "CROSS JOIN LATERAL (SELECT a.labels, a.status, a.first_seen FROM alerts a "                   \
     "WHERE a.tenant = k.t AND a.incident_id = k.i AND "                                            \
     "a.status >= CASE WHEN w.fires THEN 1 ELSE 0 END AND "                                         \
     "a.status <= CASE WHEN w.fires THEN 1 ELSE 2 END AND "                                         \
-    "(a.status, a.first_seen, a.fingerprint) > (k.s, k.at, k.f) "                                  \
-    "ORDER BY a.status, a.first_seen, a.fingerprint LIMIT " DIGITS(                                \
-        most) ") l "                                                                               \
-              "ORDER BY k.n, l.status, l.first_seen, l.fingerprint"
+    "(a.status, a.first_seen) > (k.s, k.at) ORDER BY a.status, a.first_seen "                      \
+    "FETCH FIRST " DIGITS(most) " ROWS WITH TIES) l ORDER BY k.n, l.status, l.first_seen"
 static const char first_page_sql[] = INCIDENTS_SQL(FIRST_PAGE);
 static const char next_page_sql[] = INCIDENTS_SQL(NEXT_PAGE);
 
@@ -298,7 +298,7 @@ static int look_up(struct judging *k, struct subject *v, size_t n, const char *s
     struct arena *a = k->portion;
     struct slice *tenants = arena_array(a, n, struct slice);
     struct uuid *ids = arena_array(a, n, struct uuid);
-    int64_t *asked = arena_array(a, 5 * n, int64_t);
+    int64_t *asked = arena_array(a, 4 * n, int64_t);
     struct pg_args *p = pg_args(a);
 
     if (!tenants || !ids || !asked)
@@ -310,7 +310,6 @@ static int look_up(struct judging *k, struct subject *v, size_t n, const char *s
         asked[n + i] = (int64_t)i;
         asked[2 * n + i] = v[i].status;
         asked[3 * n + i] = v[i].first_seen;
-        asked[4 * n + i] = v[i].fingerprint;
         v[i].read = 0;
     }
     pg_texts(p, tenants, n);
@@ -319,7 +318,7 @@ static int look_up(struct judging *k, struct subject *v, size_t n, const char *s
     else
         pg_ints(p, asked, n);
     pg_ints(p, asked + n, n);
-    for (size_t i = 2; k->incidents && i < 5; i++)
+    for (size_t i = 2; k->incidents && i < 4; i++)
         pg_ints(p, asked + i * n, n);
     return pg_query(k->pg, sql, p, ret, e);
 }
@@ -346,7 +345,7 @@ static int read_on(struct judging *k, struct subject *s, struct err *e)
 {
     int rc = 0;
 
-    for (size_t most = FIRST_PAGE; rc == 0 && !s->told && s->read == most; most = NEXT_PAGE)
+    for (size_t most = FIRST_PAGE; rc == 0 && !s->told && s->read >= most; most = NEXT_PAGE)
         rc = judge_page(k, s, 1, next_page_sql, e);
     return rc;
 }
@@ -412,10 +411,7 @@ static int take_subjects(struct judging *k, struct silence_look *v, size_t n, st
     qsort(k->looks, n, sizeof(struct silence_look *), by_subject);
     for (size_t i = 0; i < n; i++)
         if (i == 0 || by_subject(&k->looks[i - 1], &k->looks[i]) != 0)
-            k->v[k->n++] = (struct subject){.look = k->looks[i],
-                                            .status = -1,
-                                            .first_seen = INT64_MIN,
-                                            .fingerprint = INT64_MIN};
+            k->v[k->n++] = (struct subject){.look = k->looks[i], .status = -1};
     return 0;
 }
 
