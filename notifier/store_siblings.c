@@ -6,15 +6,15 @@
 #include "notifier/store_ending.h"
 #include "notifier/store_sql.h"
 
-/* All that was made of what one integration did not take: `path` names their groups, and how many
- * integrations each has. Not of what goes on in another message: nobody else tells just that. */
+/* All that was made of what one integration did not take: `path` names their groups and
+ * integrations. Not of what goes on in another message: nobody else tells just that. */
 #define SIBLINGS                                                                                   \
     " JOIN notifications n ON n.tenant = u.tenant AND n.id = u.id CROSS JOIN LATERAL "             \
-    "jsonb_to_recordset(n.about #> '{fallback,path}') AS p (\"group\" uuid, n int) CROSS JOIN "    \
-    "LATERAL generate_series(0, p.n - 1) AS i CROSS JOIN LATERAL (SELECT o.* FROM notifications "  \
-    "o WHERE o.tenant = n.tenant AND o.group_id = p.\"group\" AND o.integration = i AND o.seq = "  \
-    "n.seq AND o.id <> n.id AND o.about #> '{fallback,integration}' = n.about #> "                 \
-    "'{fallback,integration}' OFFSET 0) o WHERE n.about #> '{fallback,path}' @> "                  \
+    "jsonb_to_recordset(n.about #> '{fallback,path}') AS p (\"group\" uuid, integration int) "     \
+    "CROSS JOIN LATERAL (SELECT o.* FROM notifications o WHERE o.tenant = n.tenant AND "           \
+    "o.group_id = p.\"group\" AND o.integration = p.integration AND o.seq = n.seq AND o.id <> "    \
+    "n.id AND o.about #> '{fallback,integration}' = n.about #> '{fallback,integration}' "          \
+    "OFFSET 0) o WHERE n.about #> '{fallback,path}' @> "                                           \
     "jsonb_build_array(jsonb_build_object('group', n.group_id))"
 
 static const char find_sql[] =

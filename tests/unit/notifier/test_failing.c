@@ -303,8 +303,9 @@ static void add_at_fallback(const char *name, const char *id, const char *first,
        "n.tenant, md5(n.id::text || i)::uuid, md5('%s%sf')::uuid, '%sc', i, n.channel, n.seq, "
        "n.kind, n.severity, n.incident_id, n.about || jsonb_build_object('fallback', "
        "jsonb_build_object('of', n.receiver, 'why', 'w', 'group', n.group_id, 'integration', 0, "
-       "'hops', 1, 'path', jsonb_build_array(jsonb_build_object('group', md5('%s%sf')::uuid, 'n', "
-       "2)))), n.created_at, s.state, CASE s.state WHEN 'merged' THEN md5('%sm')::uuid END, CASE "
+       "'hops', 1, 'path', (SELECT jsonb_agg(jsonb_build_object('group', md5('%s%sf')::uuid, "
+       "'integration', k)) FROM generate_series(0, 1) k))), n.created_at, s.state, CASE s.state "
+       "WHEN 'merged' THEN md5('%sm')::uuid END, CASE "
        "s.state WHEN 'sending' THEN 9000000000000 END FROM notifications n, (VALUES (0, '%s'), (1, "
        "'%s')) AS s (i, state) WHERE n.id = md5('%s%s2')::uuid",
        name, id, name, name, id, name, first, second, name, id);

@@ -244,8 +244,9 @@ static void add_as_fallback(const char *name, const char *other)
     add(name, 1);
     DO("UPDATE notifications n SET group_id = md5('%s.f')::uuid, about = about || "
        "jsonb_build_object('fallback', jsonb_build_object('of', 'x', 'why', 'w', 'group', "
-       "n.group_id, 'integration', 0, 'hops', 1, 'path', jsonb_build_array(jsonb_build_object("
-       "'group', md5('%s.f')::uuid, 'n', 2)))) WHERE receiver = '%s'",
+       "n.group_id, 'integration', 0, 'hops', 1, 'path', (SELECT "
+       "jsonb_agg(jsonb_build_object('group', md5('%s.f')::uuid, 'integration', k)) FROM "
+       "generate_series(0, 1) k))) WHERE receiver = '%s'",
        name, name, name);
     DO("INSERT INTO notifications (tenant, id, group_id, receiver, integration, channel, seq, "
        "kind, severity, incident_id, about, created_at, state) SELECT tenant, md5('%s.other')::"
