@@ -102,8 +102,8 @@ static void tells_what_was_not_read_where_the_rest_is_silenced(void **state)
     close_worker(w);
 }
 
-/* Its integration left the configuration a day ago. Those that were not read go the same way later,
- * by themselves: they are told to a fallback, and it is said. */
+/* Its integration left the configuration a day ago. Those that were not read fail later, by
+ * themselves. */
 static void fails_with_those_that_were_read(void **state)
 {
     struct worker *w = open_worker("left", 100);
