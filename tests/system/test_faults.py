@@ -117,9 +117,10 @@ def test_kafka_away_fills_the_spool_which_drains_in_order(whole, name):
     whole.kill("kafka")
     rounds, body = 6, None
     for _ in range(rounds):
+        time.sleep(0.01)  # a start after the end before it, to the millisecond
         body = bodies.webhook(bodies.one_alert(name, starts=time.time()))
         assert whole.post("/webhook/alertmanager", body)[0] == 200
-        time.sleep(0.01)  # an end after its start, to the millisecond
+        time.sleep(0.01)  # and an end after its start
         assert whole.post("/webhook/alertmanager", bodies.resolved(body))[0] == 200
     services = [f"{name}n{n}" for n in range(4)]
     storm = Storm(whole, services, 800).start().join()
@@ -129,9 +130,11 @@ def test_kafka_away_fills_the_spool_which_drains_in_order(whole, name):
 
     def said():
         incident = whole.incident(name)
-        return incident["status"], incident["frequency_stats"]["count_24h"]
+        told = incident["status"], incident["frequency_stats"]["count_24h"]
+        assert told == ("resolved", rounds), told
+        return True
 
-    wait("each start of the spooled incident, and its last end", lambda: said() == ("resolved", rounds))
+    wait("each start of the spooled incident, and its last end", said)
     # The door works as before.
     whole.send("/webhook/alertmanager", bodies.webhook(bodies.one_alert(name + "x")))
     wait("a message after the outage", lambda: whole.messages(name + "x"))

@@ -163,12 +163,15 @@ class Zabbix:
         )
 
     def make_trigger(self, host, severity, **more):
-        """A host with one item that is sent to it, and a trigger that fires while that is not 0."""
+        """A host with one item that is sent to it, and a trigger that fires while that is not 0. The item is enabled last: a server
+        that takes its values has read the trigger, too."""
         (group,) = self.ask("hostgroup.create", name=f"group of {host}")["groupids"]
         (host_id,) = self.ask("host.create", host=host, groups=[{"groupid": group}])["hostids"]
-        self.ask("item.create", hostid=host_id, name="trouble", key_="trouble", type=2, value_type=3)
+        enabled, disabled = 0, 1
+        (item_id,) = self.ask("item.create", hostid=host_id, name="trouble", key_="trouble", type=2, value_type=3, status=disabled)["itemids"]
         trigger = {"description": "Trouble {ITEM.LASTVALUE} at {HOST.NAME}", "expression": f"last(/{host}/trouble)<>0"}
         self.ask("trigger.create", **trigger, priority=severity, **more)
+        self.ask("item.update", itemid=item_id, status=enabled)
 
     def send(self, host, value):
         """One value of the item, as zabbix_sender sends it; it is known after the server read its configuration."""
