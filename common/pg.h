@@ -62,6 +62,9 @@ int pg_query(struct pg *pg, const char *sql, struct pg_args *p, PGresult **ret,
 int pg_exec(struct pg *pg, const char *sql, struct err *e) MUST_CHECK;
 /* SQLSTATE of the last failure, "" when there was none or the connection broke. */
 const char *pg_sqlstate(const struct pg *pg);
+/* Did it fail for having waited too long, for what somebody else holds or for itself? Not that the
+ * server is short of something: that is nobody's fault. */
+bool pg_held_up(const struct pg *pg);
 
 int pg_begin(struct pg *pg, struct err *e) MUST_CHECK; /* READ COMMITTED */
 int pg_commit(struct pg *pg, struct err *e) MUST_CHECK;

@@ -300,6 +300,12 @@ const char *pg_sqlstate(const struct pg *pg)
     return pg->sqlstate;
 }
 
+bool pg_held_up(const struct pg *pg)
+{
+    return strcmp(pg->sqlstate, "55P03") == 0 || /* lock_timeout */
+           strcmp(pg->sqlstate, "57014") == 0;   /* statement_timeout */
+}
+
 int pg_refused(struct pg *pg, struct err *e)
 {
     if (PQstatus(pg->conn) != CONNECTION_OK)

@@ -440,13 +440,6 @@ static int halve(struct committer *c, struct batch *b, size_t from, size_t to, s
 
 /* Somebody holds a row that it needs, or it is too much for one statement. Nobody is buried for
  * that, but what comes before need not wait for it. */
-static bool held_up(const struct committer *c, int rc)
-{
-    const char *state = pg_sqlstate(c->pg);
-
-    return rc == -EBUSY && (strcmp(state, "55P03") == 0 || strcmp(state, "57014") == 0);
-}
-
 static int halve_held_up(struct committer *c, struct batch *b, size_t from, size_t to,
                          uint32_t attempt, struct err *e)
 {
@@ -492,7 +485,7 @@ static int run_range(struct committer *c, struct batch *b, size_t from, size_t t
         }
         if (never_fits(rc, attempt))
             rc = halve(c, b, from, to, e);
-        else if (held_up(c, rc) && ++held >= patience && to - from > 1)
+        else if (rc == -EBUSY && pg_held_up(c->pg) && ++held >= patience && to - from > 1)
             rc = halve_held_up(c, b, from, to, attempt, e);
         if (rc == 0 || !is_transient(rc, attempt))
             return rc;

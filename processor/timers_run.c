@@ -194,15 +194,6 @@ static bool never_fits(int rc)
     return rc == -ERANGE || rc == -E2BIG || rc == -EBADMSG || rc == -ENOMEM || rc == -EEXIST;
 }
 
-/* Somebody holds a row of theirs, or they are too many for one statement; not that the server is
- * short of something, which is nobody's of them. */
-static bool held_up(const struct timers *t, int rc)
-{
-    const char *state = pg_sqlstate(t->pg);
-
-    return rc == -EBUSY && (strcmp(state, "55P03") == 0 || strcmp(state, "57014") == 0);
-}
-
 static void print_subject(struct buf *out, const struct claim *c)
 {
     for (size_t i = 0; i < c->v->key.len; i++)
@@ -298,7 +289,8 @@ static int run(struct timers *t, struct claim *c, const struct subjects *only, s
         const struct subjects same = {c->v, c->n};
         rc = attempt(t, c, &same, e);
     }
-    const bool held = held_up(t, rc);
+    /* somebody holds a row of theirs, or they are too many for one statement */
+    const bool held = rc == -EBUSY && pg_held_up(t->pg);
     if (c->n == 0 || !(held || never_fits(rc)))
         return rc;
     if (held && c->search_until == 0)

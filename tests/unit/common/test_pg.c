@@ -296,12 +296,15 @@ static void test_every_class_of_failure_has_its_code(void **state)
     assert_int_equal(pg_exec(f->pg, "DO $$BEGIN RAISE SQLSTATE '53200'; END$$", &f->e), -EBUSY);
     assert_int_equal(pg_exec(f->pg, "DO $$BEGIN RAISE SQLSTATE '54000'; END$$", &f->e), -ERANGE);
     assert_int_equal(pg_exec(f->pg, "DO $$BEGIN RAISE SQLSTATE '55P03'; END$$", &f->e), -EBUSY);
+    assert_true(pg_held_up(f->pg));
     /* "lost connection to parallel worker", and a disk that fails */
     assert_int_equal(pg_exec(f->pg, "DO $$BEGIN RAISE SQLSTATE '55000'; END$$", &f->e), -EBUSY);
     assert_int_equal(pg_exec(f->pg, "DO $$BEGIN RAISE SQLSTATE '58030'; END$$", &f->e), -EBUSY);
     assert_int_equal(pg_exec(f->pg, "DO $$BEGIN RAISE SQLSTATE '57014'; END$$", &f->e), -EBUSY);
+    assert_true(pg_held_up(f->pg));
     assert_int_equal(pg_query(f->pg, "SELECT nothing FROM nowhere", NULL, NULL, &f->e), -EIO);
     assert_string_equal(pg_sqlstate(f->pg), "42P01");
+    assert_false(pg_held_up(f->pg));
     assert_non_null(strstr(f->e.msg, "nowhere"));
 
     OK(f, insert(f, 3, "still works"));
