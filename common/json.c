@@ -517,11 +517,11 @@ static bool key_is(struct slice raw, const char *name, size_t len)
 static struct slice member(struct slice object, const char *name, size_t len)
 {
     size_t pos = 0;
-    struct slice key, value;
+    struct slice key, value, last = {0};
     while (json_next_member(object, &pos, &key, &value))
         if (key_is(key, name, len))
-            return value;
-    return (struct slice){0};
+            last = value;
+    return last;
 }
 
 struct slice json_at(struct slice text, const char *path)
@@ -546,7 +546,7 @@ void json_members(struct slice object, const char *const *names, struct slice *r
     memset(ret, 0, n * sizeof(*ret));
     while (json_next_member(object, &pos, &key, &value))
         for (size_t i = 0; i < n; i++)
-            if (!ret[i].p && key_is(key, names[i], strlen(names[i]))) {
+            if (key_is(key, names[i], strlen(names[i]))) {
                 ret[i] = value;
                 break;
             }

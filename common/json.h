@@ -1,6 +1,7 @@
 /*
  * Two ways to look at JSON. The door scans bytes in one pass without building anything; the core
- * loads a tree with jansson.
+ * loads a tree with jansson. To both, of equal keys of an object the last one is meant, as to most
+ * parsers that senders are tried against.
  */
 #pragma once
 
@@ -16,8 +17,7 @@ struct json_limits {
 
 /*
  * Well-formedness of the whole text in one pass: RFC 8259 grammar, valid UTF-8, no NUL, depth, no
- * trailing bytes. Duplicate keys are not looked for here (the tree loader refuses them). -EBADMSG
- * with offset and reason in `e`, -E2BIG past max_depth.
+ * trailing bytes. -EBADMSG with offset and reason in `e`, -E2BIG past max_depth.
  */
 int json_scan(struct slice text, const struct json_limits *l, struct err *e) MUST_CHECK;
 
@@ -34,7 +34,7 @@ size_t json_count(struct slice text, const char *path);
 /* Iterate over an array's elements: *pos starts at 0; false at the end. `array` must have passed
  * json_scan. */
 bool json_next(struct slice array, size_t *pos, struct slice *ret);
-/* Iterate over an object's members: key is the raw string with quotes. */
+/* Iterate over an object's members, equal keys and all: key is the raw string with quotes. */
 bool json_next_member(struct slice object, size_t *pos, struct slice *key, struct slice *value);
 /* A raw JSON string (with quotes) decoded into the arena, \u0000 and lone surrogates as U+FFFD;
  * numbers and true/false as their text, not copied; {NULL,0} when absent, null, an object, an
@@ -42,9 +42,9 @@ bool json_next_member(struct slice object, size_t *pos, struct slice *key, struc
 struct slice json_text(struct slice raw, struct arena *a);
 
 /*
- * Tree owned by the arena (json_decref deferred). NULL with a reason; duplicate keys are refused.
- * Text must be scanned first. \u0000 and lone surrogates, which RFC 8259 lets through and no
- * database takes, become U+FFFD; an integer past 64 bits makes every number a real.
+ * Tree owned by the arena (json_decref deferred). NULL with a reason. Text must be scanned first.
+ * \u0000 and lone surrogates, which RFC 8259 lets through and no database takes, become U+FFFD; an
+ * integer past 64 bits makes every number a real.
  */
 json_t *json_tree(struct slice text, struct arena *a, struct err *e) MUST_CHECK;
 /* The same, to be read only: its memory is the arena's, and no reference to it may be taken, given

@@ -81,11 +81,10 @@ static json_t *load(struct slice text, struct arena *a, struct err *e)
         (void)err_set(e, -ENOMEM, "JSON: too large");
         return NULL;
     }
-    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
     json_error_t why;
-    json_t *tree = json_loadb(good.p, good.len, flags, &why);
+    json_t *tree = json_loadb(good.p, good.len, JSON_DECODE_ANY, &why);
     if (!tree && json_error_code(&why) == json_error_numeric_overflow)
-        tree = json_loadb(good.p, good.len, flags | JSON_DECODE_INT_AS_REAL, &why);
+        tree = json_loadb(good.p, good.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &why);
     if (!tree)
         (void)err_set(e, -EBADMSG, "JSON: %s at byte %d", why.text, why.position);
     return tree;

@@ -88,6 +88,13 @@ struct slice decode_id(struct decoder *d, struct slice id)
     return decode_format(d, "sha256:%s", hex_encode(hash, sizeof(hash), hex));
 }
 
+struct slice decode_key(struct decoder *d, const char *name)
+{
+    const struct slice raw = json_at(d->r->body, name), s = json_text(raw, d->a);
+    d->failed |= !s.p && raw.len > 0 && raw.p[0] == '"';
+    return s.p ? s : none;
+}
+
 int64_t decode_count(const json_t *object, const char *key)
 {
     const json_t *v = json_object_get(object, key);

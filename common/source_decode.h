@@ -35,6 +35,9 @@ bool decode_is_page(struct slice url);
 /* An id that becomes a key in the database: as it is while it is short and printable, else its
  * hash. */
 struct slice decode_id(struct decoder *d, struct slice id);
+/* A key that the door told its sender: json_text() of what stands at `name` of the body, as there.
+ * The tree has another text of some numbers. "" when there is none. */
+struct slice decode_key(struct decoder *d, const char *name);
 /* A number, or its text; 0 when absent, not whole, or negative. */
 int64_t decode_count(const json_t *object, const char *key);
 /* arena_printf that sets `failed`; {"",0} then. */

@@ -167,7 +167,7 @@ static int create(const struct hook *h, struct arena *a, struct filing *ret, uin
         return unprocessable(ret, a, "message", "Message can not be empty.", e);
     if (v[3].p)
         return unprocessable(ret, a, "opsgenie", "There is no such field.", e);
-    struct slice alias = text_of(v[1], a);
+    struct slice alias = json_text(v[1], a);
     if (alias.len > ALIAS_MAX)
         return unprocessable(ret, a, "alias", "Alias can not be longer than 512 characters.", e);
     if (alias.len == 0)
@@ -353,7 +353,7 @@ static void created(struct request *w, struct alert_list *list)
     struct decoder *d = &w->d;
     struct alert_event *ev = &list->v[0];
     char id[UUID_STR];
-    struct slice alias = json_str(w->body, "alias", d->a);
+    struct slice alias = decode_key(d, "alias");
     if (alias.len == 0)
         alias = decode_format(d, "%s", uuid_format(&w->r->request_id, id));
     d->failed |= !fingerprint_of(w->r->source, alias, d->a, &ev->fingerprint);

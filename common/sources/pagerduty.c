@@ -97,7 +97,7 @@ static bool is_object(struct slice raw)
     return raw.len > 0 && raw.p[0] == '{';
 }
 
-/* Not the text of numbers: neither a key nor a word is one. */
+/* Not the text of numbers: no routing key and no word is one. */
 static struct slice text_of(struct slice raw, struct arena *a)
 {
     return is_string(raw) ? json_text(raw, a) : (struct slice){0};
@@ -211,7 +211,7 @@ static void check_payload(const struct posted *p, struct arena *a, struct compla
 
 static void check_event(const struct posted *p, struct arena *a, struct complaints *c)
 {
-    const struct slice action = text_of(p->action, a), dedup = text_of(p->dedup, a);
+    const struct slice action = text_of(p->action, a), dedup = json_text(p->dedup, a);
     const bool v1 = p->api == V1, is_trigger = slice_is(action, "trigger");
     if (action.len == 0)
         complain(c, v1 ? "'event_type' is missing or blank" : "'event_action' is missing or blank");
@@ -261,13 +261,25 @@ static void space_of(const struct pagerduty_cfg *c, struct slice key, char ret[R
     (void)hex_encode(hash, ROUTING_KEY_LEN / 2, ret);
 }
 
-static struct slice without_key(struct slice body, struct slice raw, const char *space,
+/* Wherever it stands: the first of two routing keys is as secret as the one that is meant. */
+static struct slice without_key(struct slice body, const char *name, const char *space,
                                 struct arena *a)
 {
-    const size_t before = (size_t)(raw.p - body.p), after = before + raw.len;
-    const char *s = arena_printf(a, "%.*s\"%s\"%.*s", (int)before, body.p, space,
-                                 (int)(body.len - after), body.p + after);
-    return slice_of(s);
+    CLEANUP(buf_release) struct buf b = BUF_INIT(64 + 4 * body.len);
+    size_t pos = 0, from = 0;
+    struct slice key, value;
+    while (json_next_member(body, &pos, &key, &value)) {
+        const struct slice text = json_text(key, a);
+        if (!text.p)
+            return text;
+        if (!slice_is(text, name))
+            continue;
+        buf_add(&b, body.p + from, (size_t)(value.p - body.p) - from);
+        buf_printf(&b, "\"%s\"", space);
+        from = (size_t)(value.p - body.p) + value.len;
+    }
+    buf_add(&b, body.p + from, body.len - from);
+    return b.failed ? (struct slice){0} : arena_slice(a, (struct slice){b.p, b.len});
 }
 
 /* The same key, the same partition: a trigger stays before its end. */
@@ -307,7 +319,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     int rc = check_posted(&p, a, ret, e);
     if (rc < 0)
         return rc;
-    struct slice dedup = text_of(p.dedup, a);
+    struct slice dedup = json_text(p.dedup, a);
     if (dedup.len == 0)
         dedup = slice_of(uuid_format(&h->id, id));
     space_of(cfg, text_of(p.key, a), space);
@@ -315,7 +327,7 @@ static int accept(const void *cfg, const struct hook *h, const struct limits_set
     ret->alerts = p.api != CHANGE;
     ret->resolved = p.api != CHANGE && slice_is(text_of(p.action, a), "resolve");
     ret->partition_key = partition_key(space, dedup, a);
-    ret->body = without_key(h->body, p.key, space, a);
+    ret->body = without_key(h->body, p.api == V1 ? "service_key" : "routing_key", space, a);
     if (!ret->reply.p || !ret->partition_key.p || !ret->body.p)
         return err_set(e, -E2BIG, "the event needs more memory than one may");
     return 0;
@@ -477,7 +489,7 @@ static bool find(struct event *w)
     w->payload = w->v1 ? w->body : json_object_get(w->body, "payload");
     w->details = json_object_get(w->payload, details_name(w));
     w->action = decode_str(d, w->body, w->v1 ? "event_type" : "event_action");
-    w->key = json_str(w->body, w->v1 ? "incident_key" : "dedup_key", d->a);
+    w->key = decode_key(d, w->v1 ? "incident_key" : "dedup_key");
     if (w->key.len == 0)
         w->key = decode_format(d, "%s", uuid_format(&w->r->request_id, id));
     return w->action.len > 0;

@@ -194,6 +194,70 @@ static void test_every_arena_cap(void **state)
         (void)each_body(&entries.v[i], survives_caps);
 }
 
+/* {"a":0,"b":0,"a":1,"b":2} of {"a":1,"b":2}, to be freed; what is no object as it is. */
+static struct slice with_every_key_before(struct slice body)
+{
+    struct buf b = BUF_INIT(CASE_ARENA);
+    size_t pos = 0;
+    struct slice key, value;
+    const struct slice object = json_at(body, "");
+    if (object.len == 0 || object.p[0] != '{') {
+        buf_add(&b, body.p, body.len);
+        return (struct slice){b.p, b.len};
+    }
+    buf_putc(&b, '{');
+    while (json_next_member(object, &pos, &key, &value))
+        buf_printf(&b, "%.*s:0,", SLICE_FMT(key));
+    buf_add(&b, object.p + 1, object.len - 1);
+    return (struct slice){b.p, b.len};
+}
+
+static int accept(const struct source_entry *entry, struct slice body, struct arena *a,
+                  struct filing *ret)
+{
+    const struct source_case c = {.body = body};
+    struct hook h = case_hook(&c);
+    struct err e = {0};
+    h.entry = entry->name;
+    *ret = (struct filing){0};
+    return entry->type->accept(entry->cfg, &h, &settings.limits, CASE_NOW, a, ret, &e);
+}
+
+static void means_the_last(const struct source_entry *entry, struct slice body)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(CASE_ARENA);
+    const struct json_limits depth = {.max_depth = settings.ingest.max_depth};
+    struct filing f, g;
+    struct alert_list list = {0}, same = {0};
+    struct err e = {0};
+    if (json_scan(body, &depth, &e) < 0)
+        return;
+    const struct slice twice = with_every_key_before(body);
+    const int rc = accept(entry, body, a, &f);
+    assert_int_equal(accept(entry, twice, a, &g), rc);
+    assert_int_equal(g.status, f.status);
+    assert_int_equal(g.alerts, f.alerts);
+    assert_int_equal(g.resolved, f.resolved);
+    assert_true(slice_eq(g.partition_key, f.partition_key));
+    const int decoded = decode(entry, f.body.p ? f.body : body, a, &list, &e);
+    assert_int_equal(decode(entry, g.body.p ? g.body : twice, a, &same, &e), decoded);
+    assert_int_equal(same.n, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        assert_int_equal(same.v[i].fingerprint, list.v[i].fingerprint);
+        assert_int_equal(same.v[i].kind, list.v[i].kind);
+        assert_true(slice_eq(same.v[i].event_id, list.v[i].event_id));
+    }
+    free((void *)(uintptr_t)twice.p);
+}
+
+/* A payload template may name a key twice: the sender hears 2xx, and so there must be an alert. */
+static void test_of_equal_keys_the_last_is_meant(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < entries.n; i++)
+        (void)each_body(&entries.v[i], means_the_last);
+}
+
 /* The door in front, as in ingest; a fresh allocation of the exact size, so that a read past the
  * end is seen. */
 static void try_bytes(const struct source_entry *entry, const char *p, size_t n)
@@ -276,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_every_golden_case_within_caps),
         cmocka_unit_test(test_every_arena_cap),
         cmocka_unit_test(test_garbage_and_torn_bodies),
+        cmocka_unit_test(test_of_equal_keys_the_last_is_meant),
     };
     const int failed = cmocka_run_group_tests(tests, load, unload);
     size_t sources = 0;

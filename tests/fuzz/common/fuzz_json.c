@@ -1,6 +1,6 @@
 /*
  * The guard at the door and the tree in the core are two parsers of the same bytes: what one takes
- * the other takes, but for the two reasons that json.h names, and they agree on what stands where.
+ * the other takes, but for numbers past all bounds, and they agree on what stands where.
  * The readers stay within the text, and white space between tokens means nothing.
  */
 #include "common/json.h"
@@ -81,7 +81,7 @@ static void check_tree(struct slice text, struct arena *a)
     const json_t *tree = json_tree(text, a, &e);
     if (!tree) {
         MUST(e.code == -EBADMSG);
-        MUST(strstr(e.msg, "duplicate object key") || strstr(e.msg, "number overflow"));
+        MUST(strstr(e.msg, "number overflow"));
         return;
     }
     for (size_t i = 0; i < PATH_N; i++)

@@ -112,7 +112,6 @@ static void what_is_no_report_says_why(void **state)
         {"{\"incident_id\":\"" INCIDENT "\",\"action\":\"a\"}", "outcome is none of"},
         {GOOD ",\"attempt\":0}", "attempt is no number"},
         {GOOD ",\"attempt\":\"2\"}", "attempt is no number"},
-        {GOOD ",\"by\":\"a\",\"by\":\"b\"}", ""},
     };
     struct arena *a = arena_new(1 << 20);
 
