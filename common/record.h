@@ -3,7 +3,7 @@
  * form or a GET the JSON of its fields), and what ingest noted beside it. Headers on the wire: v
  * (schema version), tenant, request_id, received_at (ms), source (the entry under `sources:`),
  * content_type, traceparent when given, and `h.<Name>` for each request header that the source
- * asked to keep (source.h: keep_headers). ingest writes it, processor and replay read it.
+ * asked to keep (source.h: keep_headers). ingest writes it, processor reads it.
  */
 #pragma once
 

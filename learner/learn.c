@@ -1,10 +1,9 @@
 #include "learner/learn.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 
-#include "common/buf.h"
+#include "common/dead.h"
 #include "common/log.h"
 #include "learner/attempts.h"
 #include "learner/ranking.h"
@@ -57,36 +56,17 @@ static void count(struct learner *l, const struct repair *r, size_t n)
 static int store_dead(struct learner *l, const struct inbound *in, const char *reason,
                       struct err *e)
 {
-    CLEANUP(buf_release) struct buf h = BUF_INIT((size_t)1 << 20);
-    struct pg_args *p = pg_args(l->a);
+    const struct dead d = {.topic = in->topic,
+                           .partition = in->partition,
+                           .offset = in->offset,
+                           .key = in->key,
+                           .value = in->value,
+                           .headers = in->headers,
+                           .header_n = in->header_n,
+                           .stage = "learner",
+                           .reason = reason};
+    const int rc = dead_store(l->pg, l->a, &d, e);
 
-    buf_putc(&h, '{');
-    for (size_t i = 0; i < in->header_n; i++) {
-        const struct slice v = in->headers[i].value;
-        if (v.len > 0 && memchr(v.p, '\0', v.len))
-            continue; /* jsonb takes no NUL, and what is dead must get out */
-        buf_json(&h, slice_of(in->headers[i].name));
-        buf_putc(&h, ':');
-        buf_json(&h, v);
-        buf_putc(&h, ',');
-    }
-    /* Ours come last: of equal names the last one stands. */
-    buf_puts(&h, "\"reason\":");
-    buf_json(&h, slice_of(reason));
-    buf_puts(&h, ",\"stage\":\"learner\",\"topic\":");
-    buf_json(&h, slice_of(in->topic));
-    buf_printf(&h, ",\"partition\":\"%" PRId32 "\",\"offset\":\"%" PRId64 "\"", in->partition,
-               in->offset);
-    buf_putc(&h, '}');
-    if (h.failed)
-        return err_set(e, -ENOMEM, "learner: out of memory");
-    pg_bytea(p, in->key);
-    pg_bytea(p, in->value.p ? in->value : SLICE_LIT(""));
-    pg_text(p, (struct slice){h.p, h.len});
-    int rc = pg_query(l->pg,
-                      "INSERT INTO outbox (topic, key, value, headers) "
-                      "VALUES ('dead', $1, $2, $3::text::jsonb)",
-                      p, NULL, e);
     if (rc == 0) {
         counter_add(l->dead, 1);
         log_warn(EV("record_dead"), KV("topic", in->topic), KV("partition", in->partition),

@@ -124,7 +124,8 @@ static const struct source_entry *entry_of(struct batch *b, const struct batch_r
     if (!plain) {
         (void)err_set(e, -ENOENT,
                       "source \"%.*s\" is not in the configuration of the processor, and a %s "
-                      "cannot be read without it: add it there, restart, then replay",
+                      "cannot be read without it: add it there, restart, then "
+                      "write the record to its topic again",
                       SLICE_FMT(name), type);
         return NULL;
     }
@@ -138,19 +139,13 @@ static const struct source_entry *entry_of(struct batch *b, const struct batch_r
     return entry;
 }
 
-struct headers {
-    const struct kafka_header *v;
-    size_t n;
-};
-
-static bool decode_alerts(struct batch *b, struct batch_record *r, const struct headers *h,
-                          const struct settings *s, const struct source_entries *sources,
-                          struct err *e)
+static bool decode_alerts(struct batch *b, struct batch_record *r, const struct settings *s,
+                          const struct source_entries *sources, struct err *e)
 {
     struct alert_list decoded = {0}, list = {0};
 
     r->stage = "envelope";
-    if (record_parse(h->v, h->n, r->message.value, b->a, &r->record, e) < 0)
+    if (record_parse(r->headers, r->header_n, r->message.value, b->a, &r->record, e) < 0)
         return false;
     r->source = entry_of(b, r, sources, e);
     if (!r->source)
@@ -171,12 +166,11 @@ void batch_add_with(struct batch *b, struct kafka_message *m, const struct kafka
                     size_t n, const struct settings *s, const struct source_entries *sources)
 {
     struct batch_record *r = &b->v[b->n++];
-    const struct headers h = {headers, n};
     struct err e = {0};
 
-    *r = (struct batch_record){.message = *m, .stage = "decode"};
-    const bool ok = strcmp(m->topic, "beat") == 0 ? decode_beat(b, r, &e)
-                                                  : decode_alerts(b, r, &h, s, sources, &e);
+    *r = (struct batch_record){.message = *m, .headers = headers, .header_n = n, .stage = "decode"};
+    const bool ok =
+        strcmp(m->topic, "beat") == 0 ? decode_beat(b, r, &e) : decode_alerts(b, r, s, sources, &e);
     if (!ok)
         die(r, r->stage, arena_strndup(b->a, e.msg, strlen(e.msg)));
 }
@@ -194,7 +188,10 @@ void batch_add_dead(struct batch *b, struct kafka_message *m, const char *stage,
 {
     struct batch_record *r = &b->v[b->n++];
 
-    *r = (struct batch_record){.message = *m};
+    struct kafka_header *headers = NULL;
+    const size_t n = kafka_message_headers(m, b->a, &headers);
+
+    *r = (struct batch_record){.message = *m, .headers = headers, .header_n = n};
     die(r, stage, reason);
 }
 

@@ -23,6 +23,8 @@ struct beat {
 struct batch_record {
     struct kafka_message message; /* owned */
     enum fate fate;
+    const struct kafka_header *headers; /* as they came, whatever they are */
+    size_t header_n;
     struct record record;
     struct slice delivery_id;
     const struct source_entry *source;

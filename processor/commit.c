@@ -1,12 +1,12 @@
 #include "processor/commit.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/dead.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rate.h"
@@ -205,30 +205,21 @@ static int store_beats(struct committer *c, const struct batch *b, size_t from, 
     return 0;
 }
 
-/* The original, and why: through the outbox, in the transaction that steps over it. */
 static int store_dead(struct committer *c, const struct batch_record *r, const char *stage,
                       const char *reason, struct err *e)
 {
-    CLEANUP(buf_release) struct buf h = BUF_INIT((size_t)64 << 10);
-    struct pg_args *p = pg_args(c->a);
+    const struct kafka_message *m = &r->message;
+    const struct dead d = {.topic = m->topic,
+                           .partition = m->partition,
+                           .offset = m->offset,
+                           .key = m->key,
+                           .value = m->value,
+                           .headers = r->headers,
+                           .header_n = r->header_n,
+                           .stage = stage,
+                           .reason = reason};
 
-    buf_puts(&h, "{\"reason\":");
-    buf_json(&h, slice_of(reason));
-    buf_puts(&h, ",\"stage\":");
-    buf_json(&h, slice_of(stage));
-    buf_puts(&h, ",\"topic\":");
-    buf_json(&h, slice_of(r->message.topic));
-    buf_printf(&h, ",\"partition\":\"%" PRId32 "\",\"offset\":\"%" PRId64 "\"}",
-               r->message.partition, r->message.offset);
-    if (h.failed)
-        return err_set(e, -ENOMEM, "out of memory");
-    pg_bytea(p, r->message.key);
-    pg_bytea(p, r->message.value.p ? r->message.value : SLICE_LIT(""));
-    pg_text(p, (struct slice){h.p, h.len});
-    return pg_query(
-        c->pg,
-        "INSERT INTO outbox (topic, key, value, headers) VALUES ('dead', $1, $2, $3::text::jsonb)",
-        p, NULL, e);
+    return dead_store(c->pg, c->a, &d, e);
 }
 
 /* Once it is committed. */

@@ -466,8 +466,8 @@ static struct slice partition_key(const struct mapping_cfg *c, const struct aler
     return file_anomaly(&c->common, list->v[0].labels, a);
 }
 
-/* Nothing well-formed is refused: what cannot be mapped can be looked at, and replayed once the
- * mapping is mended. */
+/* Nothing well-formed is refused: what cannot be mapped can be looked at, and written again once
+ * the mapping is mended. */
 static int accept(const void *cfg, const struct hook *h, const struct limits_settings *lim,
                   int64_t now_ms, struct arena *a, struct filing *ret, struct err *e)
 {

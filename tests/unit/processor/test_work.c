@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "common/json.h"
 #include "common/metrics.h"
 #include "common/source.h"
 #include "processor/commit.h"
@@ -372,7 +373,8 @@ static void test_a_mapping_that_is_not_in_the_configuration(void **state)
     assert_string_equal(b->v[0].stage, "envelope");
     assert_string_equal(b->v[0].reason,
                         "source \"ci\" is not in the configuration of the processor, and a mapping "
-                        "cannot be read without it: add it there, restart, then replay");
+                        "cannot be read without it: add it there, restart, then "
+                        "write the record to its topic again");
 }
 
 static void test_a_poisoned_record_is_buried(void **state)
@@ -401,6 +403,82 @@ static void test_a_poisoned_record_is_buried(void **state)
         "'store'",
         t, "true");
     ASK("SELECT next_offset::text FROM offsets WHERE partition = 5", t, "5");
+}
+
+/* The headers of the dead record of a tenant, ours among them. */
+static size_t dead_headers(const char *tenant, struct arena *a, struct kafka_header ret[16])
+{
+    struct err e = {0};
+    const char *text = ask("SELECT headers::text FROM outbox WHERE topic = 'dead' AND "
+                           "headers->>'tenant' = '%s'",
+                           tenant);
+    json_t *tree = json_tree(slice_of(arena_strndup(a, text, strlen(text))), a, &e), *value;
+    const char *name;
+    size_t n = 0;
+
+    json_object_foreach (tree, name, value) {
+        assert_true(n < 16);
+        ret[n++] = (struct kafka_header){name, json_value_text(value, a)};
+    }
+    return n;
+}
+
+/* Written to its topic again it is the record that it was, whatever stands beside its headers. */
+static void test_a_dead_record_may_be_written_again(void **state)
+{
+    const char *t = new_tenant();
+    const struct report r = FIRING(10, 0);
+    const struct kafka_header kept = {"h.X-Kept", SLICE_LIT("a\"b")};
+    struct batch *b = batch_open();
+    struct kafka_header h[16];
+
+    (void)state;
+    put_body(b, 60, t, &r.order, "alertmanager", body_of(b->a, &r, "Disk", "mad"), &kept);
+    schema_do(&st.db,
+              "ALTER TABLE alerts ADD CONSTRAINT sane CHECK (labels->>'instance' <> 'mad')");
+    commit_free(b);
+    schema_do(&st.db, "ALTER TABLE alerts DROP CONSTRAINT sane");
+    ASK("SELECT count(*)::text FROM alerts WHERE tenant = '%s'", t, "0");
+
+    b = batch_open();
+    struct kafka_message m = {.topic = TOPIC,
+                              .partition = 60,
+                              .offset = position(b, 60),
+                              .key = SLICE_LIT("k"),
+                              .value = slice_of(body_of(b->a, &r, "Disk", "mad"))};
+    batch_add_with(b, &m, h, dead_headers(t, b->a, h), &st.settings, &st.sources);
+    if (b->v[0].fate != FATE_ALERTS)
+        fail_msg("%s: %s", b->v[0].stage, b->v[0].reason);
+    assert_true(slice_is(record_header(&b->v[0].record, "X-Kept"), "a\"b"));
+    assert_true(slice_is(b->v[0].record.source, "alertmanager"));
+    assert_memory_equal(&b->v[0].record.request_id, &r.order.request, sizeof(struct uuid));
+    assert_int_equal(b->v[0].record.received_at, r.order.at);
+    commit_free(b);
+    ASK("SELECT labels->>'instance' FROM alerts WHERE tenant = '%s'", t, "mad");
+}
+
+/* Our words win of equal names, what jsonb refuses stays behind, and so does what is too much. */
+static void test_a_dead_record_of_a_stranger_gets_out(void **state)
+{
+    const char *t = new_tenant();
+    struct batch *b = batch_open();
+    struct kafka_message m = {
+        .topic = TOPIC, .partition = 61, .offset = position(b, 61), .value = SLICE_LIT("?")};
+    const size_t much = (size_t)1 << 20;
+    char *large = arena_alloc(b->a, 1, much);
+
+    (void)state;
+    memset(large, 'x', much);
+    struct kafka_header h[] = {
+        {"tenant", slice_of(t)},    {"stage", SLICE_LIT("theirs")}, {"nul", {"a\0b", 3}},
+        {"bytes", {"\xff\x01", 2}}, {"large", {large, much}},       {"v", SLICE_LIT("7")},
+    };
+    batch_add_with(b, &m, h, sizeof(h) / sizeof(*h), &st.settings, &st.sources);
+    commit_free(b);
+    ASK("SELECT concat_ws('|', headers->>'stage', headers->>'topic', headers->>'partition', "
+        "headers ? 'nul', length(headers->>'bytes'), headers ? 'large', headers->>'v', "
+        "headers->>'reason') FROM outbox WHERE headers->>'tenant' = '%s'",
+        t, "envelope|" TOPIC "|61|f|2|f|7|header v: version 7 is not known");
 }
 
 #define SENTRY(issue)                                                                              \
@@ -867,6 +945,8 @@ int main(void)
         cmocka_unit_test(test_a_source_that_is_not_in_the_configuration),
         cmocka_unit_test(test_a_mapping_that_is_not_in_the_configuration),
         cmocka_unit_test(test_a_poisoned_record_is_buried),
+        cmocka_unit_test(test_a_dead_record_may_be_written_again),
+        cmocka_unit_test(test_a_dead_record_of_a_stranger_gets_out),
         cmocka_unit_test(test_a_delivery_comes_twice),
         cmocka_unit_test(test_acknowledged_by_a_record),
         cmocka_unit_test(test_an_acknowledgement_comes_again),
