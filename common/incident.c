@@ -276,7 +276,6 @@ static int silence_locked(const struct act *c, const struct slice *anomaly, stru
 {
     enum incident_status status = INCIDENT_OPEN;
     struct silence_matchers m = {.n = 0};
-    struct uuid id;
     char until[RFC3339_MAX];
     bool theirs = false;
     int rc = lock_status(c, anomaly, &status, &theirs, e); /* two at once make one silence */
@@ -287,13 +286,14 @@ static int silence_locked(const struct act *c, const struct slice *anomaly, stru
     if (!*c->changed)
         return 0;
     *c->ends_ms = c->now_ms + c->for_ms;
-    const struct silence_new made = {.matchers = m,
+    const struct silence_new made = {.id = uuid7_new(c->now_ms),
+                                     .matchers = m,
                                      .starts_ms = c->now_ms,
                                      .ends_ms = *c->ends_ms,
                                      .created_by = c->actor,
                                      .comment = c->note};
-    if ((rc = silence_insert(c->pg, c->a, c->tenant, &made, c->now_ms, &id, e)) < 0 ||
-        (rc = store_silence(c, &id, e)) < 0)
+    if ((rc = silence_insert(c->pg, c->a, c->tenant, &made, c->now_ms, e)) < 0 ||
+        (rc = store_silence(c, &made.id, e)) < 0)
         return rc;
     rc = store_entry(
         c, "note",

@@ -118,32 +118,30 @@ void silence_matchers_write(const struct silence_matchers *m, struct buf *out)
     buf_putc(out, ']');
 }
 
-static void add_equal(struct silence_matchers *m, const struct label *l)
+static void add_equal(struct silence_matchers *m, const char *name, struct slice value)
 {
-    if (m->n < SILENCE_MATCHERS_MAX)
-        m->v[m->n++] = (struct silence_matcher){.name = l->name, .value = l->value};
+    m->v[m->n++] = (struct silence_matcher){.name = slice_of(name), .value = value};
 }
 
-/* As anomaly_of() takes them: of two names for one thing the first that is there. */
+/* As anomaly_of() takes them: of two names for one thing the first that is there, and nothing where
+ * there is neither, or it would silence others that have something there. */
 void silence_matchers_of(struct labels l, struct silence_matchers *ret)
 {
     static const char *const names[][2] = {
-        {"alertname", NULL}, {"job", "service"}, {"namespace", NULL}, {"reason", "error_type"}};
+        {"alertname"}, {"job", "service"}, {"namespace"}, {"reason", "error_type"}};
+    const bool named = labels_get(l, "alertname").len > 0;
 
     *ret = (struct silence_matchers){.n = 0};
-    const bool named = labels_get(l, "alertname").len > 0;
-    for (size_t i = 0; !named && i < l.n; i++)
-        add_equal(ret, &l.v[i]);
-    for (size_t i = 0; named && i < sizeof(names) / sizeof(*names); i++) {
-        for (size_t k = 0; k < 2 && names[i][k]; k++) {
-            const struct label one = {slice_of(names[i][k]), labels_get(l, names[i][k])};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        struct slice value = {0};
 
-            if (one.value.len == 0)
-                continue;
-            add_equal(ret, &one);
-            break;
+        for (size_t k = 0; k < 2 && names[i][k] && value.len == 0; k++) {
+            value = labels_get(l, names[i][k]);
+            add_equal(ret, names[i][k], value);
         }
     }
+    for (size_t i = 0; !named && i < l.n && ret->n < SILENCE_MATCHERS_MAX; i++)
+        ret->v[ret->n++] = (struct silence_matcher){.name = l.v[i].name, .value = l.v[i].value};
 }
 
 void silence_key(struct slice name, struct slice value, unsigned char out[SILENCE_KEY_LEN])

@@ -43,7 +43,7 @@ void silence_matchers_write(const struct silence_matchers *m, struct buf *out);
 struct matchers *silence_matchers_compile(const struct silence_matchers *m,
                                           struct err *e) MUST_CHECK;
 /* What makes the anomaly of an alert with these labels what it is; without an alert name, all of
- * them. */
+ * them as well. They match no other anomaly. */
 void silence_matchers_of(struct labels l, struct silence_matchers *ret);
 #define SILENCE_KEY_LEN 16
 void silence_key(struct slice name, struct slice value, unsigned char out[SILENCE_KEY_LEN]);
@@ -51,14 +51,16 @@ void silence_key(struct slice name, struct slice value, unsigned char out[SILENC
 /* ---- Postgres ---- */
 
 struct silence_new {
+    struct uuid id; /* uuid7_new(), once per wish */
     struct silence_matchers matchers;
     int64_t starts_ms, ends_ms;
     struct slice created_by, comment; /* never NULL */
 };
 
-/* Inside the caller's transaction. -EPERM: too many without an equality. */
+/* Inside the caller's transaction. The same id again changes nothing, for whoever cannot know
+ * whether his COMMIT was done. -EPERM: too many without an equality. */
 int silence_insert(struct pg *pg, struct arena *a, struct slice tenant, const struct silence_new *s,
-                   int64_t now_ms, struct uuid *ret, struct err *e) MUST_CHECK;
+                   int64_t now_ms, struct err *e) MUST_CHECK;
 /* From now on it is over; every group that it kept silent is woken. A transaction of its own. To
  * end what is over changes nothing. -ENOENT. */
 int silence_end(struct pg *pg, struct slice tenant, const struct uuid *id, int64_t now_ms,

@@ -61,17 +61,19 @@ static int choose_key(struct pg *pg, struct arena *a, struct slice tenant,
     return rc;
 }
 
-static int check_loose(struct pg *pg, struct arena *a, struct slice tenant, int64_t now_ms,
-                       struct err *e)
+/* Without the one in question, which may be there already. */
+static int check_loose(struct pg *pg, struct arena *a, struct slice tenant, const struct uuid *id,
+                       int64_t now_ms, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     struct pg_args *p = pg_args(a);
 
     pg_text(p, tenant);
     pg_int(p, now_ms);
+    pg_uuid(p, id);
     int rc = pg_query(pg,
                       "SELECT count(*) FROM silences WHERE tenant = $1 AND key = '' AND "
-                      "ends_at > $2",
+                      "ends_at > $2 AND id <> $3",
                       p, &r, e);
     if (rc == 0 && pg_get_int(r, 0, 0) >= SILENCES_LOOSE_MAX)
         return err_set(e, -EPERM,
@@ -82,23 +84,22 @@ static int check_loose(struct pg *pg, struct arena *a, struct slice tenant, int6
 }
 
 int silence_insert(struct pg *pg, struct arena *a, struct slice tenant, const struct silence_new *s,
-                   int64_t now_ms, struct uuid *ret, struct err *e)
+                   int64_t now_ms, struct err *e)
 {
     CLEANUP(buf_release) struct buf matchers = BUF_INIT(TEXT_MAX);
-    const struct uuid id = uuid7_new(now_ms);
     struct pg_args *p = pg_args(a);
     struct slice key = {NULL, 0};
     int rc = choose_key(pg, a, tenant, &s->matchers, now_ms, &key, e);
 
     if (rc == 0 && key.len == 0)
-        rc = check_loose(pg, a, tenant, now_ms, e);
+        rc = check_loose(pg, a, tenant, &s->id, now_ms, e);
     if (rc < 0)
         return rc;
     silence_matchers_write(&s->matchers, &matchers);
     if (matchers.failed)
         return no_memory(e);
     pg_text(p, tenant);
-    pg_uuid(p, &id);
+    pg_uuid(p, &s->id);
     pg_text(p, (struct slice){buf_str(&matchers), matchers.len});
     pg_bytea(p, key);
     pg_int(p, s->starts_ms);
@@ -106,14 +107,11 @@ int silence_insert(struct pg *pg, struct arena *a, struct slice tenant, const st
     pg_text(p, s->created_by);
     pg_text(p, s->comment);
     pg_int(p, now_ms);
-    rc = pg_query(pg,
-                  "INSERT INTO silences (tenant, id, matchers, key, starts_at, ends_at, "
-                  "created_by, comment, created_at) VALUES ($1, $2, $3::text::jsonb, $4, $5, $6, "
-                  "$7, $8, $9)",
-                  p, NULL, e);
-    if (rc == 0)
-        *ret = id;
-    return rc;
+    return pg_query(pg,
+                    "INSERT INTO silences (tenant, id, matchers, key, starts_at, ends_at, "
+                    "created_by, comment, created_at) VALUES ($1, $2, $3::text::jsonb, $4, $5, $6, "
+                    "$7, $8, $9) ON CONFLICT (tenant, id) DO NOTHING",
+                    p, NULL, e);
 }
 
 static int end_locked(struct pg *pg, struct arena *a, struct slice tenant, const struct uuid *id,

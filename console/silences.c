@@ -241,14 +241,12 @@ static int read_new(struct visit *v, struct silence_new *ret, struct err *e)
 
 static int make(struct visit *v, void *arg, struct err *e)
 {
-    struct silence_new s = {.starts_ms = 0};
-    struct uuid id;
+    struct silence_new s = {.id = *(const struct uuid *)arg};
     int rc = read_new(v, &s, e);
 
-    (void)arg;
     if (rc < 0 || (rc = pg_begin(v->pg, e)) < 0)
         return rc;
-    rc = silence_insert(v->pg, v->a, v->tenant, &s, v->now_ms, &id, e);
+    rc = silence_insert(v->pg, v->a, v->tenant, &s, v->now_ms, e);
     if (rc == 0)
         rc = pg_commit(v->pg, e);
     if (rc < 0) {
@@ -256,10 +254,12 @@ static int make(struct visit *v, void *arg, struct err *e)
         return rc;
     }
     v->status = 201;
-    return one(v, &id, e);
+    return one(v, &s.id, e);
 }
 
 void post_silence(void *ctx, struct http_request *r)
 {
-    console_answer(ctx, r, make, NULL);
+    struct uuid id = uuid7_new(clock_now_ms()); /* one, however often it is tried */
+
+    console_answer(ctx, r, make, &id);
 }
