@@ -122,6 +122,15 @@ static size_t utf8_step(const unsigned char *p, size_t n, bool *ret_valid)
     return follow + 1;
 }
 
+bool utf8_valid(struct slice s)
+{
+    bool valid = true;
+
+    for (size_t i = 0; valid && i < s.len;)
+        i += utf8_step((const unsigned char *)s.p + i, s.len - i, &valid);
+    return valid;
+}
+
 static void add_escape(struct buf *b, unsigned char c)
 {
     static const char names[] = "btn?fr"; /* \b is 8, \r is 13; \v has no name in JSON */

@@ -26,6 +26,8 @@ void buf_add(struct buf *b, const void *p, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Shortest forms, no surrogates; a NUL is a character. */
+bool utf8_valid(struct slice s);
 /* `s` as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 void buf_json(struct buf *b, struct slice s);
 /* The string ("" when empty). */

@@ -64,11 +64,13 @@ struct filters {
     struct page page;
     int32_t status; /* enum alert_status; 0: any */
     int32_t severity;
+    struct uuid incident;
+    bool has_incident;
 };
 
 static int read_filters(const struct visit *v, struct filters *f, struct err *e)
 {
-    static const char *const names[] = {"status", "severity", NULL};
+    static const char *const names[] = {"status", "severity", "incident", NULL};
     const char *status = http_query(v->http, "status"), *severity = http_query(v->http, "severity");
 
     *f = (struct filters){.status = 0};
@@ -83,7 +85,9 @@ static int read_filters(const struct visit *v, struct filters *f, struct err *e)
             f->severity = s;
     if (severity && f->severity == 0)
         return err_set(e, -EINVAL, "severity must be critical, error, warning or info");
-    return page_read(v->http, names, v->console->settings->console.page_max, &f->page, e);
+    int rc = page_read_incident(v->http, &f->incident, &f->has_incident, e);
+    return rc < 0 ? rc
+                  : page_read(v->http, names, v->console->settings->console.page_max, &f->page, e);
 }
 
 /* A list of alerts is by first report; the fingerprint stands in the last 8 bytes of the key. */
@@ -106,19 +110,44 @@ static struct uuid key_of(int64_t number)
     return key;
 }
 
-#define SCAN(columns, where, tail)                                                                 \
-    "SELECT " columns " FROM alerts WHERE tenant = $1 AND (first_seen, fingerprint) < ($2, $3) "   \
-    "AND first_seen >= $4 " where " ORDER BY first_seen DESC, fingerprint DESC " tail
-#define LIST(where)                                                                                \
-    "SELECT " ALERT_COLUMNS " FROM (" SCAN(                                                        \
-        "*", where, "LIMIT $5") ") a WHERE status > 0 AND "                                        \
-                                "($6 = 0 OR status = $6) AND ($7 = 0 OR severity = $7) "           \
-                                "ORDER BY first_seen DESC, fingerprint DESC LIMIT $8"
-#define EDGE(where) SCAN("first_seen, fingerprint", where, "OFFSET $5 - 1 LIMIT 1")
-#define ANY ""
-#define FIRING "AND status = 1"
+#define SCAN(columns, from, tail)                                                                  \
+    "SELECT " columns " FROM " from " WHERE tenant = $1 AND (first_seen, fingerprint) < ($2, $3) " \
+    "AND first_seen >= $4 " tail
+#define NEWEST "ORDER BY first_seen DESC, fingerprint DESC "
+#define WANTED "WHERE status > 0 AND ($7 = 0 OR status = $7) AND ($8 = 0 OR severity = $8) "
+#define LIST(from, where)                                                                          \
+    "SELECT " ALERT_COLUMNS                                                                        \
+    " FROM (" SCAN("*", from, where NEWEST "LIMIT $5") ") a " WANTED NEWEST "LIMIT $9"
+#define EDGE(from, where)                                                                          \
+    SCAN("first_seen, fingerprint", from, where NEWEST "OFFSET $5 - 1 LIMIT 1")
+/* Those that fire and those that ended, each in the order of alerts_of_incident and of nothing
+ * else: whatever the planner believes it goes by that. */
+#define OF_INCIDENT                                                                                \
+    "(SELECT o.* FROM (VALUES (1), (2)) s (v) CROSS JOIN LATERAL (SELECT * FROM alerts WHERE "     \
+    "tenant = $1 AND incident_id = $6 AND status >= v AND "                                        \
+    "(status, first_seen, fingerprint) < (v, $2, $3) AND first_seen >= $4 "                        \
+    "ORDER BY status DESC, first_seen DESC, fingerprint DESC LIMIT $5) o) i"
 
-static struct pg_args *scan_args(struct visit *v, const struct filters *f)
+static const struct base {
+    const char *list, *edge;
+} by_time = {LIST("alerts", ""), EDGE("alerts", "")},
+  by_firing = {LIST("alerts", "AND status = 1 "), EDGE("alerts", "AND status = 1 ")},
+  by_incident = {LIST(OF_INCIDENT, ""), EDGE(OF_INCIDENT, "")};
+
+static const struct base *base_of(const struct filters *f)
+{
+    if (f->has_incident)
+        return &by_incident;
+    return f->status == ALERT_FIRING ? &by_firing : &by_time;
+}
+
+/* Do the rows need to be looked at one by one? */
+static bool is_picky(const struct filters *f)
+{
+    return !f->has_incident || f->status != 0 || f->severity != 0;
+}
+
+static struct pg_args *scan_args(struct visit *v, const struct filters *f, int64_t scan)
 {
     struct pg_args *p = pg_args(v->a);
 
@@ -126,7 +155,8 @@ static struct pg_args *scan_args(struct visit *v, const struct filters *f)
     pg_int(p, f->page.before.at);
     pg_int(p, key_number(&f->page.before.key));
     pg_int(p, f->page.since);
-    pg_int(p, SCAN_MAX);
+    pg_int(p, scan);
+    pg_uuid(p, f->incident.b);
     return p;
 }
 
@@ -142,9 +172,8 @@ static int write_next(struct visit *v, const struct filters *f, const PGresult *
         const int last = (int)f->page.limit - 1;
         next = (struct cursor){pg_get_int(rows, last, FIRST_SEEN),
                                key_of(pg_get_int(rows, last, FINGERPRINT))};
-    } else {
-        rc = pg_query(v->pg, f->status == ALERT_FIRING ? EDGE(FIRING) : EDGE(ANY), scan_args(v, f),
-                      &edge, e);
+    } else if (is_picky(f)) {
+        rc = pg_query(v->pg, base_of(f)->edge, scan_args(v, f, SCAN_MAX), &edge, e);
         more = rc == 0 && PQntuples(edge) > 0;
         if (more)
             next = (struct cursor){pg_get_int(edge, 0, 0), key_of(pg_get_int(edge, 0, 1))};
@@ -162,11 +191,12 @@ static int list(struct visit *v, void *arg, struct err *e)
     (void)arg;
     if (rc < 0)
         return rc;
-    struct pg_args *p = scan_args(v, &f);
+    const int64_t wanted = (int64_t)f.page.limit + 1;
+    struct pg_args *p = scan_args(v, &f, is_picky(&f) ? SCAN_MAX : wanted);
     pg_int4(p, f.status);
     pg_int4(p, f.severity);
-    pg_int(p, (int64_t)f.page.limit + 1);
-    rc = pg_query(v->pg, f.status == ALERT_FIRING ? LIST(FIRING) : LIST(ANY), p, &rows, e);
+    pg_int(p, wanted);
+    rc = pg_query(v->pg, base_of(&f)->list, p, &rows, e);
     if (rc < 0)
         return rc;
     out_open(&v->out, NULL, '{');

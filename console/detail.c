@@ -4,7 +4,7 @@
 #include "console/incidents.h"
 #include "console/ledger.h"
 
-#define ENTRIES_MAX 1000 /* the newest; an incident that flaps for a month has more */
+#define ENTRIES_MAX 1000 /* of each; an incident that flaps for a month has more */
 
 static struct pg_args *args_of(struct visit *v, const struct uuid *id)
 {
@@ -12,23 +12,28 @@ static struct pg_args *args_of(struct visit *v, const struct uuid *id)
 
     pg_text(p, v->tenant);
     pg_uuid(p, id->b);
-    pg_int(p, ENTRIES_MAX);
+    pg_int(p, ENTRIES_MAX + 1);
     return p;
+}
+
+static int shown(const PGresult *r)
+{
+    return PQntuples(r) > ENTRIES_MAX ? ENTRIES_MAX : PQntuples(r);
 }
 
 static int write_timeline(struct visit *v, const struct uuid *id, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
     int rc = pg_query(v->pg,
-                      "SELECT at, kind, actor, body FROM (SELECT * FROM timeline WHERE tenant = $1 "
-                      "AND incident_id = $2 ORDER BY at DESC, cause DESC LIMIT $3) t "
-                      "ORDER BY at, cause",
+                      "SELECT at, kind, actor, body FROM timeline WHERE tenant = $1 "
+                      "AND incident_id = $2 ORDER BY at DESC, cause DESC LIMIT $3",
                       args_of(v, id), &r, e);
 
     if (rc < 0)
         return rc;
+    out_bool(&v->out, "timeline_more", PQntuples(r) > ENTRIES_MAX);
     out_open(&v->out, "timeline", '[');
-    for (int i = 0; i < PQntuples(r); i++) {
+    for (int i = shown(r) - 1; i >= 0; i--) {
         out_open(&v->out, NULL, '{');
         out_time(&v->out, "at", pg_get_int(r, i, 0));
         out_text(&v->out, "kind", pg_get_text(r, i, 1));
@@ -50,8 +55,9 @@ static int write_alerts(struct visit *v, const struct uuid *id, struct err *e)
 
     if (rc < 0)
         return rc;
+    out_bool(&v->out, "alerts_more", PQntuples(r) > ENTRIES_MAX);
     out_open(&v->out, "alerts", '[');
-    for (int i = 0; i < PQntuples(r); i++)
+    for (int i = 0; i < shown(r); i++)
         alert_row_write(&v->out, r, i);
     out_close(&v->out, ']');
     return 0;

@@ -54,16 +54,6 @@ static int read_word(const struct http_request *r, const char *name, const char 
     return err_set(e, -EINVAL, "%s must be %s", name, buf_str(&known));
 }
 
-static int read_incident(const struct http_request *r, struct filters *f, struct err *e)
-{
-    const char *text = http_query(r, "incident");
-
-    f->has_incident = text != NULL;
-    if (text && !uuid_parse(slice_of(text), &f->incident))
-        return err_set(e, -EINVAL, "incident must be the id of an incident");
-    return 0;
-}
-
 /* Without `incident` where the address names one. */
 static int read_filters(const struct visit *v, struct filters *f, struct err *e)
 {
@@ -217,7 +207,7 @@ static int list(struct visit *v, void *arg, struct err *e)
 
     (void)arg;
     if (rc == 0)
-        rc = read_incident(v->http, &f, e);
+        rc = page_read_incident(v->http, &f.incident, &f.has_incident, e);
     return rc < 0 ? rc : write_list(v, &f, e);
 }
 
@@ -266,12 +256,16 @@ int ledger_write_incident(struct visit *v, const struct uuid *id, struct err *e)
     const struct filters f = {UNFILTERED, .page = {.before = cursor_newest()}, .has_incident = true,
                               .incident = *id};
     struct ledger_around x;
-    int rc = query(v, &f, EMBEDDED_MAX, &rows, e);
+    int rc = query(v, &f, EMBEDDED_MAX + 1, &rows, e);
 
-    if (rc < 0 || (rc = ledger_around_load(v, rows, PQntuples(rows), &x, e)) < 0)
+    if (rc < 0)
         return rc;
+    const int n = PQntuples(rows) > EMBEDDED_MAX ? EMBEDDED_MAX : PQntuples(rows);
+    if ((rc = ledger_around_load(v, rows, n, &x, e)) < 0)
+        return rc;
+    out_bool(&v->out, "notifications_more", PQntuples(rows) > n);
     out_open(&v->out, "notifications", '[');
-    for (int i = PQntuples(rows) - 1; i >= 0; i--)
+    for (int i = n - 1; i >= 0; i--)
         ledger_row_write(v, &x, i);
     out_close(&v->out, ']');
     return 0;

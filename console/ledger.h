@@ -15,5 +15,6 @@ void get_notification(void *ctx, struct http_request *r);
 /* GET /api/v1/incidents/{id}/notifications */
 void get_incident_notifications(void *ctx, struct http_request *r);
 
-/* The newest of an incident, oldest first, as member `notifications` of the object that is open. */
+/* The newest of an incident, oldest first, as member `notifications` of the object that is open,
+ * and `notifications_more`: there are older ones. */
 int ledger_write_incident(struct visit *v, const struct uuid *id, struct err *e) MUST_CHECK;

@@ -91,6 +91,17 @@ static int check_names(const struct http_request *r, const char *const *filters,
                    (int)(other.len < 60 ? other.len : 60), other.p, buf_str(&names));
 }
 
+/* The database takes no other. */
+static int check_texts(const struct http_request *r, const char *const *filters, struct err *e)
+{
+    for (; *filters; filters++) {
+        const char *text = http_query(r, *filters);
+        if (text && !utf8_valid(slice_of(text)))
+            return err_set(e, -EINVAL, "%s must be UTF-8", *filters);
+    }
+    return 0;
+}
+
 int page_read(const struct http_request *r, const char *const *filters, uint32_t max,
               struct page *ret, struct err *e)
 {
@@ -100,7 +111,8 @@ int page_read(const struct http_request *r, const char *const *filters, uint32_t
     int64_t until = INT64_MAX;
     int rc = check_names(r, filters, e);
 
-    if (rc < 0 || (rc = read_limit(http_query(r, "limit"), max, &p.limit, e)) < 0 ||
+    if (rc < 0 || (rc = check_texts(r, filters, e)) < 0 ||
+        (rc = read_limit(http_query(r, "limit"), max, &p.limit, e)) < 0 ||
         (rc = read_time(r, "since", &p.since, e)) < 0 ||
         (rc = read_time(r, "until", &until, e)) < 0)
         return rc;
@@ -112,5 +124,16 @@ int page_read(const struct http_request *r, const char *const *filters, uint32_t
         memset(p.before.key.b, 0, sizeof(p.before.key.b));
     }
     *ret = p;
+    return 0;
+}
+
+int page_read_incident(const struct http_request *r, struct uuid *ret, bool *ret_given,
+                       struct err *e)
+{
+    const char *text = http_query(r, "incident");
+
+    *ret_given = text != NULL;
+    if (text && !uuid_parse(slice_of(text), ret))
+        return err_set(e, -EINVAL, "incident must be the id of an incident");
     return 0;
 }

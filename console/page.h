@@ -29,7 +29,11 @@ const char *cursor_format(const struct cursor *c, char out[CURSOR_STR]);
 bool cursor_parse(struct slice s, struct cursor *ret);
 
 /* limit, cursor, since, until. Anything else but `filters`, the list's own, is refused: a filter
- * that is misspelt must not be taken for none. -EINVAL with a reason. */
+ * that is misspelt must not be taken for none. So are values of theirs that are not UTF-8. -EINVAL
+ * with a reason. */
 #define PAGE_FILTERS_MAX 8
 int page_read(const struct http_request *r, const char *const *filters, uint32_t max,
               struct page *ret, struct err *e) MUST_CHECK;
+/* The filter `incident`; *ret_given false: there is none. -EINVAL. */
+int page_read_incident(const struct http_request *r, struct uuid *ret, bool *ret_given,
+                       struct err *e) MUST_CHECK;

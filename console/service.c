@@ -13,6 +13,7 @@
 #include "console/assets.h"
 #include "console/callback.h"
 #include "console/console.h"
+#include "console/door.h"
 #include "console/incidents.h"
 #include "console/ledger.h"
 #include "console/opsgenie.h"
@@ -36,7 +37,10 @@ const struct http_route console_routes[] = {
      .handle = post_twilio_status},
     {.method = "GET", .pattern = "/api/v1/incidents", .handle = get_incidents},
     {.method = "GET", .pattern = "/api/v1/incidents/{id}", .handle = get_incident},
-    {.method = "PUT", .pattern = "/api/v1/incidents/{id}/status", .handle = put_incident_status},
+    {.method = "PUT",
+     .pattern = "/api/v1/incidents/{id}/status",
+     .admit = admit_own_page,
+     .handle = put_incident_status},
     {.method = "GET",
      .pattern = "/api/v1/incidents/{id}/notifications",
      .handle = get_incident_notifications},
@@ -44,11 +48,20 @@ const struct http_route console_routes[] = {
     {.method = "GET", .pattern = "/api/v1/notifications/{id}", .handle = get_notification},
     {.method = "GET", .pattern = "/api/v1/alerts", .handle = get_alerts},
     {.method = "GET", .pattern = "/api/v1/alerts/{id}", .handle = get_alert},
-    {.method = "PUT", .pattern = "/api/v1/alerts/{id}/status", .handle = put_alert_status},
+    {.method = "PUT",
+     .pattern = "/api/v1/alerts/{id}/status",
+     .admit = admit_own_page,
+     .handle = put_alert_status},
     {.method = "GET", .pattern = "/api/v1/silences", .handle = get_silences},
-    {.method = "POST", .pattern = "/api/v1/silences", .handle = post_silence},
+    {.method = "POST",
+     .pattern = "/api/v1/silences",
+     .admit = admit_own_page,
+     .handle = post_silence},
     {.method = "GET", .pattern = "/api/v1/silences/{id}", .handle = get_silence},
-    {.method = "DELETE", .pattern = "/api/v1/silences/{id}", .handle = delete_silence},
+    {.method = "DELETE",
+     .pattern = "/api/v1/silences/{id}",
+     .admit = admit_own_page,
+     .handle = delete_silence},
     {.method = "GET", .pattern = "/v2/alerts/requests/{id}", .handle = get_opsgenie_request},
     {.method = NULL},
 };

@@ -20,10 +20,10 @@ NAMES = ("TOCSIN_CONSOLE_URL", "TOCSIN_INGEST_URL")
 
 @contextmanager
 def running():
-    """Yields (console URL, ingest URL, the fake channels or None where the stack is not ours)."""
+    """Yields (console URL, ingest URL, the fake channels, its database); None, None where the stack is not ours."""
     given = [os.environ.get(name) for name in NAMES]
     if all(given):
-        yield (*given, None)
+        yield (*given, None, None)
         return
     if any(given):
         raise RuntimeError("set both or none of " + ", ".join(NAMES))
@@ -36,15 +36,16 @@ def running():
         try:
             _dev("up", env)
             values = _variables(_dev("env", env))
-            yield (*(values[name] for name in NAMES), channels)
+            database = lambda sql: _dev("psql", env, "-Xq", "-v", "ON_ERROR_STOP=1", "-c", sql)
+            yield (*(values[name] for name in NAMES), channels, database)
         finally:
             _dev("down", env)
             channels.stop()
 
 
-def _dev(verb, env):
+def _dev(verb, env, *arguments):
     done = subprocess.run(
-        [ROOT / "deploy" / "dev", verb],
+        [ROOT / "deploy" / "dev", verb, *arguments],
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """The console's page, in a real browser, on a real stack."""
 
 import gzip
+import json
 import re
 from datetime import datetime, timezone
 
@@ -89,6 +90,49 @@ def test_an_incident_shows_what_the_api_knows(browser, tocsin, service):
     browser.wait(lambda: browser.count("[data-kind]") > 0, "a timeline entry")
 
 
+def test_an_incident_that_has_more_says_which_are_here(browser, tocsin, database, service):
+    identity = opened(browser, tocsin, service)
+    browser.find(".notification[data-state=suppressed]")
+    assert browser.count(".part") == 0
+    database(MORE % {"id": identity})
+
+    def note(section, wanted):
+        css = f"section[aria-label={section}] .part"
+        browser.wait_text(css, wanted)
+        return browser.script("const a = document.querySelector(arguments[0] + ' a'); return a && a.href", css)
+
+    alerts = note("Alerts", "Only the first 1,000 alerts are here. Those that fire come before the others. All of")
+    older = note("Notifications", "Only the newest 500 messages are here. Older ones")
+    assert note("Timeline", "Only the newest 1,000 entries are here.") is None
+    buttons = browser.texts("section .small")
+    assert buttons == ["Show the first 1,000 alerts", "Show the newest 500 messages", "Show the newest 1,000 entries"]
+
+    listed = tocsin.get(alerts.removeprefix(tocsin.console))
+    assert len(listed["alerts"]) == 500 and listed["next_cursor"]
+    told = {n["id"] for n in tocsin.get(f"/api/v1/incidents/{identity}")["notifications"]}
+    rest = tocsin.get(older.removeprefix(tocsin.console))
+    assert rest["next_cursor"] is None
+    assert len(told | {n["id"] for n in rest["notifications"]}) == 601
+
+    browser.click("section[aria-label=Notifications] .small")
+    browser.wait(lambda: browser.count(".notification") == 500, "the newest 500")
+    browser.find("section[aria-label=Notifications] .part")
+
+
+# A thousand of each beside what is there, and six hundred messages.
+MORE = """
+INSERT INTO alerts SELECT r.* FROM alerts a, generate_series(1, 1000) k, LATERAL jsonb_populate_record(a,
+  jsonb_build_object('fingerprint', k)) r WHERE a.incident_id = '%(id)s';
+INSERT INTO timeline SELECT tenant, incident_id, at - k, cause, 'note', '', 'no. ' || k
+  FROM (SELECT * FROM timeline WHERE incident_id = '%(id)s' LIMIT 1) t, generate_series(1, 1000) k;
+CREATE TEMP TABLE more AS SELECT r.* FROM notifications n, generate_series(1, 600) k, LATERAL
+  jsonb_populate_record(n, jsonb_build_object('id', gen_random_uuid(), 'group_id', gen_random_uuid(),
+  'created_at', n.created_at - k)) r WHERE n.incident_id = '%(id)s';
+INSERT INTO notifications SELECT * FROM more;
+INSERT INTO notification_incidents SELECT tenant, id, '%(id)s', created_at FROM more;
+"""
+
+
 def test_acknowledge_then_resolve_with_notes(browser, tocsin, service):
     identity = opened(browser, tocsin, service)
     path = f"/api/v1/incidents/{identity}"
@@ -164,6 +208,31 @@ def test_older_pages_hold_every_incident_once(browser, tocsin, service):
     shown(browser, lambda ids: ids == newest)
 
 
+def test_none_among_the_newest_is_not_none_at_all(browser, tocsin, database, service):
+    identity = opened(browser, tocsin, service, severity="info")
+    database(NEWER % service)
+
+    watch(browser, tocsin, service, status="all", severity="info")
+    browser.wait_text("#summary", "No incidents match these filters among the newest; Older looks further.")
+    browser.click("#older")
+    browser.wait_text("#summary", "None here; Older looks further.")
+    browser.click("#older")
+    shown(browser, lambda ids: ids == {identity})
+    browser.wait_text("#summary", "1 older incident here.")
+
+    database(f"UPDATE incidents SET severity = 1 WHERE service = '{service}' AND title = 'no. 20000'")
+    browser.click("#newest")
+    browser.wait_text("#summary", "The newest 1 incident matches these filters; Older looks further.")
+
+
+# Twice as many as are looked at for a page: resolved, of another severity, each opened a little later.
+NEWER = """
+INSERT INTO incidents SELECT r.* FROM incidents i, generate_series(1, 20000) k, LATERAL jsonb_populate_record(i,
+  jsonb_build_object('id', gen_random_uuid(), 'title', 'no. ' || k, 'status', 4, 'severity', 2, 'resolved_by', 2,
+  'opened_at', i.opened_at + k)) r WHERE i.service = '%s';
+"""
+
+
 def shown(browser, settled):
     """The ids on the page, once they are as they should be."""
     source = "return [...document.querySelectorAll('.incident')].map(e => e.dataset.id)"
@@ -214,6 +283,25 @@ def test_an_act_without_an_answer_is_not_called_done(browser, tocsin, service):
     browser.wait_text("#act-error", "not known whether")
     assert browser.script("return document.querySelector('#note').value") == "keep this"
     assert tocsin.get(f"/api/v1/incidents/{identity}")["status"] == "open"
+
+
+def test_only_its_own_page_makes_a_silence(browser, tocsin, service):
+    source = (
+        "const [url, mode, body] = arguments;"
+        "return fetch(url, {method: 'POST', mode, body}).then(answer => answer.type)"
+    )
+    body = json.dumps({"matchers": [{"name": "service", "value": service}], "duration": "1m"})
+    url = tocsin.console + "/api/v1/silences"
+
+    def made():
+        return [s for s in tocsin.get("/api/v1/silences")["silences"] if service in str(s)]
+
+    browser.open(tocsin.ingest + "/healthz")  # another origin; of text no browser asks first
+    assert browser.script(source, url, "no-cors", body) == "opaque"
+    assert made() == []
+    browser.open(tocsin.console)
+    assert browser.script(source, url, "same-origin", body) == "basic"
+    assert len(made()) == 1
 
 
 def test_an_unknown_incident_says_so(browser, tocsin):

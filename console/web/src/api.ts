@@ -135,10 +135,14 @@ export interface Notification extends Told {
   told_instead: Told | null;
 }
 
+/** Timeline and notifications are the newest, oldest first; alerts the first, firing ones before others. */
 export interface IncidentDetail extends Incident {
   timeline: TimelineEntry[];
+  timeline_more: boolean;
   alerts: Alert[];
+  alerts_more: boolean;
   notifications: Notification[];
+  notifications_more: boolean;
 }
 
 export interface IncidentPage {
@@ -173,6 +177,17 @@ export function listIncidents(
 
 export function getIncident(id: string, signal: AbortSignal): Promise<Answer<IncidentDetail>> {
   return request<IncidentDetail>("GET", `/api/v1/incidents/${encodeURIComponent(id)}`, signal);
+}
+
+/** Where every alert of an incident is listed. */
+export function alertsPath(id: string): string {
+  return `/api/v1/alerts?${new URLSearchParams({ incident: id, limit: "500" })}`;
+}
+
+/** Where its messages up to that time are listed. */
+export function ledgerPath(id: string, until: string): string {
+  const query = new URLSearchParams({ until, limit: "500" });
+  return `/api/v1/incidents/${encodeURIComponent(id)}/notifications?${query}`;
 }
 
 export function setStatus(id: string, status: Act, note: string): Promise<Answer<Incident>> {

@@ -1,7 +1,9 @@
 // One incident: what it is, what to do, what was told to whom.
 
 import {
+  alertsPath,
   getIncident,
+  ledgerPath,
   type Alert,
   type Incident,
   type IncidentDetail,
@@ -10,7 +12,7 @@ import {
   type TimelineEntry,
 } from "./api";
 import { Actions } from "./actions";
-import { facts, h, isWebUrl, keyed, link, LongList } from "./dom";
+import { facts, h, isWebUrl, keyed, link, LongList, type Part } from "./dom";
 import { Feed } from "./feed";
 import { ledgerItem } from "./ledger";
 import { showState } from "./status";
@@ -87,15 +89,15 @@ export class DetailView {
   }
 
   private show(i: IncidentDetail): void {
-    const { alerts, timeline, notifications, ...incident } = i;
+    const { alerts, alerts_more, timeline, timeline_more, notifications, notifications_more, ...incident } = i;
     one(this.head, incident, heading);
     this.actions.set(i);
     one(this.next, incident, nextStep);
     one(this.frequency, i.frequency_stats, frequencyTable);
     one(this.facts, incident, factList);
-    this.alerts.set(alertRows(alerts));
-    this.told.set(newestFirst(notifications, (n) => n.created_at));
-    this.timeline.set(newestFirst(timeline, (t) => t.at));
+    this.alerts.set(alertRows(alerts), alerts_more ? firstAlerts(i) : null);
+    this.told.set(newestFirst(notifications, (n) => n.created_at), notifications_more ? newestTold(i) : null);
+    this.timeline.set(newestFirst(timeline, (t) => t.at), timeline_more ? newestEntries(i) : null);
     this.body.hidden = false;
     document.title = `${i.status}: ${i.title} · Tocsin`;
     this.focusOnce(i.id);
@@ -131,6 +133,26 @@ function alertRows(alerts: Alert[]): AlertRow[] {
 
 function newestFirst<T>(items: T[], at: (item: T) => string): T[] {
   return [...items].sort((a, b) => Date.parse(at(b)) - Date.parse(at(a)));
+}
+
+function firstAlerts(i: IncidentDetail): Part {
+  return {
+    these: `the first ${count(i.alerts.length, "alert")}`,
+    note: "Those that fire come before the others.",
+    others: { text: "All of them (JSON)", href: alertsPath(i.id) },
+  };
+}
+
+function newestTold(i: IncidentDetail): Part {
+  const oldest = i.notifications[0]?.created_at ?? i.updated_at;
+  return {
+    these: `the newest ${count(i.notifications.length, "message")}`,
+    others: { text: "Older ones (JSON)", href: ledgerPath(i.id, oldest) },
+  };
+}
+
+function newestEntries(i: IncidentDetail): Part {
+  return { these: `the newest ${count(i.timeline.length, "entry", "entries")}` };
 }
 
 function heading(i: Incident): HTMLElement {

@@ -118,13 +118,27 @@ function moveAround(parent: Element, el: Element, at: Element | null): void {
   for (const e of between.reverse()) parent.insertBefore(e, el.nextElementSibling);
 }
 
+/** Which items a list has when it has not all: "the newest 500 messages"; and where the others are. */
+export interface Part {
+  these: string;
+  note?: string;
+  others?: { text: string; href: string };
+}
+
+function partNote({ these, note = "", others }: Part): HTMLElement {
+  const where = others !== undefined && h("a", { href: others.href }, others.text);
+  return h("p", { class: "quiet part" }, `Only ${these} are here. ${note} `, where);
+}
+
 /** A list that shows its first `limit` items until it is asked for all of them. */
 export class LongList<T> {
   readonly el = h("div", {});
   private readonly list = h("ul", { class: "plain" });
   private readonly empty = h("p", { class: "quiet" });
   private readonly more = h("button", { type: "button", class: "small", click: () => this.all() });
+  private readonly note = h("div", {});
   private items: readonly T[] = [];
+  private part: Part | null = null;
 
   constructor(
     nothing: string,
@@ -133,19 +147,22 @@ export class LongList<T> {
     private readonly render: (item: T) => HTMLElement,
   ) {
     this.empty.textContent = nothing;
-    this.el.append(this.empty, this.list, this.more);
+    this.el.append(this.empty, this.list, this.more, this.note);
   }
 
-  set(items: readonly T[]): void {
+  /** `part`: there are more than these. */
+  set(items: readonly T[], part: Part | null): void {
     this.items = items;
+    this.part = part;
     this.empty.hidden = items.length > 0;
     this.more.hidden = items.length <= this.limit;
-    this.more.textContent = `Show all ${items.length}`;
+    this.more.textContent = `Show ${part?.these ?? `all ${items.length.toLocaleString("en")}`}`;
     keyed(this.list, items.slice(0, this.limit), this.keyOf, this.render);
+    keyed(this.note, part ? [part] : [], () => "part", partNote);
   }
 
   private all(): void {
     this.limit = Infinity;
-    this.set(this.items);
+    this.set(this.items, this.part);
   }
 }

@@ -3,7 +3,7 @@
 import { listIncidents, type Incident, type IncidentPage } from "./api";
 import { h, keyed } from "./dom";
 import { Feed, type FeedState } from "./feed";
-import { apiQuery, incidentHash, listHash, type Filters } from "./route";
+import { apiQuery, incidentHash, listHash, PAGE_ROWS, type Filters } from "./route";
 import { showState } from "./status";
 import { when } from "./time";
 import { badge, count, levelWords, place, statusWords } from "./words";
@@ -171,16 +171,19 @@ export class ListView {
   }
 }
 
+/** The server looks at so many rows for a page: one that is not full may have a next one, and that nothing. */
 function summaryOf(n: number, more: boolean, filters: Filters): string {
   const kind = filters.status === "all" ? "" : `${filters.status} `;
   const narrowed = filters.severity !== "" || filters.service !== "" || filters.q !== "";
   const match = narrowed ? (n === 1 ? " matches these filters" : " match these filters") : "";
-  if (filters.cursor !== "" && n === 0) return "Nothing older.";
+  const further = "Older looks further.";
+  if (filters.cursor !== "" && n === 0) return more ? `None here; ${further}` : "Nothing older.";
   if (filters.cursor !== "")
     return `${count(n, `older ${kind}incident`)} here. New ones appear on the newest page.`;
-  if (n === 0) return `No ${kind}incidents${match}.`;
+  if (n === 0) return `No ${kind}incidents${match}${more ? ` among the newest; ${further}` : "."}`;
   const all = `${count(n, `${kind}incident`)}${match}`;
-  return more ? `The newest ${all}; there are older ones.` : `${all}.`;
+  if (!more) return `${all}.`;
+  return `The newest ${all}; ${n < PAGE_ROWS ? further : "there are older ones."}`;
 }
 
 function row(i: Incident): HTMLElement {

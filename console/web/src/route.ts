@@ -42,9 +42,11 @@ export function incidentHash(id: string): string {
   return `#/incidents/${encodeURIComponent(id)}`;
 }
 
+export const PAGE_ROWS = 50;
+
 /** The API's query for these filters; "all" is no filter. */
 export function apiQuery(filters: Filters): URLSearchParams {
-  const params = new URLSearchParams({ limit: "50" });
+  const params = new URLSearchParams({ limit: String(PAGE_ROWS) });
   for (const name of NAMES) {
     const value = filters[name];
     if (value !== "" && !(name === "status" && value === "all")) params.set(name, value);

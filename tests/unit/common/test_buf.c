@@ -134,6 +134,8 @@ static void json_replaces_what_is_no_utf8(void **state)
         buf_printf(&want, "\"%s\"", cases[i].out);
         buf_json(&b, cases[i].in);
         assert_string_equal(buf_str(&b), buf_str(&want));
+        assert_true(utf8_valid(cases[i].in) == !strstr(cases[i].out, FFFD));
+        assert_true(utf8_valid(slice_of(cases[i].out)));
     }
 }
 

@@ -161,6 +161,7 @@ static void every_filter_does_what_it_says(void **state)
         {"?q=billing", "b"},
         {"?q=timeout&status=open", "b"},
         {"?q=%25", ""},
+        {"?q=%E6%85%A2%F0%9F%90%8C", ""},
         {"?q=shop&service=shop&status=resolved", "a"},
         {"?since=2026-01-01T00:01:40Z", "cb"},
         {"?until=2026-01-01T00:01:40Z", "ba"},
@@ -241,10 +242,13 @@ static void a_wrong_parameter_is_named(void **state)
     assert_refused("/api/v1/incidents?limit=1&sevrity=critical", 400,
                    "unknown parameter \\\"sevrity\\\": known are status, severity, service, q, "
                    "limit, cursor, since and until");
+    assert_refused("/api/v1/incidents?q=%CA%FD", 400, "q must be UTF-8");
+    assert_refused("/api/v1/incidents?service=shop%ED%A0%80", 400, "service must be UTF-8");
     assert_refused("/api/v1/alerts?service=shop", 400, "unknown parameter");
     assert_refused("/api/v1/alerts?status=open", 400, "status must be");
     assert_refused("/api/v1/alerts?severity=x", 400, "severity must be");
     assert_refused("/api/v1/alerts?limit=x", 400, "limit must be");
+    assert_refused("/api/v1/alerts?incident=7", 400, "id of an incident");
     assert_at("error.code", "\"bad_request\"");
 }
 
@@ -396,6 +400,10 @@ static void alerts_are_listed_newest_first(void **state)
         {"?status=resolved", "5"},
         {"?severity=critical", "6"},
         {"?status=firing&severity=error", ""},
+        {"?incident=" A, "5"},
+        {"?incident=" C "&status=firing", "e"},
+        {"?incident=" C "&status=resolved", ""},
+        {"?incident=" B, ""},
     };
 
     (void)state;
@@ -413,21 +421,29 @@ static void alerts_are_listed_newest_first(void **state)
     assert_at("link", "null");
 }
 
-/* Fingerprints are unsigned to the reader and signed in the table: a page must not skip at zero. */
-static void pages_of_alerts_cross_the_sign(void **state)
+/* Three pages of one. */
+static void assert_pages(const char *list, const char *ids)
 {
-    char path[256] = "/api/v1/alerts?limit=1", seen[8] = "";
+    char path[256], seen[8] = "";
 
-    (void)state;
-    schema_do(&db, "UPDATE alerts SET first_seen = 1767225600000");
+    snprintf(path, sizeof path, "%s", list);
     for (int i = 0; i < 3; i++) {
         get(path);
         assert_status(200);
         strcat(seen, alerts_listed());
-        snprintf(path, sizeof path, "/api/v1/alerts?limit=1&cursor=%.48s", at("next_cursor") + 1);
+        snprintf(path, sizeof path, "%s&cursor=%.48s", list, at("next_cursor") + 1);
     }
-    assert_string_equal(seen, "65e");
+    assert_string_equal(seen, ids);
     assert_at("next_cursor", "null");
+}
+
+/* Fingerprints are unsigned to the reader and signed in the table: a page must not skip at zero. */
+static void pages_of_alerts_cross_the_sign(void **state)
+{
+    (void)state;
+    schema_do(&db, "UPDATE alerts SET first_seen = 1767225600000, incident_id = '" C "'");
+    assert_pages("/api/v1/alerts?limit=1", "65e");
+    assert_pages("/api/v1/alerts?limit=1&incident=" C, "65e");
 }
 
 /* ---- acts ---- */
@@ -480,7 +496,7 @@ static void a_body_is_taken_at_its_word_only(void **state)
         {"{\"status\":7}", "status must be a string"},
         {"{\"status\":\"resolved\",\"note\":null}", "note must be a string"},
         {"{\"status\":\"resolved\",\"resolution_note\":\"x\"}", "unknown member"},
-        {"{\"status\":\"resolved\",\"status\":\"acknowledged\"}", "cannot be taken"},
+        {"{\"status\":\"resolved\",\"status\":\"open\"}", "status must be"}, /* the last is meant */
         {"{\"status\":\"resolved\",\"note\":[[[[[[]]]]]]}", "not JSON"},
     };
 

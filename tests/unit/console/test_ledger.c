@@ -302,6 +302,9 @@ static void an_unknown_value_is_refused_with_those_that_are_known(void **state)
                    "kind must be opened, reopened, crossing, severity, status, resolved, repeat, "
                    "alerts, digest, silence or merge");
     assert_refused("/api/v1/notifications?incident=7", 400, "id of an incident");
+    assert_refused("/api/v1/notifications?receiver=%FF", 400, "receiver must be UTF-8");
+    assert_refused("/api/v1/incidents/" A "/notifications?receiver=te%C0%AFm", 400,
+                   "receiver must be UTF-8");
     assert_refused("/api/v1/notifications?since=now", 400, "since must be");
     assert_refused("/api/v1/notifications?limit=0", 400, "limit must be");
     assert_refused("/api/v1/notifications?cursor=x", 400, "cursor");
