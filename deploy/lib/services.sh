@@ -101,8 +101,11 @@ export_settings() {
   export TOCSIN__INGEST__CONSOLE_URL
   TOCSIN__INGEST__CONSOLE_URL=http://127.0.0.1:$(port_of console)
   export TOCSIN__CONSOLE__WEB_DIR=$web
-  export TOCSIN__EXTERNAL_URL
-  TOCSIN__EXTERNAL_URL=http://localhost:$(port_of console)
+  # Where the page is, unless somebody says where it is reached from outside.
+  if [[ -z ${TOCSIN__EXTERNAL_URL:-} ]] && ! grep '^external_url:' "$CONFIG" | grep -qv '//localhost:8000'; then
+    export TOCSIN__EXTERNAL_URL
+    TOCSIN__EXTERNAL_URL=http://localhost:$(port_of console)
+  fi
   [[ -z $SCHEMA ]] || export TOCSIN__POSTGRES__SCHEMA=$SCHEMA
 }
 

@@ -117,6 +117,22 @@ def test_up_brings_back_all_that_was_killed_and_what_they_kept(dev):
     assert sql(dev, "SELECT answer FROM kept.it") == "42"
 
 
+def test_links_lead_where_the_configuration_says(dev, other, tmp_path):
+    given = {name: dev.env()[name] for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS")}
+    config = tmp_path / "tocsin.yml"
+
+    def external_url(**more):
+        other.run("up", "console", TOCSIN_CONFIG=str(config), **given, **more)
+        environ = pathlib.Path(f"/proc/{other.pids()['console']}/environ").read_text().split("\0")
+        return [one.partition("=")[2] for one in environ if one.startswith("TOCSIN__EXTERNAL_URL=")]
+
+    config.write_text("external_url: https://tocsin.example.com\n")
+    assert external_url() == []
+    config.write_text("external_url: http://localhost:8000\n")
+    assert external_url() == [f"http://localhost:{OTHER_PORT_BASE + 1}"]
+    assert external_url(TOCSIN__EXTERNAL_URL="https://given.example.com") == ["https://given.example.com"]
+
+
 def test_a_foreign_process_with_a_recycled_pid_is_left_alone(other):
     other.run("up", "redis")
     record = pathlib.Path(other.env()["TOCSIN_HOME"]) / "run/redis.pid"
