@@ -38,12 +38,6 @@ static void widen(struct order *first, struct order *last, const struct order *o
 
 /* ---- is it over? ---- */
 
-/* An end by silence says nothing once a longer promise came to light. */
-static bool holds(const struct facts *f, const struct fact_end *e)
-{
-    return !e->silence || f->promise <= e->end;
-}
-
 /* When the end closed what was last reported at `last`: by its first report after that. */
 static int64_t closed_at(const struct fact_end *e, const struct order *last)
 {
@@ -60,7 +54,7 @@ static const struct fact_end *end_of(const struct facts *f, int64_t start, const
 
     for (uint32_t i = 0; i < f->end_n; i++) {
         const struct fact_end *e = &f->ends[i];
-        if (e->end < start || !before(last, &e->last) || !holds(f, e))
+        if (e->end < start || !before(last, &e->last) || e->undone)
             continue;
         const int64_t at = closed_at(e, last), best = found ? closed_at(found, last) : 0;
         if (!found || at < best || (at == best && found->silence))
@@ -83,7 +77,7 @@ static bool over_before(const struct facts *f, int64_t newest, const struct orde
 {
     for (uint32_t i = 0; i < f->end_n; i++) {
         const struct fact_end *e = &f->ends[i];
-        if (e->end >= newest && e->end < next && before(heard, &e->last) && holds(f, e))
+        if (e->end >= newest && e->end < next && before(heard, &e->last) && !e->undone)
             return true;
     }
     return false;
@@ -94,7 +88,7 @@ static bool over_between(const struct facts *f, const struct order *a, const str
 {
     for (uint32_t i = 0; i < f->end_n; i++) {
         const struct fact_end *e = &f->ends[i];
-        if (e->end >= a->at && holds(f, e) &&
+        if (e->end >= a->at && !e->undone &&
             ((before(a, &e->first) && before(&e->first, b)) ||
              (before(a, &e->last) && before(&e->last, b))))
             return true;
@@ -427,20 +421,34 @@ static void add_start(struct facts *f, int64_t start, const struct order *o)
     f->start_n++;
 }
 
-static void add_end(struct facts *f, int64_t end, const struct order *o, bool silence)
+static void add_end(struct facts *f, struct fact_end add)
 {
     uint32_t i = 0;
 
-    while (i < f->end_n &&
-           (f->ends[i].end < end || (f->ends[i].end == end && f->ends[i].silence < silence)))
+    while (i < f->end_n && (f->ends[i].end < add.end ||
+                            (f->ends[i].end == add.end && f->ends[i].silence < add.silence)))
         i++;
-    if (i < f->end_n && f->ends[i].end == end && f->ends[i].silence == silence) {
-        widen(&f->ends[i].first, &f->ends[i].last, o);
+    if (i < f->end_n && f->ends[i].end == add.end && f->ends[i].silence == add.silence) {
+        widen(&f->ends[i].first, &f->ends[i].last, &add.first);
+        f->ends[i].undone |= add.undone;
         return;
     }
     memmove(&f->ends[i + 1], &f->ends[i], (f->end_n - i) * sizeof(f->ends[0]));
-    f->ends[i] = (struct fact_end){.end = end, .first = *o, .last = *o, .silence = silence};
+    f->ends[i] = add;
     f->end_n++;
+}
+
+/* Silence was judged without a promise that had been received: until then, or in the order of
+ * everything before what the silence ended. One that came later says nothing of it. */
+static void add_promise(struct facts *f, int64_t until, const struct order *o)
+{
+    for (uint32_t i = 0; i < f->end_n; i++) {
+        struct fact_end *e = &f->ends[i];
+        if (e->silence && until > e->end && (o->at <= e->end || before(o, &e->last)))
+            e->undone = true;
+    }
+    if (until > f->promise)
+        f->promise = until;
 }
 
 static void add_mark(struct facts *f, enum report_kind kind, const struct order *o)
@@ -466,11 +474,11 @@ void facts_add(struct facts *f, const struct report *r, const struct merge_limit
     if (r->kind == REPORT_RESOLVED) {
         /* An end in the future is one at its receipt: nothing that has not begun can be over. */
         const int64_t end = r->ends_at == 0 || r->ends_at > r->order.at ? r->order.at : r->ends_at;
-        add_end(f, end, &r->order, false);
+        add_end(f, (struct fact_end){.end = end, .first = r->order, .last = r->order});
         return;
     }
-    if (r->kind == REPORT_FIRING && r->ends_at > f->promise)
-        f->promise = r->ends_at;
+    if (r->kind == REPORT_FIRING)
+        add_promise(f, r->ends_at, &r->order);
     if (r->kind == REPORT_FIRING && r->starts_at > 0)
         add_start(f, r->starts_at < r->order.at ? r->starts_at : r->order.at, &r->order);
     else
@@ -483,7 +491,9 @@ void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits
 
     (void)facts_make_room(f, lim);
     o.index = UINT32_MAX;
-    add_end(f, at_ms, &o, true);
+    add_end(
+        f, (struct fact_end){
+               .end = at_ms, .first = o, .last = o, .silence = true, .undone = f->promise > at_ms});
 }
 
 /* ---- names ---- */

@@ -51,6 +51,7 @@ struct fact_end {
     int64_t end;              /* what began at or before this is over ... */
     struct order first, last; /* ... and was reported before that */
     bool silence;
+    bool undone; /* an end by silence: by then it had been promised to fire for longer */
 };
 struct fact_mark {
     struct order order;
@@ -99,7 +100,8 @@ void facts_init(struct facts *f);
 /* Add one report (NOTE adds nothing). Idempotent. */
 void facts_add(struct facts *f, const struct report *r, const struct merge_limits *lim);
 /* An end by silence: nothing was heard after the newest report, and `at_ms` is when that became an
- * end. Any report later than the newest, or a longer promise that comes to light, undoes it. */
+ * end. A longer promise undoes it when it was received until then and only comes to light; who
+ * speaks after that fires anew. */
 void facts_add_silence(struct facts *f, int64_t at_ms, const struct merge_limits *lim);
 void facts_derive(const struct facts *f, const struct merge_limits *lim, struct derived *ret);
 /* Forget what is older than a window and says nothing about now, and what is over the caps; below

@@ -20,6 +20,17 @@ static void put_order(struct buf *b, const struct order *o)
     put_int(b, o->index, 4);
 }
 
+/* How an end came. PLAIN_SILENCE is not written any more: of those it is not known when the promise
+ * was received, and the longest counts. */
+enum { TOLD, PLAIN_SILENCE, SILENCE_HOLDS, SILENCE_UNDONE };
+
+static uint64_t how_it_came(const struct fact_end *e)
+{
+    if (!e->silence)
+        return TOLD;
+    return e->undone ? SILENCE_UNDONE : SILENCE_HOLDS;
+}
+
 struct slice facts_pack(const struct facts *f, struct arena *a)
 {
     CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)64 << 10);
@@ -39,7 +50,7 @@ struct slice facts_pack(const struct facts *f, struct arena *a)
         put_int(&b, (uint64_t)f->ends[i].end, 8);
         put_order(&b, &f->ends[i].first);
         put_order(&b, &f->ends[i].last);
-        put_int(&b, f->ends[i].silence, 1);
+        put_int(&b, how_it_came(&f->ends[i]), 1);
     }
     for (uint32_t i = 0; i < f->mark_n; i++) {
         put_order(&b, &f->marks[i].order);
@@ -110,7 +121,10 @@ static void get_facts(struct reader *r, struct facts *f)
         f->ends[i].end = get_time(r);
         f->ends[i].first = get_order(r);
         f->ends[i].last = get_order(r);
-        f->ends[i].silence = get_int(r, 1) != 0;
+        const uint64_t how = get_int(r, 1);
+        f->ends[i].silence = how != TOLD;
+        f->ends[i].undone =
+            how == SILENCE_UNDONE || (how == PLAIN_SILENCE && f->promise > f->ends[i].end);
     }
     for (uint32_t i = 0; i < f->mark_n; i++) {
         f->marks[i].order = get_order(r);

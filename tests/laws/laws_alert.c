@@ -450,6 +450,24 @@ static void test_silence_is_an_input(void **state)
     law_hold(&law);
 }
 
+/* ... and what fires after it is an occurrence of its own, with its own start. */
+static void test_what_follows_silence_is_new(void **state)
+{
+    static const struct law law = {"within a window, silence or not, the rules decide",
+                                   {.span = WINDOW,
+                                    .arrival = LAGGING,
+                                    .alerts = 2,
+                                    .motifs = 4,
+                                    .copies = true,
+                                    .silences = true,
+                                    .limits = ROOMY},
+                                   8000,
+                                   ruled};
+
+    (void)state;
+    law_hold(&law);
+}
+
 /* ---- forgetting ---- */
 
 /* All is over. Two windows later it fires, and says so four times a window without a start. What
@@ -545,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_lag_neither_hides_nor_invents),
         cmocka_unit_test(test_no_order_hides_a_firing),
         cmocka_unit_test(test_silence_is_an_input),
+        cmocka_unit_test(test_what_follows_silence_is_new),
         cmocka_unit_test(test_what_is_long_over_is_forgotten),
         cmocka_unit_test(test_stored_facts_are_facts),
         cmocka_unit_test(test_every_awkward_case_came),

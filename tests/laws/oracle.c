@@ -8,6 +8,7 @@ struct word {
     enum report_kind kind;
     int64_t start; /* of what fires; a mark's is its receive time */
     int64_t end;   /* of an end */
+    int64_t promise;
     bool mark, silence;
     struct slice event_id;
     bool begins;             /* a mark: it was over before, or never was */
@@ -16,7 +17,6 @@ struct word {
 struct words {
     struct word v[HISTORY_MAX];
     size_t n;
-    int64_t promise; /* the longest */
 };
 
 static int64_t not_after(int64_t t, int64_t limit)
@@ -36,13 +36,24 @@ static struct word word_of(const struct report *r)
     w.mark = r->kind != REPORT_RESOLVED && (r->kind != REPORT_FIRING || r->starts_at == 0);
     w.start = w.mark ? r->order.at : not_after(r->starts_at, r->order.at);
     w.end = r->ends_at == 0 ? r->order.at : not_after(r->ends_at, r->order.at);
+    w.promise = r->kind == REPORT_FIRING ? r->ends_at : 0;
     return w;
 }
 
-/* A longer promise makes an end by silence void. */
+/* Silence ended what somebody had promised longer, as we know by now: nothing ended. Who speaks
+ * only after that speaks of what comes. */
+static bool ended_too_soon(const struct words *w, const struct word *silence)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (w->v[i].promise > silence->end &&
+            (w->v[i].order.at <= silence->end || before(&w->v[i].order, &silence->order)))
+            return true;
+    return false;
+}
+
 static bool is_end(const struct words *w, const struct word *e)
 {
-    return e->kind == REPORT_RESOLVED && !(e->silence && w->promise > e->end);
+    return e->kind == REPORT_RESOLVED && !(e->silence && ended_too_soon(w, e));
 }
 
 static bool is_start(const struct word *w)
@@ -266,13 +277,23 @@ static bool fires(const struct words *w)
     return false;
 }
 
+static int64_t longest_promise(const struct words *w)
+{
+    int64_t longest = 0;
+
+    for (size_t i = 0; i < w->n; i++)
+        if (w->v[i].promise > longest)
+            longest = w->v[i].promise;
+    return longest;
+}
+
 /* What does not fire, or promised longer, does not end. Else silence ends what was heard until
  * then. */
 static void hear_silence(struct words *w, int64_t at)
 {
     struct word s = {.kind = REPORT_RESOLVED, .end = at, .silence = true};
 
-    if (!fires(w) || w->promise > at)
+    if (!fires(w) || longest_promise(w) > at)
         return;
     for (size_t i = 0; i < w->n; i++)
         if (before(&s.order, &w->v[i].order))
@@ -284,7 +305,6 @@ static void hear_silence(struct words *w, int64_t at)
 static void hear(const struct said *v, size_t n, uint32_t alert, struct words *ret)
 {
     ret->n = 0;
-    ret->promise = 0;
     for (size_t i = 0; i < n; i++) {
         const struct report *r = &v[i].report;
         if (v[i].alert != alert || v[i].input == BY_HAND || r->kind == REPORT_NOTE)
@@ -293,8 +313,6 @@ static void hear(const struct said *v, size_t n, uint32_t alert, struct words *r
             hear_silence(ret, r->order.at);
             continue;
         }
-        if (r->kind == REPORT_FIRING && r->ends_at > ret->promise)
-            ret->promise = r->ends_at;
         ret->v[ret->n++] = word_of(r);
     }
 }

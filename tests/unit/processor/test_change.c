@@ -377,6 +377,28 @@ static void test_silence(void **state)
     assert_false(next->v[0].counted); /* the same start: a flap */
 }
 
+/* A manual resolve holds until something is counted: what fires after silence is. */
+static void test_what_fires_after_silence_is_counted(void **state)
+{
+    static const double starts[] = {-1, 390};
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 2; i++) {
+        struct change_list l;
+        memset(&f->alert, 0, sizeof(f->alert));
+        (void)RUN(f, PROMISED(5, i ? 0 : -1, 300));
+        assert_int_equal(change_silence(&f->alert.facts, SEC(300), &roomy, f->a, &l), 0);
+        f->alert.firing = false;
+        const struct change_list *next = RUN(f, PROMISED(400, starts[i], 700));
+        assert_int_equal(next->n, 1);
+        assert_int_equal(next->v[0].kind, CHANGE_BEGAN);
+        assert_true(next->v[0].counted && next->v[0].again);
+        assert_int_equal(next->gone_n, 0);
+        assert_int_equal(next->state.starts_at, SEC(i ? 390 : 400));
+        assert_int_equal(f->alert.table.counted, 2);
+    }
+}
+
 static void test_first_and_later_occurrences(void **state)
 {
     struct fixture *f = *state;
@@ -406,6 +428,7 @@ int main(void)
         ONE(test_what_is_forgotten_does_not_go),
         ONE(test_sentry),
         ONE(test_silence),
+        ONE(test_what_fires_after_silence_is_counted),
         ONE(test_first_and_later_occurrences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,33 @@ static void test_garbage(void **state)
     }
 }
 
+/* Ends by silence stood with a plain 1 before it was kept whether a promise undid them. */
+static void test_older_bytes(void **state)
+{
+    static const double promised[] = {200, 500};
+    struct arena *a = arena_new(1 << 16);
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct report v[] = {PROMISED(5, 0, 300)};
+        const struct report late = PROMISED(4, 0, promised[i]);
+        struct facts f = facts_of(v, 1);
+        struct derived s;
+        struct err e = {0};
+        facts_add_silence(&f, SEC(300), &roomy);
+        facts_add(&f, &late, &roomy);
+        const struct slice bytes = facts_pack(&f, a);
+        char *old = arena_strndup(a, bytes.p, bytes.len);
+        old[bytes.len - 1] = 1; /* the end is the last of these facts */
+        assert_int_equal(facts_unpack((struct slice){old, bytes.len}, &f, &e), 0);
+        assert_true(f.ends[0].silence);
+        facts_derive(&f, &roomy, &s);
+        assert_int_equal(s.state.firing, promised[i] > 300);
+        assert_true(slice_eq(facts_pack(&f, a), bytes));
+    }
+    arena_free(a);
+}
+
 static void test_empty_bytes_are_empty_facts(void **state)
 {
     struct facts f;
@@ -359,6 +386,71 @@ static void test_promise_and_silence(void **state)
     assert_int_equal(STATE(PROMISED(5, 0, 300), PROMISED(200, 0, 250)).state.promise, SEC(300));
 }
 
+/* What fires after an end by silence is new, whatever it promises: a promise speaks of the time
+ * from when it was received. */
+static void test_a_promise_undoes_no_silence_before_it(void **state)
+{
+    struct report mark = PROMISED(5, -1, 300), start = PROMISED(5, 0, 300);
+    const struct report mark_again = PROMISED(400, -1, 700), soon = PROMISED(400, 390, 700),
+                        in_a_week = PROMISED(604800, 604790, 605100),
+                        at_once = PROMISED(300, -1, 700);
+
+    (void)state;
+    check_state(after_silence(&mark, 1, 300, &mark_again), true, 400, 2);
+    check_state(after_silence(&start, 1, 300, &soon), true, 390, 2);
+    check_state(after_silence(&start, 1, 300, &in_a_week), true, 604790, 2);
+    /* What is said again the very moment that it was promised for goes on. */
+    check_state(after_silence(&mark, 1, 300, &at_once), true, 5, 1);
+}
+
+#define SILENCE 4
+static struct facts in_turn(const struct report v[SILENCE], const int turn[SILENCE + 1])
+{
+    struct facts f;
+
+    facts_init(&f);
+    for (int i = 0; i <= SILENCE; i++) {
+        if (turn[i] == SILENCE)
+            facts_add_silence(&f, SEC(300), &roomy);
+        else
+            facts_add(&f, &v[turn[i]], &roomy);
+    }
+    return f;
+}
+
+/* ... and one that was received before it does, whenever we come to read it. */
+static void test_a_late_promise_undoes_silence_in_any_order(void **state)
+{
+    const struct report v[] = {PROMISED(5, -1, 300), PROMISED(4, -1, 500), PROMISED(400, -1, 700),
+                               PROMISED(400, 390, 700)};
+    static const int turns[][SILENCE + 1] = {{0, SILENCE, 1, 2, 3},
+                                             {0, SILENCE, 2, 1, 3},
+                                             {0, SILENCE, 3, 2, 1},
+                                             {0, 1, SILENCE, 2, 3},
+                                             {1, 0, SILENCE, 3, 2}};
+    const struct facts first = in_turn(v, turns[0]);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+        struct derived s;
+        const struct facts f = in_turn(v, turns[i]);
+        facts_derive(&f, &roomy, &s);
+        check_state(s, true, 390, 2); /* the start, and the marks from 4 s on */
+        check_same(&first, &f, "turns", i);
+    }
+}
+
+/* Silence that was judged late ends nothing that was promised before the newest report. */
+static void test_silence_judged_late(void **state)
+{
+    struct report v[] = {PROMISED(5, 2, 300), ENDED_AT(350, 1)};
+    const struct report between = PROMISED(340, 2, 700);
+
+    (void)state;
+    check_state(after_silence(v, 2, 300, NULL), false, 2, 1);
+    check_state(after_silence(v, 2, 300, &between), true, 2, 1);
+}
+
 static void test_the_word_of_a_sender_beats_silence(void **state)
 {
     struct report v[] = {PROMISED(5, 0, 300)};
@@ -415,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_pruning_keeps_the_state),
         cmocka_unit_test(test_pack_and_unpack),
         cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_older_bytes),
         cmocka_unit_test(test_empty_bytes_are_empty_facts),
         cmocka_unit_test(test_high_availability_pair_counts_one),
         cmocka_unit_test(test_fires_again_with_its_old_start),
@@ -426,6 +519,9 @@ int main(void)
         cmocka_unit_test(test_an_end_in_the_future_is_one_now),
         cmocka_unit_test(test_a_start_in_the_future_is_now),
         cmocka_unit_test(test_promise_and_silence),
+        cmocka_unit_test(test_a_promise_undoes_no_silence_before_it),
+        cmocka_unit_test(test_silence_judged_late),
+        cmocka_unit_test(test_a_late_promise_undoes_silence_in_any_order),
         cmocka_unit_test(test_the_word_of_a_sender_beats_silence),
         cmocka_unit_test(test_sentry),
         cmocka_unit_test(test_a_note_says_nothing),

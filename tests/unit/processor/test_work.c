@@ -669,6 +669,34 @@ static void test_silence(void **state)
     ASK("SELECT status || ' ' || episode FROM incidents WHERE tenant = '%s'", t, "1 2");
 }
 
+/* A person resolved it and it fell silent; what fires after that is told, though it tells no start
+ * and promises as long as the last did. */
+static void test_silence_after_a_manual_resolve(void **state)
+{
+    const struct report reports[] = {TRIGGER(10), TRIGGER(400)};
+    const char *t = new_tenant();
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct batch *b = batch_open();
+        put_body(b, 60, t, &reports[i].order, "prometheus",
+                 "[{\"labels\":{\"alertname\":\"Certificate\"}}]", NULL);
+        commit_free(b);
+        ASK("SELECT status || ' ' || occurrences || ' ' || quiet_at - starts_at FROM alerts WHERE "
+            "tenant = '%s'",
+            t, i ? "1 2 300000" : "1 1 300000");
+        ASK("SELECT status || ' ' || episode FROM incidents WHERE tenant = '%s'", t,
+            i ? "1 2" : "1 1");
+        (void)ask("UPDATE incidents SET status = 4, resolved_by = 2, resolved_at = 1767322830000 "
+                  "WHERE tenant = '%s' RETURNING ''",
+                  t);
+        be_silent(t, reports[i].order.at + 300000);
+    }
+    ASK("SELECT string_agg(kind, ',' ORDER BY at) FROM timeline WHERE tenant = '%s' AND kind <> "
+        "'ended'",
+        t, "opened,reopened");
+}
+
 /* ---- facts that nobody can read ---- */
 
 static void put_one(const char *t, struct report r)
@@ -952,6 +980,7 @@ int main(void)
         cmocka_unit_test(test_an_acknowledgement_comes_again),
         cmocka_unit_test(test_a_metric_alert_gets_worse),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_silence_after_a_manual_resolve),
         cmocka_unit_test(test_unreadable_facts),
         cmocka_unit_test(test_unreadable_facts_of_nothing),
         cmocka_unit_test(test_storm),
