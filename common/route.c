@@ -307,6 +307,22 @@ int route_name(struct route *r)
 
 static int load_node(struct loader *l, const struct place *p, struct route *r, struct err *e);
 
+/* Every child that goes on, and the last that does not, may take the same alert. */
+static size_t most_of(const struct route *r)
+{
+    size_t on = 0, most = 1;
+
+    for (size_t i = 0; i < r->child_n; i++) {
+        const size_t here = on + r->children[i].most;
+
+        if (here > most)
+            most = here;
+        if (r->children[i].goes_on)
+            on = here;
+    }
+    return most;
+}
+
 static int load_children(struct loader *l, const struct place *p, const struct words *w,
                          struct route *r, struct err *e)
 {
@@ -402,7 +418,9 @@ static int load_node(struct loader *l, const struct place *p, struct route *r, s
         return rc;
     if (route_name(r) < 0)
         return out_of_memory(e);
-    return load_children(l, p, &w, r, e);
+    if ((rc = load_children(l, p, &w, r, e)) == 0)
+        r->most = most_of(r);
+    return rc;
 }
 
 int route_load(struct settings *s, const struct receivers *receivers, const struct route **ret,
@@ -443,7 +461,7 @@ int route_load(struct settings *s, const struct receivers *receivers, const stru
 
 struct found {
     const struct route **v;
-    size_t n, max;
+    size_t n;
 };
 
 /* Did this node or one below it take the alert? */
@@ -460,15 +478,14 @@ static bool walk(const struct route *r, struct labels labels, struct found *to)
         if (here && !r->children[i].goes_on)
             break;
     }
-    if (!taken && to->n < to->max)
+    if (!taken)
         to->v[to->n++] = r;
     return true;
 }
 
-size_t route_match(const struct route *root, struct labels labels, const struct route **out,
-                   size_t max)
+size_t route_match(const struct route *root, struct labels labels, const struct route **out)
 {
-    struct found to = {.v = out, .max = max};
+    struct found to = {.v = out};
 
     if (root)
         (void)walk(root, labels, &to);

@@ -39,6 +39,7 @@ struct route {
         id[16]; /* hash of receiver, path and grouping (not of timing): a reload keeps a group */
     const struct route *children;
     size_t child_n;
+    size_t most; /* nodes, of it and those below it, that take one alert */
 
     /* As a rule says (common/rules.h): what it is made of, and its name; NULL: as the tree has it.
      */
@@ -53,9 +54,8 @@ struct route {
 int route_load(struct settings *s, const struct receivers *receivers, const struct route **ret,
                struct err *e) MUST_CHECK;
 
-/* The nodes that take an alert with these labels, at least one; `out` has room for `max`. */
-size_t route_match(const struct route *root, struct labels labels, const struct route **out,
-                   size_t max);
+/* The nodes that take an alert with these labels, at least one; `out` has room for root->most. */
+size_t route_match(const struct route *root, struct labels labels, const struct route **out);
 /* Every node, to find one again by its id (hex) and receiver; NULL when the configuration no longer
  * has it. */
 const struct route *route_find(const struct route *root, const unsigned char id[16]);

@@ -261,9 +261,9 @@ static bool among(const struct route *const *v, size_t n, const struct route *r)
 }
 
 int rules_route(const struct rules *r, const struct route *root, const struct rule_facts *f,
-                struct arena *a, const struct route **out, size_t max, size_t *ret_n)
+                struct arena *a, const struct route **out, size_t *ret_n)
 {
-    size_t found = route_match(root, f->labels, out, max), n = 0;
+    size_t found = route_match(root, f->labels, out), n = 0;
     const struct rule *rule = found > 0 ? rules_match(r, f) : NULL;
 
     if (rule && rule->receiver && found > 1)

@@ -84,10 +84,10 @@ const struct rule *rules_cross(const struct rules *r, uint64_t rated, uint64_t c
 struct slice rules_crossed_text(const struct rules *r, uint64_t crossed, struct arena *a);
 uint64_t rules_crossed_parse(const struct rules *r, struct slice text);
 
-/* The routes that take it, at most `max`, each as the rule that matches says; those may be the
- * arena's. -ENOMEM. */
+/* The routes that take it, each as the rule that matches says; those may be the arena's. `out` has
+ * room for root->most. -ENOMEM. */
 int rules_route(const struct rules *r, const struct route *root, const struct rule_facts *f,
-                struct arena *a, const struct route **out, size_t max, size_t *ret_n) MUST_CHECK;
+                struct arena *a, const struct route **out, size_t *ret_n) MUST_CHECK;
 /* How a group's row names its route, and that route again; *ret NULL when the configuration no
  * longer has it. */
 struct slice rules_route_key(const struct route *route, struct arena *a);

@@ -9,7 +9,6 @@
 #include "common/json.h"
 #include "processor/flush_internal.h"
 
-#define MATCHES_MAX 256
 #define ITEMS_TEXT_MAX ((size_t)64 << 20)
 
 /* What is left to say is said at once, and nothing twice. */
@@ -125,16 +124,18 @@ static struct target *target_at(struct flush *f, const PGresult *r, int row)
 static int has_moved(struct flush *f, const struct target *t, struct rule_facts *facts, bool *ret,
                      struct err *e)
 {
-    const struct route *out[MATCHES_MAX];
+    const struct route **out = arena_array(f->a, f->s->routes->most, const struct route *);
     struct labels labels;
     size_t n = 0;
 
+    if (!out)
+        return flush_too_large(e);
     if (labels_from_json(f->a, t->routed_by, &labels, e) < 0)
         return e->code;
     if (route_labels(f->a, labels, t->is.severity, t->source, &labels) < 0)
         return flush_too_large(e);
     facts->labels = labels;
-    if (rules_route(f->s->rules, f->s->routes, facts, f->a, out, MATCHES_MAX, &n) < 0)
+    if (rules_route(f->s->rules, f->s->routes, facts, f->a, out, &n) < 0)
         return flush_too_large(e);
     *ret = true;
     for (size_t i = 0; i < n; i++)

@@ -12,8 +12,6 @@
 #include "processor/group.h"
 #include "processor/work.h"
 
-#define ROUTES_PER_ALERT 32
-
 struct touch {
     struct slice tenant;
     struct group_identity group;
@@ -30,6 +28,7 @@ struct touch {
 struct touches {
     struct touch *v;
     size_t n, cap;
+    const struct route **routes; /* room for those of one alert */
 };
 
 static struct touch *touch_new(struct touches *t, struct arena *a)
@@ -68,7 +67,6 @@ static bool choose_teller(const struct route *route, struct labels labels,
 static int touch_news(struct work *w, const struct news *n, struct touches *t, struct err *e)
 {
     const struct alert_work *al = (const struct alert_work *)(const void *)n->alert;
-    const struct route *routes[ROUTES_PER_ALERT];
     struct labels labels = {0};
     const enum severity severity = n->kind == NEWS_RESOLVED ? al->severity : n->severity;
     size_t matched = 0;
@@ -81,14 +79,14 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
                                      .source = n->incident->source,
                                      .fingerprint = n->incident->words,
                                      .crossed = n->crossed};
-    if (rules_route(w->rules, w->routes, &facts, w->a, routes, ROUTES_PER_ALERT, &matched) < 0)
+    if (rules_route(w->rules, w->routes, &facts, w->a, t->routes, &matched) < 0)
         return batch_too_large(e);
     for (size_t i = 0; i < matched; i++) {
         struct group_identity id;
         const struct receiver *receiver;
-        if (group_of(w->a, routes[i], n->alert->tenant, labels, &n->incident->id, &id) < 0)
+        if (group_of(w->a, t->routes[i], n->alert->tenant, labels, &n->incident->id, &id) < 0)
             return batch_too_large(e);
-        if (!choose_teller(routes[i], labels, &id, &receiver))
+        if (!choose_teller(t->routes[i], labels, &id, &receiver))
             continue;
         if (n->kind == NEWS_RESOLVED && id.kind != GROUP_DIGEST)
             continue; /* existing groups are woken by their incident or member */
@@ -97,7 +95,7 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
             return batch_too_large(e);
         *touch = (struct touch){.tenant = n->alert->tenant,
                                 .group = id,
-                                .route = routes[i],
+                                .route = t->routes[i],
                                 .receiver = receiver,
                                 .al = al,
                                 .incident = n->incident,
@@ -391,6 +389,8 @@ int reach_store(struct work *w, struct pg *pg, struct err *e)
 
     if (!w->routes || w->news.n + w->acknowledged_n == 0)
         return 0;
+    if (!(t.routes = arena_array(w->a, w->routes->most, const struct route *)))
+        return batch_too_large(e);
     for (size_t i = 0; i < w->news.n && rc == 0; i++)
         if (w->news.v[i].kind != NEWS_ALERT_ENDED)
             rc = touch_news(w, &w->news.v[i], &t, e);

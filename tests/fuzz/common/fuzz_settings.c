@@ -49,12 +49,15 @@ static void check_routes(const struct loaded *x, const struct loaded *y)
 {
     static const struct label pairs[] = {{{"a", 1}, {"b", 1}}, {{"severity", 8}, {"critical", 8}}};
     const struct labels labels = {pairs, 2};
-    const struct route *taken[64], *again[64];
     MUST((x->root != NULL) == (y->root != NULL));
     if (!x->root)
         return;
-    const size_t n = route_match(x->root, labels, taken, 64);
-    MUST(n >= 1 && n <= 64 && route_match(y->root, labels, again, 64) == n);
+    struct arena *a = fuzz_arena(1, (size_t)4 << 20);
+    const struct route **taken = arena_array(a, x->root->most, const struct route *),
+                       **again = arena_array(a, y->root->most, const struct route *);
+    MUST(taken && again);
+    const size_t n = route_match(x->root, labels, taken);
+    MUST(n >= 1 && n <= x->root->most && route_match(y->root, labels, again) == n);
     for (size_t i = 0; i < n; i++) {
         MUST(taken[i]->receiver && taken[i]->group_wait_ms >= 0 &&
              taken[i]->repeat_interval_ms > 0);
@@ -68,7 +71,7 @@ static void check_rules(const struct loaded *x, const struct loaded *y, struct s
 {
     static const struct label pairs[] = {{{"a", 1}, {"b", 1}}, {{"severity", 8}, {"critical", 8}}};
     struct arena *a = fuzz_arena(1, (size_t)4 << 20);
-    const struct route *taken[8], *again[8], *found;
+    const struct route *found;
     size_t n = 0, m = 0;
     const struct rule_facts f = {.labels = {pairs, 2},
                                  .severity = SEVERITY_CRITICAL,
@@ -77,8 +80,11 @@ static void check_rules(const struct loaded *x, const struct loaded *y, struct s
                                  .crossed = text.len > 40 ? (unsigned char)text.p[40] : 0};
     if (!x->root)
         return;
-    MUST(rules_route(x->rules, x->root, &f, a, taken, 8, &n) == 0 && n >= 1 && n <= 8);
-    MUST(rules_route(y->rules, y->root, &f, a, again, 8, &m) == 0 && m == n);
+    const struct route **taken = arena_array(a, x->root->most, const struct route *),
+                       **again = arena_array(a, y->root->most, const struct route *);
+    MUST(taken && again);
+    MUST(rules_route(x->rules, x->root, &f, a, taken, &n) == 0 && n >= 1 && n <= x->root->most);
+    MUST(rules_route(y->rules, y->root, &f, a, again, &m) == 0 && m == n);
     MUST(!rules_match(x->rules, &f) == !rules_match(y->rules, &f));
     for (size_t i = 0; i < n; i++) {
         MUST(memcmp(taken[i]->id, again[i]->id, sizeof(again[i]->id)) == 0);

@@ -54,15 +54,27 @@ static void refused(const char *text, const char *msg)
     unload(&t);
 }
 
+/* The routes that take these labels. */
+static size_t takers(struct tree *t, const char *json, const struct route ***ret)
+{
+    const struct route **out = arena_array(t->a, t->root->most, const struct route *);
+    struct labels l;
+
+    assert_non_null(out);
+    assert_int_equal(labels_from_json(t->a, slice_of(json), &l, &t->e), 0);
+    const size_t n = route_match(t->root, l, out);
+    assert_in_range(n, 1, t->root->most);
+    *ret = out;
+    return n;
+}
+
 /* Receivers of the routes that take these labels, in order: "a b". */
 static const char *told(struct tree *t, const char *json)
 {
-    const struct route *out[16];
-    struct labels l;
+    const struct route **out;
     char *names = arena_strndup(t->a, "", 0);
 
-    assert_int_equal(labels_from_json(t->a, slice_of(json), &l, &t->e), 0);
-    const size_t n = route_match(t->root, l, out, 16);
+    const size_t n = takers(t, json, &out);
     for (size_t i = 0; i < n; i++)
         names = arena_printf(t->a, "%s%s%s", names, i ? " " : "", out[i]->receiver->name);
     return names;
@@ -70,11 +82,9 @@ static const char *told(struct tree *t, const char *json)
 
 static const struct route *only(struct tree *t, const char *json)
 {
-    const struct route *out[2];
-    struct labels l;
+    const struct route **out;
 
-    assert_int_equal(labels_from_json(t->a, slice_of(json), &l, &t->e), 0);
-    assert_int_equal(route_match(t->root, l, out, 2), 1);
+    assert_int_equal(takers(t, json, &out), 1);
     return out[0];
 }
 
@@ -147,10 +157,29 @@ static void test_alertmanagers_tree(void **state)
     unload(&t);
 }
 
+/* However many go on, each is told. */
+static void test_all_that_go_on(void **state)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT(1 << 16);
+    const struct route **out;
+    struct tree t;
+
+    (void)state;
+    buf_puts(&text, RECEIVERS(R("root") ", " R("team")) "route:\n  receiver: root\n  routes:\n");
+    for (int i = 0; i < 400; i++)
+        buf_printf(&text, "  - {receiver: team, continue: true, group_by: [l%d]}\n", i);
+    buf_puts(&text, "  - {receiver: root}\n  - {receiver: team}\n");
+    loaded(&t, buf_str(&text));
+    assert_int_equal(t.root->most, 401);
+    assert_int_equal(takers(&t, "{}", &out), 401);
+    assert_ptr_equal(out[399], &t.root->children[399]);
+    assert_ptr_equal(out[400], &t.root->children[400]);
+    unload(&t);
+}
+
 static void test_alertmanagers_inheritance(void **state)
 {
-    const struct route *r, *out[2];
-    struct labels l;
+    const struct route *r, **out;
     struct tree t;
 
     (void)state;
@@ -168,10 +197,7 @@ static void test_alertmanagers_inheritance(void **state)
     r = only(&t, "{\"env\":\"testing\",\"group_by\":\"role\",\"wait\":\"long\"}");
     assert_string_equal(grouping(&t, r), "role ");
     assert_int_equal(r->group_wait_ms, 2 * MS_MINUTE);
-    assert_int_equal(
-        labels_from_json(t.a, SLICE_LIT("{\"owner\":\"team-A\",\"env\":\"production\"}"), &l, NULL),
-        0);
-    assert_int_equal(route_match(t.root, l, out, 2), 2);
+    assert_int_equal(takers(&t, "{\"owner\":\"team-A\",\"env\":\"production\"}", &out), 2);
     assert_int_equal(out[0]->group_wait_ms, MS_MINUTE);
     assert_true(out[0]->goes_on);
     assert_string_equal(grouping(&t, out[1]), "job ");
@@ -308,7 +334,7 @@ static void test_no_route(void **state)
     (void)state;
     loaded(&t, "");
     assert_null(t.root);
-    assert_int_equal(route_match(t.root, (struct labels){0}, NULL, 0), 0);
+    assert_int_equal(route_match(t.root, (struct labels){0}, NULL), 0);
     unload(&t);
     loaded(&t, RECEIVERS(R("one")));
     assert_string_equal(told(&t, "{}"), "one");
@@ -385,6 +411,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alertmanagers_tree),
+        cmocka_unit_test(test_all_that_go_on),
         cmocka_unit_test(test_alertmanagers_inheritance),
         cmocka_unit_test(test_alertmanagers_keys),
         cmocka_unit_test(test_an_empty_group_by_inherits_and_a_child_narrows),

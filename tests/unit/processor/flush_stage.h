@@ -236,7 +236,7 @@ static inline void add_alert(uint64_t fp, int status, int severity)
 static inline const char *add_group(const struct world *w, const char *labels_json,
                                     const char *incident)
 {
-    const struct route *r;
+    const struct route **out = arena_array(db.arena, w->routes->most, const struct route *), *r;
     struct group_identity g;
     struct labels labels;
     struct uuid id = {{0}};
@@ -247,7 +247,8 @@ static inline const char *add_group(const struct world *w, const char *labels_js
     if (incident)
         assert_true(uuid_parse(slice_of(incident), &id));
     assert_int_equal(labels_from_json(db.arena, slice_of(labels_json), &labels, &e), 0);
-    assert_int_equal(route_match(w->routes, labels, &r, 1), 1);
+    assert_int_equal(route_match(w->routes, labels, out), 1);
+    r = out[0];
     assert_int_equal(group_of(db.arena, r, SLICE_LIT(TENANT), labels, &id, &g), 0);
     labels_to_json(&group_labels, g.labels);
     (void)uuid_format(&g.id, text);
