@@ -233,17 +233,15 @@ static int decide_digest(struct flush *f, const struct target *t, size_t integra
 
     for (size_t i = 0; i < 2 && d->n == 0; i++) {
         struct standing is = t->is;
-        int32_t offset;
-        int64_t again;
+        int64_t at, again;
 
         if (parts[i]->n == 0)
             continue;
-        int rc = flush_zone(f, t, parts[i]->first_ms, &offset, e);
+        int rc = flush_digest_next(f, t, parts[i]->first_ms, &at, e);
         if (rc < 0)
             return rc;
         is.item_n = parts[i]->n;
-        is.item_first_ms = parts[i]->first_ms;
-        d->n = group_due(t->route, &is, &v->last, f->now_ms, offset, d->due, &again);
+        d->n = group_due(t->route, &is, &v->last, f->now_ms, at, d->due, &again);
         d->whole = d->n > 0 && i == 0;
         if (again > 0 && (d->again == 0 || again < d->again))
             d->again = again;

@@ -143,10 +143,9 @@ int flush_take_items(struct flush *f, const struct notes *notes, struct err *e) 
 /* Count `more` among what the target has gathered: for `integration` alone, or, when that is none
  * (any more), for all. */
 void flush_gather(struct target *t, int64_t integration, struct gathered more);
-/* Offset of the target's zone at the flush time that follows `from_ms`, in minutes; 0 unless it is
- * a digest by time of day. */
-int flush_zone(struct flush *f, const struct target *t, int64_t from_ms, int32_t *ret_minutes,
-               struct err *e) MUST_CHECK;
+/* The flush time that follows `from_ms` where the target's receiver is. */
+int flush_digest_next(struct flush *f, const struct target *t, int64_t from_ms, int64_t *ret,
+                      struct err *e) MUST_CHECK;
 /* Rows, groups, members and timers. */
 int flush_write(struct flush *f, const struct notes *notes, struct flushed *ret,
                 struct err *e) MUST_CHECK;

@@ -483,19 +483,26 @@ static const char *zone_of(const struct flush_settings *s, const struct receiver
     return r && *r->time_zone ? r->time_zone : s->time_zone;
 }
 
-int flush_zone(struct flush *f, const struct target *t, int64_t from_ms, int32_t *ret_minutes,
-               struct err *e)
+struct clocks_of {
+    struct flush *f;
+    const char *zone;
+};
+
+static int clocks_offset(void *ctx, int64_t ms, int32_t *ret_minutes, struct err *e)
 {
-    const char *zone = zone_of(f->s, t->receiver);
-    const struct digest_when *d = &t->route->digest;
+    const struct clocks_of *c = ctx;
 
     *ret_minutes = 0;
-    if (d->at_minute < 0 || !*zone)
-        return 0;
-    int rc = offset_at(f, zone, from_ms, ret_minutes, e);
-    if (rc == 0) /* clocks may change between now and then */
-        rc = offset_at(f, zone, digest_next(d, from_ms, *ret_minutes), ret_minutes, e);
-    return rc;
+    return *c->zone ? offset_at(c->f, c->zone, ms, ret_minutes, e) : 0;
+}
+
+int flush_digest_next(struct flush *f, const struct target *t, int64_t from_ms, int64_t *ret,
+                      struct err *e)
+{
+    struct clocks_of of = {f, zone_of(f->s, t->receiver)};
+    const struct clocks clocks = {clocks_offset, &of};
+
+    return digest_next_by(&t->route->digest, from_ms, &clocks, ret, e);
 }
 
 int flush_check_zones(const struct flush_settings *s, struct pg *pg, struct arena *a, struct err *e)

@@ -260,12 +260,11 @@ static bool repeats(const struct standing *is, const struct said *state)
     return is->kind == GROUP_INCIDENT && is->status == INCIDENT_OPEN && !is->moved;
 }
 
-static size_t due_digest(const struct route *r, const struct standing *is, int64_t now_ms,
-                         int32_t utc_offset_minutes, struct due out[DUE_MAX], int64_t *ret_again)
+static size_t due_digest(const struct standing *is, int64_t now_ms, int64_t at,
+                         struct due out[DUE_MAX], int64_t *ret_again)
 {
     if (is->item_n == 0)
         return 0;
-    const int64_t at = digest_next(&r->digest, is->item_first_ms, utc_offset_minutes);
     if (now_ms < at) {
         *ret_again = at;
         return 0;
@@ -292,7 +291,7 @@ static int64_t due_since(const struct standing *is, enum due_kind kind, int64_t 
 }
 
 size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
-                 int64_t now_ms, int32_t utc_offset_minutes, struct due out[DUE_MAX],
+                 int64_t now_ms, int64_t digest_ms, struct due out[DUE_MAX],
                  int64_t *ret_look_again_ms)
 {
     const struct standing *is = now_is;
@@ -300,7 +299,7 @@ size_t group_due(const struct route *r, const struct standing *now_is, const str
 
     *ret_look_again_ms = 0;
     if (is->kind == GROUP_DIGEST)
-        return due_digest(r, is, now_ms, utc_offset_minutes, out, ret_look_again_ms);
+        return due_digest(is, now_ms, digest_ms, out, ret_look_again_ms);
     if (is->kind == GROUP_INCIDENT)
         tell_incident(&t, r, is, last, now_ms);
     else
@@ -356,6 +355,23 @@ int64_t digest_next(const struct digest_when *d, int64_t from_ms, int32_t utc_of
     if (into < 0)
         into += d->period_ms;
     return into == 0 ? from_ms : from_ms + d->period_ms - into;
+}
+
+int digest_next_by(const struct digest_when *d, int64_t from_ms, const struct clocks *c,
+                   int64_t *ret, struct err *e)
+{
+    int32_t before = 0, after, there;
+    int rc = d->at_minute < 0 ? 0 : c->offset(c->ctx, from_ms, &before, e);
+
+    if (rc < 0)
+        return rc;
+    *ret = digest_next(d, from_ms, before);
+    if (d->at_minute < 0 || (rc = c->offset(c->ctx, *ret, &after, e)) < 0 || after == before)
+        return rc;
+    const int64_t moved = *ret + (before - after) * MS_MINUTE;
+    if ((rc = c->offset(c->ctx, moved, &there, e)) == 0 && there == after) /* else left out */
+        *ret = moved;
+    return rc;
 }
 
 /* ---- memory of what was said ---- */

@@ -66,7 +66,6 @@ struct standing {
     size_t firing_n, ended_n, missed_n;
     /* kind digest */
     size_t item_n;
-    int64_t item_first_ms; /* earliest first_at among the items */
 };
 
 enum due_kind {
@@ -106,18 +105,29 @@ bool lasted(const struct route *r, const struct standing *is, bool told, int64_t
  * something was said or is still waiting to be, and repeat_interval while open (acknowledged stops
  * repeats). `moved`: only the end. Between messages: group_interval. Kind alerts: Alertmanager's
  * rule (notify/dedup: new firing member; a resolved member that was told as firing;
- * repeat_interval). Kind digest: all items at the next flush time after the earliest of them.
+ * repeat_interval). Kind digest: all items at `digest_ms`, the next flush time after the earliest
+ * of them.
  */
 size_t group_due(const struct route *r, const struct standing *now_is, const struct said *last,
-                 int64_t now_ms, int32_t utc_offset_minutes, struct due out[DUE_MAX],
+                 int64_t now_ms, int64_t digest_ms, struct due out[DUE_MAX],
                  int64_t *ret_look_again_ms);
 /* Kind incident: is it news that a person silenced it from a message, or that this is over? For
  * those alone who have the newest message (`last` has arrived), since it is shown by editing that
  * one. False also when group_interval is not over; then *ret_look_again_ms says when it is. */
 bool group_silence_due(const struct route *r, const struct standing *is, const struct said *last,
                        int64_t now_ms, struct due *ret, int64_t *ret_look_again_ms);
-/* The next flush time of a digest at or after `from_ms`. utc_offset of the zone at that time. */
+/* The next flush time of a digest at or after `from_ms`, as clocks stand that are never changed. */
 int64_t digest_next(const struct digest_when *d, int64_t from_ms, int32_t utc_offset_minutes);
+/* Clocks somewhere: minutes east of UTC at that time. 0, or an error. */
+struct clocks {
+    int (*offset)(void *ctx, int64_t ms, int32_t *ret_minutes, struct err *e);
+    void *ctx;
+};
+/* The same by such clocks, which may be changed between `from_ms` and then. A time of day that they
+ * leave out comes as much later as they leave out; one that they show twice comes twice. Errors of
+ * `offset`. */
+int digest_next_by(const struct digest_when *d, int64_t from_ms, const struct clocks *c,
+                   int64_t *ret, struct err *e) MUST_CHECK;
 
 int said_to_json(struct buf *b, const struct said *s);
 /* From groups.told[integration].last; absent: seq 0. */

@@ -362,6 +362,33 @@ static void test_a_digest_waits_for_its_time(void **state)
     assert_int_equal(INT("SELECT due_at %% 86400000 FROM timers WHERE kind = 1"), MS_HOUR);
 }
 
+/* Half an hour after the last one with summer time. */
+static void test_a_digest_waits_where_clocks_change(void **state)
+{
+    struct fixture *f = *state;
+    const struct flush_settings s = {
+        .routes = f->now.routes, .receivers = &f->now.receivers, .time_zone = "Europe/Berlin"};
+    struct flush_subject subject = {.tenant = SLICE_LIT(TENANT)};
+    struct flush_subjects v = {.v = &subject, .n = 1};
+    struct flushed out;
+    int64_t item, next;
+
+    assert_true(rfc3339_parse(SLICE_LIT("2026-10-24T09:30:00+02:00"), &item));
+    assert_true(rfc3339_parse(SLICE_LIT("2026-10-25T09:00:00+01:00"), &next));
+    add_incident(INCIDENT, 1, 1, 0);
+    const char *g = add_group(&f->now, "{\"to\":\"daily\"}", NULL);
+    assert_true(uuid_parse(slice_of(g), &subject.group));
+    DO("INSERT INTO digest_items VALUES ('" TENANT "', '%s', '" INCIDENT "', 1, %lld, 1)", g,
+       (long long)item);
+    v.now_ms = next - 1;
+    SQL_OK(f, flush_groups(&s, db.pg, db.arena, &v, &out, &f->e));
+    assert_string_equal(told(g), "");
+    assert_int_equal(INT("SELECT due_at FROM timers WHERE kind = 1"), next);
+    v.now_ms = next;
+    SQL_OK(f, flush_groups(&s, db.pg, db.arena, &v, &out, &f->e));
+    assert_string_equal(told(g), "webhook:digest");
+}
+
 /* The other one told it. */
 static void test_what_one_was_not_told_waits_for_it_alone(void **state)
 {
@@ -560,6 +587,7 @@ int main(void)
         TEST(test_a_member_in_flight_stays),
         TEST(test_a_digest),
         TEST(test_a_digest_waits_for_its_time),
+        TEST(test_a_digest_waits_where_clocks_change),
         TEST(test_what_one_was_not_told_waits_for_it_alone),
         TEST(test_a_digest_tells_each_what_waited_for_it),
         TEST(test_wakeups),

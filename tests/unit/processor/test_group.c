@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/zone.h"
 #include "processor/group.h"
 
 #define T0 INT64_C(1767322800000) /* 2026-01-02 03:00:00 UTC */
@@ -550,17 +551,20 @@ static void test_digest(void **state)
     struct route r = at_once;
     struct standing is = {.kind = GROUP_DIGEST, .since_ms = T0};
     struct due out[DUE_MAX];
+    const struct said nothing = {0};
+    const int64_t at = T0 + 15 * MS_MINUTE;
     int64_t again;
 
     (void)state;
     r.digest = (struct digest_when){.period_ms = 15 * MS_MINUTE, .at_minute = -1};
-    assert_string_equal(due(&r, &is, &(struct said){0}, T0 + MS_DAY, out, &again), "");
+    assert_int_equal(group_due(&r, &is, &nothing, T0 + MS_DAY, at, out, &again), 0);
     assert_int_equal(again, 0);
     is.item_n = 2;
-    is.item_first_ms = T0 + 1;
-    assert_string_equal(due(&r, &is, &(struct said){0}, T0 + 2, out, &again), "");
-    assert_int_equal(again, T0 + 15 * MS_MINUTE);
-    assert_string_equal(due(&r, &is, &(struct said){0}, again, out, &again), "digest");
+    assert_int_equal(group_due(&r, &is, &nothing, at - 1, at, out, &again), 0);
+    assert_int_equal(again, at);
+    assert_int_equal(group_due(&r, &is, &nothing, at, at, out, &again), 1);
+    assert_int_equal(out[0].kind, DUE_DIGEST);
+    assert_int_equal(out[0].at_ms, at);
     assert_int_equal(again, 0);
 }
 
@@ -580,6 +584,74 @@ static void test_digest_times(void **state)
     assert_int_equal(digest_next(&nine, T0, -300), T0 + 11 * MS_HOUR); /* New York: 14:00 UTC */
     assert_int_equal(digest_next(&nine, T0 + 6 * MS_HOUR, 0), T0 + 6 * MS_HOUR);
     assert_int_equal(digest_next(&nine, T0 + 6 * MS_HOUR + 1, 0), T0 + 30 * MS_HOUR);
+}
+
+static int offset_in(void *ctx, int64_t ms, int32_t *ret_minutes, struct err *e)
+{
+    (void)e;
+    *ret_minutes = zone_local(ctx, ms).offset / 60;
+    return 0;
+}
+
+static int64_t utc(const char *text)
+{
+    int64_t ms;
+
+    assert_true(rfc3339_parse(slice_of(text), &ms));
+    return ms;
+}
+
+/* A time of day, by the clocks of a zone. */
+static void test_digest_where_clocks_change(void **state)
+{
+    static const struct {
+        const char *zone;
+        int hour, minute;
+        const char *from, *next;
+    } v[] = {
+        /* back, at 2026-10-25T01:00Z */
+        {"Europe/Berlin", 9, 0, "2026-10-24T06:59:00Z", "2026-10-24T07:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-10-24T07:00:00Z", "2026-10-24T07:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-10-24T07:30:00Z", "2026-10-25T08:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-10-24T20:00:00Z", "2026-10-25T08:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-10-25T07:30:00Z", "2026-10-25T08:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-10-25T08:00:01Z", "2026-10-26T08:00:00Z"},
+        {"Europe/Berlin", 3, 0, "2026-10-24T01:30:00Z", "2026-10-25T02:00:00Z"},
+        {"Europe/Berlin", 2, 30, "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"},
+        {"Europe/Berlin", 2, 30, "2026-10-25T00:45:00Z", "2026-10-26T01:30:00Z"},
+        {"Europe/Berlin", 2, 30, "2026-10-25T01:15:00Z", "2026-10-25T01:30:00Z"},
+        {"America/New_York", 9, 0, "2026-10-31T13:30:00Z", "2026-11-01T14:00:00Z"},
+        {"Australia/Lord_Howe", 9, 0, "2026-04-03T22:15:00Z", "2026-04-04T22:30:00Z"},
+        /* forth, at 2026-03-29T01:00Z */
+        {"Europe/Berlin", 9, 0, "2026-03-28T07:30:00Z", "2026-03-28T08:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-03-28T08:30:00Z", "2026-03-29T07:00:00Z"},
+        {"Europe/Berlin", 9, 0, "2026-03-29T07:00:01Z", "2026-03-30T07:00:00Z"},
+        {"Europe/Berlin", 3, 0, "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"},
+        {"Europe/Berlin", 2, 30, "2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z"},
+        {"Europe/Berlin", 2, 30, "2026-03-29T00:40:00Z", "2026-03-29T01:30:00Z"},
+        {"Europe/Berlin", 2, 30, "2026-03-29T01:30:01Z", "2026-03-30T00:30:00Z"},
+        {"Australia/Lord_Howe", 9, 0, "2026-10-02T22:45:00Z", "2026-10-03T22:00:00Z"},
+        {"Australia/Lord_Howe", 2, 15, "2026-10-03T00:00:00Z", "2026-10-03T15:45:00Z"},
+        /* never */
+        {"Asia/Shanghai", 9, 0, "2026-10-24T01:30:00Z", "2026-10-25T01:00:00Z"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
+        const struct digest_when d = {.period_ms = MS_DAY,
+                                      .at_minute = v[i].hour * 60 + v[i].minute};
+        CLEANUP(zone_free) struct zone *z = NULL;
+        struct err e = {0};
+        char text[RFC3339_MAX];
+        int64_t next;
+
+        assert_int_equal(zone_open(v[i].zone, &z, &e), 0);
+        const struct clocks clocks = {offset_in, z};
+        assert_int_equal(digest_next_by(&d, utc(v[i].from), &clocks, &next, &e), 0);
+        if (next != utc(v[i].next))
+            fail_msg("%s %02d:%02d after %s: %s", v[i].zone, v[i].hour, v[i].minute, v[i].from,
+                     rfc3339_format(next, text));
+    }
 }
 
 /* ---- identity ---- */
@@ -768,6 +840,7 @@ int main(void)
         cmocka_unit_test(test_alerts_repeat),
         cmocka_unit_test(test_digest),
         cmocka_unit_test(test_digest_times),
+        cmocka_unit_test(test_digest_where_clocks_change),
         cmocka_unit_test(test_group_of),
         cmocka_unit_test(test_group_by_all),
         cmocka_unit_test(test_labels_do_not_run_together),
