@@ -13,6 +13,7 @@ struct silenced_group;
 
 struct member {
     uint64_t fingerprint;
+    enum severity severity;
     bool firing;
     int64_t starts_ms, ended_ms;
     const struct silencing *silence; /* NULL: to be told */
@@ -32,8 +33,8 @@ struct target {
     const struct route *route;       /* of the configuration, or `gone` in flush_read.c */
     const struct receiver *receiver; /* NULL: left the configuration */
     struct labels labels;
-    struct standing is; /* lists of alerts apart: they differ per integration */
-    enum severity severity;
+    struct standing is;     /* lists of alerts apart: they differ per integration */
+    enum severity severity; /* kind incident */
     uint64_t taken_over;    /* moved: integrations that a later group of its receiver told */
     bool itself;            /* it is about its receiver, which takes nothing */
     bool found;             /* kind incident: its row is there */
@@ -120,8 +121,8 @@ struct note {
     const struct silencing *by; /* withheld; NULL: told */
     /* kind digest: does it tell more than what waits for its integration alone? */
     bool whole;
-    struct slice items; /* taken: a JSON array's inside */
-    enum severity severity;
+    struct slice items;     /* taken: a JSON array's inside */
+    enum severity severity; /* kind digest */
 };
 
 struct notes {

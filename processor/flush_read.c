@@ -256,17 +256,15 @@ static int read_members(struct flush *f, struct err *e)
         return flush_too_large(e);
     for (int row = 0; row < PQntuples(r); row++) {
         struct target *t = target_at(f, r, row);
-        const enum severity severity = (enum severity)pg_get_int(r, row, 3);
 
         if (t->member_n == 0)
             t->members = &v[row];
         v[row] = (struct member){.fingerprint = (uint64_t)pg_get_int(r, row, 1),
+                                 .severity = (enum severity)pg_get_int(r, row, 3),
                                  .firing = pg_get_int(r, row, 2) == ALERT_FIRING,
                                  .starts_ms = pg_get_int(r, row, 4),
                                  .ended_ms = pg_get_int(r, row, 5)};
         t->member_n++;
-        if (severity > t->severity)
-            t->severity = severity;
     }
     for (size_t i = 0; i < f->target_n; i++)
         if (f->targets[i].member_n > 1)

@@ -96,6 +96,35 @@ static const char *why_mute(struct flush *f, const struct target *t)
                         SLICE_FMT(t->receiver_name));
 }
 
+/* Of what fires that it tells, but for what is silenced, though that was told as firing before and
+ * stays on the list; when nothing else fires, of all that it tells. */
+static enum severity severity_of_alerts(const struct target *t, const struct said *told)
+{
+    const bool over = told->firing_n == 0;
+    const uint64_t *v = over ? told->ended : told->firing;
+    const size_t n = over ? told->ended_n : told->firing_n;
+    enum severity loud = 0, any = SEVERITY_INFO;
+
+    for (size_t i = 0; i < t->member_n; i++) {
+        const struct member *m = &t->members[i];
+
+        if (!among(v, n, m->fingerprint))
+            continue;
+        if (m->severity > any)
+            any = m->severity;
+        if (m->firing && !m->silence && m->severity > loud)
+            loud = m->severity;
+    }
+    return loud ? loud : any;
+}
+
+static enum severity severity_of(const struct target *t, const struct note *n)
+{
+    if (t->kind == GROUP_ALERTS)
+        return severity_of_alerts(t, &n->due.state);
+    return t->kind == GROUP_DIGEST ? n->severity : t->severity;
+}
+
 static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const struct note *n)
 {
     CLEANUP(buf_release) struct buf b = BUF_INIT(TEXT_MAX);
@@ -112,7 +141,7 @@ static bool fill_note(struct flush *f, struct note_columns *c, size_t i, const s
     c->integration[i] = (int32_t)n->integration;
     c->seq[i] = n->due.state.seq;
     c->kind[i] = slice_of(due_name(n->due.kind));
-    c->severity[i] = (int32_t)(t->kind == GROUP_DIGEST ? n->severity : t->severity);
+    c->severity[i] = (int32_t)severity_of(t, n);
     c->about[i] = arena_slice(f->a, (struct slice){b.p, b.len});
     if (!target_mute(t) && n->by) {
         c->channel[i] = slice_of(t->receiver->v[n->integration].channel);

@@ -242,6 +242,39 @@ static void test_an_alert_leaves_when_all_know(void **state)
     assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
 }
 
+/* Of what fires, whatever the others in the group were; at the end, of what ended. */
+static void test_the_severity_of_alerts(void **state)
+{
+    static const char severities[] = "SELECT string_agg(channel || ':' || severity, ' ' ORDER BY "
+                                     "channel, seq) FROM notifications";
+    struct fixture *f = *state;
+
+    add_alert(4, 1, 4);
+    add_alert(5, 1, 2);
+    const char *g = alerts_group_to(f, "{\"job\":\"api\",\"to\":\"both alerts\"}");
+    pass(f, f->timers);
+    assert_string_equal(TEXT(severities), "slack:4 webhook:4");
+    forget();
+    /* the critical one is over, slack has yet to hear it, and a third comes */
+    add_alert(6, 1, 1);
+    DO("INSERT INTO group_alerts VALUES ('" TENANT "', '%s', 6)", g);
+    DO("UPDATE alerts SET status = 2 WHERE fingerprint = 4");
+    DO("UPDATE groups SET flushed_at = 1");
+    was_told("1", "[" FP(5) "]", "[" FP(4) "]");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT(severities), "slack:2 webhook:2");
+    forget();
+    /* slack was not reached */
+    DO("UPDATE alerts SET status = 2");
+    DO("UPDATE groups SET flushed_at = 1");
+    DO("INSERT INTO group_alerts VALUES ('" TENANT "', '%s', 4)", g);
+    was_told("0", "[" FP(4) ", " FP(5) "]", "[]");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT(severities), "slack:4 webhook:2");
+}
+
 static void test_alerts_over_before_anybody_looked(void **state)
 {
     struct fixture *f = *state;
@@ -582,6 +615,7 @@ int main(void)
         TEST(test_a_raised_severity_moves),
         TEST(test_alerts),
         TEST(test_an_alert_leaves_when_all_know),
+        TEST(test_the_severity_of_alerts),
         TEST(test_alerts_over_before_anybody_looked),
         TEST(test_a_failed_end_of_alerts),
         TEST(test_a_member_in_flight_stays),

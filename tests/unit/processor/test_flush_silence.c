@@ -294,6 +294,39 @@ static void test_silenced_alerts_of_a_group(void **state)
                         "[\"0000000000000005\"]");
 }
 
+/* What is silenced lends the others no severity, told before or not. */
+static void test_the_severity_of_silenced_alerts(void **state)
+{
+    static const char rows[] = "SELECT string_agg(state || ':' || severity || ':' || "
+                               "jsonb_array_length(about->'state'->'alerts'), ' ' ORDER BY seq) "
+                               "FROM notifications";
+    struct fixture *f = *state;
+
+    add_alert(5, 1, 4);
+    add_alert(6, 1, 2);
+    DO("UPDATE alerts SET labels = ('{\"job\": \"' || CASE fingerprint WHEN 5 THEN 'api' ELSE "
+       "'web' END || '\"}')::jsonb");
+    const char *g = alerts_group(f);
+    silence("api");
+    for (int i = 0; i < 2; i++) {
+        look(g);
+        pass(f, f->timers);
+    }
+    assert_string_equal(TEXT(rows), "pending:2:1 suppressed:4:1");
+    forget();
+    DO("UPDATE groups SET told = jsonb_build_object('0', jsonb_set(told->'0', '{last,alerts}', "
+       "'[\"0000000000000005\"]'))");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT(rows), "pending:2:2");
+    forget();
+    /* the other one ends: what is told still fires, and is critical */
+    DO("UPDATE alerts SET status = 2 WHERE fingerprint = 6");
+    look(g);
+    pass(f, f->timers);
+    assert_string_equal(TEXT(rows), "pending:4:1");
+}
+
 static void test_a_digest_leaves_out_what_is_silenced(void **state)
 {
     static const char other[] = "018f0000-0000-7000-8000-000000000002";
@@ -337,6 +370,7 @@ int main(void)
         TEST(test_an_incident_of_many_alerts),
         TEST(test_the_silence_that_ends_first),
         TEST(test_silenced_alerts_of_a_group),
+        TEST(test_the_severity_of_silenced_alerts),
         TEST(test_a_digest_leaves_out_what_is_silenced),
     };
 
