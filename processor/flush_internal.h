@@ -10,6 +10,7 @@
 
 struct silencing; /* common/silence.h */
 struct silenced_group;
+struct group_row; /* processor/group_rows.h */
 
 struct member {
     uint64_t fingerprint;
@@ -111,6 +112,8 @@ struct flush {
     size_t target_n;
     struct silenced_group *silenced;
     size_t silenced_n, silenced_cap;
+    struct group_row *successors; /* groups to be, of incidents that moved */
+    size_t successor_n, successor_cap;
 };
 
 /* One notification row to be. */
@@ -136,6 +139,14 @@ int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct 
  * incidents or groups, $3 indexes of targets; *ret stays NULL when there are none. */
 int flush_ask(struct flush *f, enum group_kind kind, const bool *only, const char *sql,
               PGresult **ret, struct err *e) MUST_CHECK;
+/* With its severity of now, is the target's incident still routed here? If not, who is to be told
+ * of it by the way that it goes now. `gone`: its route has left the configuration. */
+int flush_moved(struct flush *f, struct target *t, struct rule_facts *facts, bool gone,
+                struct err *e) MUST_CHECK;
+/* An incident that moved within a receiver is over for it once: who was told by a later group hears
+ * the end from that one. */
+int flush_taken_over(struct flush *f, struct err *e) MUST_CHECK;
+int flush_write_successors(struct flush *f, struct err *e) MUST_CHECK;
 /* After flush_read(). */
 int flush_read_silences(struct flush *f, struct err *e) MUST_CHECK;
 int flush_write_silenced(struct flush *f, struct err *e) MUST_CHECK;

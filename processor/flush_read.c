@@ -120,30 +120,6 @@ static struct target *target_at(struct flush *f, const PGresult *r, int row)
     return &f->targets[pg_get_int(r, row, 0)];
 }
 
-/* With its severity of now, is the incident still routed here? */
-static int has_moved(struct flush *f, const struct target *t, struct rule_facts *facts, bool *ret,
-                     struct err *e)
-{
-    const struct route **out = arena_array(f->a, f->s->routes->most, const struct route *);
-    struct labels labels;
-    size_t n = 0;
-
-    if (!out)
-        return flush_too_large(e);
-    if (labels_from_json(f->a, t->routed_by, &labels, e) < 0)
-        return e->code;
-    if (route_labels(f->a, labels, t->is.severity, t->source, &labels) < 0)
-        return flush_too_large(e);
-    facts->labels = labels;
-    if (rules_route(f->s->rules, f->s->routes, facts, f->a, out, &n) < 0)
-        return flush_too_large(e);
-    *ret = true;
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(out[i]->id, t->route->id, sizeof(out[i]->id)) == 0)
-            *ret = false;
-    return 0;
-}
-
 static int read_incidents(struct flush *f, struct err *e)
 {
     CLEANUP(PQclear) PGresult *r = NULL;
@@ -176,56 +152,8 @@ static int read_incidents(struct flush *f, struct err *e)
                                    .fingerprint = pg_get_text(r, row, 9),
                                    .crossed =
                                        rules_crossed_parse(f->s->rules, pg_get_text(r, row, 10))};
-        if (t->receiver && t->route == &gone)
-            t->is.moved = true;
-        else if (t->receiver)
-            rc = has_moved(f, t, &facts, &t->is.moved, e);
-    }
-    return rc;
-}
-
-/* The integrations that this group told of the episode at hand: bits. */
-static int told_of_episode(struct flush *f, struct slice told, size_t n, int32_t episode,
-                           uint64_t *ret, struct err *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        char path[32];
-        struct said last;
-
-        (void)snprintf(path, sizeof(path), "%zu.last", i);
-        int rc = said_from_json(f->a, json_at(told, path), &last, e);
-        if (rc < 0)
-            return rc;
-        if (last.seq > 0 && last.episode == episode)
-            *ret |= UINT64_C(1) << i;
-    }
-    return 0;
-}
-
-/* An incident that moved within a receiver is over for it once: who was told by a later group hears
- * the end from that one. */
-static int read_taken_over(struct flush *f, struct err *e)
-{
-    CLEANUP(PQclear) PGresult *r = NULL;
-    bool *over = arena_array(f->a, f->target_n + 1, bool);
-    int rc = 0;
-
-    if (!over)
-        return flush_too_large(e);
-    for (size_t i = 0; i < f->target_n; i++)
-        over[i] = f->targets[i].is.moved && f->targets[i].is.status == INCIDENT_RESOLVED;
-    rc = flush_ask(f, GROUP_INCIDENT, over,
-                   "SELECT k.n, o.receiver, o.since, o.told::text FROM groups o JOIN "
-                   "unnest($1::text[], $2::uuid[], $3::int8[]) k(t, id, n) ON o.tenant = k.t AND "
-                   "o.incident_id = k.id",
-                   &r, e);
-    for (int row = 0; rc == 0 && r && row < PQntuples(r); row++) {
-        struct target *t = target_at(f, r, row);
-
-        if (t->receiver && slice_eq(t->receiver_name, pg_get_text(r, row, 1)) &&
-            pg_get_int(r, row, 2) > t->is.since_ms)
-            rc = told_of_episode(f, pg_get_text(r, row, 3), t->receiver->n, t->is.episode,
-                                 &t->taken_over, e);
+        if (t->receiver || t->route == &gone)
+            rc = flush_moved(f, t, &facts, t->route == &gone, e);
     }
     return rc;
 }
@@ -320,7 +248,7 @@ int flush_read(struct flush *f, const struct flush_subject *v, size_t n, struct 
     for (int row = 0; row < PQntuples(r); row++)
         if ((rc = take_group(f, r, row, &f->targets[f->target_n++], e)) < 0)
             return rc;
-    if ((rc = read_incidents(f, e)) < 0 || (rc = read_taken_over(f, e)) < 0 ||
+    if ((rc = read_incidents(f, e)) < 0 || (rc = flush_taken_over(f, e)) < 0 ||
         (rc = read_members(f, e)) < 0)
         return rc;
     return read_digests(f, e);

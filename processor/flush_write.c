@@ -408,7 +408,8 @@ int flush_write(struct flush *f, const struct notes *notes, struct flushed *ret,
         ((rc = write_notes(f, notes, &columns, e)) < 0 || (rc = write_groups(f, e)) < 0 ||
          (rc = note_wakeups(f, notes, &columns, &done, e)) < 0))
         return rc;
-    if ((rc = flush_write_silenced(f, e)) < 0 || (rc = leave(f, e)) < 0 || (rc = arm(f, e)) < 0)
+    if ((rc = flush_write_silenced(f, e)) < 0 || (rc = leave(f, e)) < 0 || (rc = arm(f, e)) < 0 ||
+        (rc = flush_write_successors(f, e)) < 0)
         return rc;
     for (size_t i = 0; i < notes->n; i++)
         done.created[notes->v[i].due.kind]++;

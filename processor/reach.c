@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/digest.h"
-#include "common/failing.h"
-#include "processor/group.h"
+#include "processor/group_rows.h"
 #include "processor/work.h"
 
 struct touch {
@@ -46,24 +44,6 @@ static struct touch *touch_new(struct touches *t, struct arena *a)
     return &t->v[t->n++];
 }
 
-/* That a receiver takes nothing is told by its fallback, in a group of the fallback's own. Nobody:
- * false, unless a row shall say so. */
-static bool choose_teller(const struct route *route, struct labels labels,
-                          struct group_identity *id, const struct receiver **ret)
-{
-    const struct receiver *teller = failing_teller(route->receiver, labels);
-    unsigned char hash[SHA256_LEN];
-
-    *ret = teller ? teller : route->receiver;
-    if (teller && teller != route->receiver) {
-        const struct slice parts[] = {{(const char *)id->id.b, sizeof(id->id.b)},
-                                      slice_of(teller->name)};
-        hmac_sha256_v(SLICE_LIT("teller"), parts, 2, hash);
-        memcpy(id->id.b, hash, sizeof(id->id.b));
-    }
-    return teller || id->kind == GROUP_INCIDENT;
-}
-
 static int touch_news(struct work *w, const struct news *n, struct touches *t, struct err *e)
 {
     const struct alert_work *al = (const struct alert_work *)(const void *)n->alert;
@@ -86,7 +66,7 @@ static int touch_news(struct work *w, const struct news *n, struct touches *t, s
         const struct receiver *receiver;
         if (group_of(w->a, t->routes[i], n->alert->tenant, labels, &n->incident->id, &id) < 0)
             return batch_too_large(e);
-        if (!choose_teller(t->routes[i], labels, &id, &receiver))
+        if (!group_teller(t->routes[i], labels, &id, &receiver))
             continue;
         if (n->kind == NEWS_RESOLVED && id.kind != GROUP_DIGEST)
             continue; /* existing groups are woken by their incident or member */
@@ -118,115 +98,23 @@ static int touch_cmp(const void *x, const void *y)
 
 /* ---- groups and their timers ---- */
 
-struct group_columns {
-    struct slice *tenant, *receiver, *route, *labels, *routed_by;
-    struct uuid *id, *incident;
-    int32_t *kind;
-    bool *wake;
-    int64_t *since, *due;
-    size_t n;
-};
-
-static bool group_columns_make(struct group_columns *c, size_t cap, struct arena *a)
-{
-    struct slice *t = arena_array(a, 5 * cap, struct slice);
-    int64_t *b = arena_array(a, 2 * cap, int64_t);
-
-    *c = (struct group_columns){.id = arena_array(a, cap, struct uuid),
-                                .incident = arena_array(a, cap, struct uuid),
-                                .kind = arena_array(a, cap, int32_t),
-                                .wake = arena_array(a, cap, bool)};
-    if (!t || !b || !c->id || !c->incident || !c->kind || !c->wake)
-        return false;
-    c->tenant = t;
-    c->receiver = t + cap;
-    c->route = t + 2 * cap;
-    c->labels = t + 3 * cap;
-    c->routed_by = t + 4 * cap;
-    c->since = b;
-    c->due = b + cap;
-    return true;
-}
-
-static struct slice labels_json(struct arena *a, struct labels l)
-{
-    CLEANUP(buf_release) struct buf b = BUF_INIT((size_t)16 << 20);
-
-    labels_to_json(&b, l);
-    return b.failed ? (struct slice){NULL, 0} : arena_slice(a, (struct slice){b.p, b.len});
-}
-
 /* A period's next multiple is the same everywhere. A time of day hangs on the receiver's zone,
  * which the flush knows: it looks at once, and arms itself. */
-static int64_t digest_due(const struct touch *t)
+static int64_t first_look(const struct touch *t)
 {
     const struct digest_when *d = &t->route->digest;
 
+    if (t->group.kind != GROUP_DIGEST)
+        return t->at + t->route->group_wait_ms;
     return d->at_minute < 0 ? digest_next(d, t->at, 0) : t->at;
 }
 
-static bool group_columns_add(struct group_columns *c, const struct touch *t, struct arena *a)
+static int store_groups(struct work *w, struct pg *pg, const struct touches *t, struct err *e)
 {
-    const size_t i = c->n++;
+    struct group_row *rows = arena_array(w->a, t->n + 1, struct group_row);
+    size_t n = 0;
 
-    c->tenant[i] = t->tenant;
-    c->id[i] = t->group.id;
-    c->incident[i] = t->incident->id;
-    c->kind[i] = (int32_t)t->group.kind;
-    c->receiver[i] = slice_of(t->receiver->name);
-    c->route[i] = rules_route_key(t->route, a);
-    c->labels[i] = labels_json(a, t->group.labels);
-    c->routed_by[i] = labels_json(a, t->routed_by);
-    c->since[i] = t->at;
-    c->due[i] = t->group.kind == GROUP_DIGEST ? digest_due(t) : t->at + t->route->group_wait_ms;
-    c->wake[i] = t->wake;
-    return c->route[i].p && c->labels[i].p && c->routed_by[i].p;
-}
-
-static int send_groups(struct work *w, struct pg *pg, const struct group_columns *c, struct err *e)
-{
-    struct pg_args *p = pg_args(w->a);
-
-    pg_texts(p, c->tenant, c->n);
-    pg_uuids(p, c->id, c->n);
-    pg_int4s(p, c->kind, c->n);
-    pg_texts(p, c->receiver, c->n);
-    pg_texts(p, c->route, c->n);
-    pg_texts(p, c->labels, c->n);
-    pg_uuids(p, c->incident, c->n);
-    pg_texts(p, c->routed_by, c->n);
-    pg_ints(p, c->since, c->n);
-    pg_ints(p, c->due, c->n);
-    pg_bools(p, c->wake, c->n);
-    pg_int(p, w->now_ms);
-    /* A digest's timer stands until its time, so one is enough, but not close before it: who runs
-     * it may have looked already. */
-    return pg_send(pg,
-                   "WITH k AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int4[], "
-                   "$4::text[], $5::text[], $6::text[], $7::uuid[], "
-                   "$8::text[], $9::int8[], $10::int8[], $11::bool[]) k(t, id, kind, rec, rou, "
-                   "lab, inc, rb, since, due, wake)), "
-                   "fresh AS (INSERT INTO groups (tenant, id, kind, receiver, route, labels, "
-                   "incident_id, routed_by, since) "
-                   "SELECT t, id, kind, rec, rou, lab::jsonb, CASE WHEN kind = 1 THEN inc END, "
-                   "rb::jsonb, since FROM k ORDER BY t, id "
-                   "ON CONFLICT DO NOTHING RETURNING tenant, id) "
-                   "INSERT INTO timers (due_at, kind, tenant, subject) "
-                   "SELECT CASE WHEN k.kind = 3 OR f.id IS NOT NULL THEN k.due ELSE $12 END, 1, "
-                   "k.t, uuid_send(k.id) "
-                   "FROM k LEFT JOIN fresh f ON f.tenant = k.t AND f.id = k.id "
-                   "WHERE CASE WHEN k.kind = 3 THEN k.due < $12 + 60000 OR NOT EXISTS "
-                   "(SELECT FROM timers o WHERE o.tenant = k.t AND o.subject = uuid_send(k.id) AND "
-                   "o.due_at = k.due) "
-                   "ELSE k.wake OR f.id IS NOT NULL END",
-                   p, NULL, e);
-}
-
-static int store_groups(struct work *w, struct pg *pg, struct touches *t, struct err *e)
-{
-    struct group_columns c;
-
-    if (!group_columns_make(&c, t->n + 1, w->a))
+    if (!rows)
         return batch_too_large(e);
     for (size_t i = 0, from = 0; i < t->n; i++) {
         if (i + 1 < t->n && touch_cmp(&t->v[i], &t->v[i + 1]) == 0)
@@ -237,11 +125,21 @@ static int store_groups(struct work *w, struct pg *pg, struct touches *t, struct
             if (t->v[j].at < one.at)
                 one.at = t->v[j].at;
         }
-        if (!group_columns_add(&c, &one, w->a))
-            return batch_too_large(e);
+        rows[n++] = (struct group_row){.tenant = one.tenant,
+                                       .is = one.group,
+                                       .route = one.route,
+                                       .receiver = one.receiver,
+                                       .incident = one.incident->id,
+                                       .routed_by = one.routed_by,
+                                       .since_ms = one.at,
+                                       .due_ms = first_look(&one),
+                                       .wake = one.wake};
         from = i + 1;
     }
-    return c.n ? send_groups(w, pg, &c, e) : 0;
+    if (n == 0)
+        return 0;
+    struct pg_args *p = group_rows_args(w->a, rows, n, w->now_ms);
+    return p ? pg_send(pg, group_rows_sql, p, NULL, e) : batch_too_large(e);
 }
 
 /* ---- members ---- */

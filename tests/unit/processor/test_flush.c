@@ -145,10 +145,11 @@ static void test_a_raised_severity_moves(void **state)
     pass(f, f->timers);
     forget();
     schema_do(&db, "UPDATE incidents SET severity = 4, level = 1");
-    const char *boss = add_group(&f->now, "{\"severity\":\"critical\"}", INCIDENT);
-    look(team);
-    look(boss);
-    pass(f, f->timers);
+    for (int i = 0; i < 2; i++) { /* it need not be the alert of this group that raised it */
+        look(team);
+        (void)pass(f, f->timers);
+    }
+    const char *boss = TEXT("SELECT id::text FROM groups WHERE receiver = 'boss'");
     assert_string_equal(told(team), "");
     assert_string_equal(told(boss), "webhook:opened webhook:crossing");
     forget();

@@ -18,7 +18,8 @@ static void test_a_receiver_that_left(void **state)
                              "ended_at IS NOT NULL) FROM notifications"),
                         "opened|suppressed||boss|receiver boss is no longer in the "
                         "configuration|t");
-    assert_int_equal(INT("SELECT count(*) FROM timers WHERE kind = 1"), 0);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE subject = uuid_send('%s')", g), 0);
+    assert_string_equal(TEXT("SELECT receiver FROM groups WHERE id <> '%s'", g), "team");
     /* it comes back, and hears what it missed */
     look(g);
     pass(f, f->timers);
@@ -127,7 +128,19 @@ static void test_a_route_that_left(void **state)
     look(g);
     look(h);
     pass(f, f->second);
-    assert_int_equal(INT("SELECT count(*) FROM notifications"), 0);
+    assert_string_equal(told(g), "");
+    assert_string_equal(told(h), "");
+    /* nobody was told of the other: it goes the way that there is now */
+    const char *now = TEXT("SELECT id::text FROM groups WHERE id NOT IN ('%s', '%s')", g, h);
+    assert_int_equal(INT("SELECT count(*) FROM timers WHERE subject = uuid_send('%s') AND due_at > "
+                         "extract(epoch FROM now()) * 1000",
+                         now),
+                     1);
+    DO("UPDATE groups SET since = 1 WHERE id = '%s'", now);
+    look(now);
+    pass(f, f->second);
+    assert_string_equal(told(now), "slack:opened slack:crossing slack:crossing webhook:opened "
+                                   "webhook:crossing webhook:crossing");
     schema_do(&db, "UPDATE incidents SET status = 4");
     look(g);
     look(h);
