@@ -216,26 +216,30 @@ static int store_digest_items(struct work *w, struct pg *pg, const struct touche
 
 /* ---- existing groups ---- */
 
-/* Every group of an incident whose state moved looks at it. */
+/* Every group of an incident whose state moved looks at it; one that a silence keeps from it also
+ * when an alert joins, of which the silence may know nothing. */
 static int wake_incidents(struct work *w, struct pg *pg, struct err *e)
 {
     const size_t most = w->news.n + w->acknowledged_n + 1;
     struct slice *tenant = arena_array(w->a, most, struct slice);
     struct uuid *id = arena_array(w->a, most, struct uuid);
+    bool *joined = arena_array(w->a, most, bool);
     struct pg_args *p = pg_args(w->a);
     size_t n = 0;
 
-    if (!tenant || !id)
+    if (!tenant || !id || !joined)
         return batch_too_large(e);
     for (size_t i = 0; i < w->acknowledged_n; i++) {
         tenant[n] = w->acknowledged[i].incident->tenant;
+        joined[n] = false;
         id[n++] = w->acknowledged[i].incident->id;
     }
     for (size_t i = 0; i < w->news.n; i++) {
         const struct news *v = &w->news.v[i];
-        if (v->kind == NEWS_RECURRED || v->kind == NEWS_ALERT_ENDED || v->kind == NEWS_OPENED)
+        if (v->kind == NEWS_ALERT_ENDED || v->kind == NEWS_OPENED)
             continue;
         tenant[n] = v->alert->tenant;
+        joined[n] = v->kind == NEWS_RECURRED;
         id[n++] = v->incident->id;
     }
     if (n == 0)
@@ -243,11 +247,14 @@ static int wake_incidents(struct work *w, struct pg *pg, struct err *e)
     pg_texts(p, tenant, n);
     pg_uuids(p, id, n);
     pg_int(p, w->now_ms);
+    pg_bools(p, joined, n);
     return pg_send(pg,
                    "INSERT INTO timers (due_at, kind, tenant, subject) SELECT DISTINCT $3::int8, "
                    "1, g.tenant, uuid_send(g.id) "
-                   "FROM groups g JOIN unnest($1::text[], $2::uuid[]) k(t, id) ON g.tenant = k.t "
-                   "AND g.incident_id = k.id",
+                   "FROM groups g JOIN (SELECT t, id, bool_and(joined) AS joined FROM "
+                   "unnest($1::text[], $2::uuid[], $4::bool[]) k(t, id, joined) GROUP BY 1, 2) k "
+                   "ON g.tenant = k.t AND g.incident_id = k.id "
+                   "WHERE NOT k.joined OR g.told @? '$.*.withheld'",
                    p, NULL, e);
 }
 

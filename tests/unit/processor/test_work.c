@@ -255,6 +255,30 @@ static void test_rows(void **state)
         t, "4 2 1 3,1 1 1 2");
 }
 
+/* A silence of one alert may not be one of another: whoever kept the incident to himself looks
+ * again; nobody else does. */
+static void test_an_alert_joins_what_is_silenced(void **state)
+{
+    static const char *const told[] = {"{\"0\": {\"last\": {\"seq\": 1}}}",
+                                       "{\"0\": {\"withheld\": {\"seq\": 1}}}"};
+
+    (void)state;
+    for (int silenced = 0; silenced < 2; silenced++) {
+        const char *t = new_tenant();
+        struct batch *b = batch_open();
+        put(b, 0, t, FIRING(10, 0), "Disk", "a");
+        commit_free(b);
+        (void)ask("WITH gone AS (DELETE FROM timers WHERE tenant = '%s') SELECT ''", t);
+        schema_do(&st.db, arena_printf(st.a, "UPDATE groups SET told = '%s' WHERE tenant = '%s'",
+                                       told[silenced], t));
+        b = batch_open();
+        put(b, 0, t, FIRING(20, 15), "Disk", "b");
+        commit_free(b);
+        ASK("SELECT count(*)::text FROM timers WHERE kind = 1 AND tenant = '%s'", t,
+            silenced ? "1" : "0");
+    }
+}
+
 #define EVERYTHING                                                                                 \
     "SELECT md5((SELECT string_agg(x::text, '' ORDER BY x::text) FROM alerts x) || (SELECT "       \
     "string_agg(x::text, '' ORDER BY x::text) FROM incidents x) || (SELECT string_agg(x::text, "   \
@@ -967,6 +991,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_an_alert_joins_what_is_silenced),
         cmocka_unit_test(test_a_batch_whose_partition_moved),
         cmocka_unit_test(test_the_same_records_again),
         cmocka_unit_test(test_a_new_name_keeps_its_time),
