@@ -14,6 +14,21 @@ static void end_as(struct job *j, enum life_event end, const char *reason)
     j->reason = reason ? reason : "";
 }
 
+/* Which ends it tells of alerts, if it is a group's. */
+static void judge_ends(const struct job *j, const json_t *told, struct wanted_input *in)
+{
+    const json_t *about = job_about(j);
+
+    if (json_object_get(j->facts, "incident"))
+        return;
+    in->untold = told_any_untold(told, j->integration, about);
+    /* What waits before it, a repeat at least, is told by it. */
+    in->ends_only = told && json_is_true(json_object_get(about, "ends_only")) &&
+                    !json_object_get(about, "fallback") &&
+                    !json_object_get(j->facts, "earlier_firing_at") &&
+                    told_all_firing(told, j->integration, j->state);
+}
+
 bool judge_wanted(struct job *j)
 {
     const json_t *told = json_object_get(json_object_get(j->facts, "group"), "told");
@@ -51,9 +66,12 @@ bool judge_wanted(struct job *j)
         .seq = j->seq,
         .delivered_seq = newer > delivered ? newer : delivered,
     };
+    judge_ends(j, told, &in);
     enum life_event end = plan_wanted(&in, &reason);
     if (end)
         end_as(j, end, reason);
+    j->shrinks = end == LIFE_SUPPRESS && (in.resolved || in.ends_only) &&
+                 strcmp(j->kind, "alerts") == 0 && !json_object_get(job_about(j), "fallback");
     return end != 0;
 }
 

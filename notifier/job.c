@@ -119,16 +119,42 @@ struct job *job_new(const struct job_input *in, const struct outlets *o, struct 
     return j;
 }
 
+const json_t *job_about(const struct job *j)
+{
+    return json_object_get(json_object_get(j->facts, "notification"), "about");
+}
+
+/* When the first alert began that is over and was never told; 0: there is none. */
+static int64_t untold_since(const struct job *j, const json_t *told)
+{
+    const json_t *about = job_about(j), *state = json_object_get(about, "state"), *alert;
+    int64_t since = 0;
+    size_t i;
+
+    if (strcmp(text(state, "status"), "resolved") != 0)
+        return 0;
+    json_array_foreach (json_object_get(j->facts, "alerts"), i, alert) {
+        const int64_t at = number(alert, "starts_at");
+        if (told_untold(told, j->integration, about, text(alert, "fingerprint")) &&
+            (!since || at < since))
+            since = at;
+    }
+    return since;
+}
+
 void job_missed(struct job *j)
 {
     const json_t *told = json_object_get(json_object_get(j->facts, "group"), "told");
-    const json_t *at = json_object_get(j->facts, "earlier_firing_at");
-    const int64_t since = number(json_object_get(j->facts, "incident"), "opened_at");
+    const json_t *incident = json_object_get(j->facts, "incident");
+    int64_t since = number(j->facts, "earlier_firing_at");
 
-    if (!told_firing(told, j->integration) && at)
+    if (since && number(incident, "opened_at"))
+        since = number(incident, "opened_at");
+    else if (!since && !incident)
+        since = untold_since(j, told);
+    if (since && !told_firing(told, j->integration))
         (void)json_object_set_new(j->facts, "missed",
-                                  json_pack("{s:I}", "firing_since",
-                                            (json_int_t)(since ? since : json_integer_value(at))));
+                                  json_pack("{s:I}", "firing_since", (json_int_t)since));
 }
 
 #define MEMBER_KEY 64

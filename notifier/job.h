@@ -40,6 +40,7 @@ struct job {
     bool limited;     /* nothing to this destination for wait_ms */
     bool ill, well;   /* it did not answer, or with an error of its own; it did answer */
     bool silenced;    /* SUPPRESS, WITHHOLD: the group is to be told when the silence is over */
+    bool shrinks;     /* SUPPRESS: its group of alerts goes on without the ends that it tells */
     bool gone;        /* nothing to this destination any more */
     bool awaited;     /* ACCEPT: its vendor says later whether it arrived */
     bool rendered;
@@ -60,8 +61,8 @@ struct job_input {
 };
 /* NULL with a reason. */
 struct job *job_new(const struct job_input *in, const struct outlets *o, struct err *e) MUST_CHECK;
-/* Was the message before this one's group firing, and nobody was told? Fills facts.missed; see
- * model.h. */
+const json_t *job_about(const struct job *j);
+/* Did something fire before this message, and nobody was told? Fills facts.missed; see model.h. */
 void job_missed(struct job *j);
 /* Members of a merge that are still news, one per group: facts.members is replaced. The number
  * left. */

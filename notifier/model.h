@@ -8,7 +8,8 @@
  * `repairs` and `playbook` (rows of those tables), `alerts` (rows, those of about.state first by
  * about's order), `items` (of a digest, each with its incident) and `unread` {n, occurrences} of
  * those beside, `members` (of a merge: about, group, incident of each), `missed` {firing_since} of
- * older messages that never arrived. Everything but `notification` may be absent.
+ * what was never told, or in older messages that never arrived. Everything but `notification` may
+ * be absent.
  */
 #pragma once
 
@@ -24,7 +25,7 @@ struct style {
     const struct zone *zone;
     const char *external_url;
     int64_t now_ms;
-    bool send_resolved; /* false: resolved alerts are left out, as in Alertmanager */
+    bool send_resolved; /* false: resolved alerts that were told are left out, as in Alertmanager */
     uint32_t max_alerts;
     struct act_secrets secrets; /* empty: no links that act */
     int64_t link_ttl_ms, silence_ms;

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "notifier/model_internal.h"
 #include "notifier/text.h"
+#include "notifier/told.h"
 
 #define LINE_MAX_BYTES 160
 #define OWN_LABELS_MAX 3
@@ -157,6 +158,16 @@ static void count_alerts(const struct model *m, size_t *ret_firing, size_t *ret_
     *ret_gone = (size_t)get_int(m->incident, "alerts_total") - *ret_firing;
 }
 
+/* An alert that is over is left out, as in Alertmanager; but not when nobody was told of it. */
+static bool left_out(const struct model *m, const json_t *row)
+{
+    if (m->s->send_resolved)
+        return false;
+    return m->incident ||
+           !told_untold(json_object_get(m->group, "told"), get_int(m->row, "integration"), m->about,
+                        get_str(row, "fingerprint"));
+}
+
 void model_alerts(struct model *m)
 {
     json_t *alerts = json_array(), *row;
@@ -165,7 +176,7 @@ void model_alerts(struct model *m)
     count_alerts(m, &firing_n, &gone_n);
     json_array_foreach (json_object_get(m->facts, "alerts"), i, row) {
         bool resolved = is_resolved(m, row);
-        if (resolved && !m->s->send_resolved)
+        if (resolved && left_out(m, row))
             continue;
         (void)json_array_append_new(alerts, one_alert(m, row, resolved));
     }

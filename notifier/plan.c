@@ -13,8 +13,12 @@ enum life_event plan_wanted(const struct wanted_input *in, const char **ret_reas
         *ret_reason = "a newer message was delivered";
         return LIFE_SUPERSEDE;
     }
-    if (in->resolved && !in->send_resolved) {
+    if (in->resolved && !in->send_resolved && !in->untold) {
         *ret_reason = "send_resolved is false";
+        return LIFE_SUPPRESS;
+    }
+    if (in->ends_only && !in->send_resolved && !in->untold) {
+        *ret_reason = "send_resolved is false, and all that still fires was told";
         return LIFE_SUPPRESS;
     }
     if (in->rings && in->by_person) {

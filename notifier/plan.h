@@ -14,6 +14,8 @@
 struct wanted_input {
     bool own_end; /* a merge or digest: no newer message says the same */
     bool resolved, send_resolved;
+    bool untold;           /* of what is over, some was never told as firing */
+    bool ends_only;        /* it tells ends; all that fires was told */
     bool rings, by_person; /* somebody is called; it tells what a person did */
     bool by_edit, edits;   /* it is worth an edit alone; there is a message that can be edited */
     int64_t seq, delivered_seq;

@@ -36,7 +36,7 @@ static bool tells(const struct job *j)
 /* Does its group know it otherwise now? */
 static bool concerns_group(const struct job *j)
 {
-    return tells(j) || j->silenced;
+    return tells(j) || j->silenced || j->shrinks;
 }
 
 static const char *text(const json_t *o, const char *key)
@@ -193,6 +193,11 @@ static void note_group(struct ending *x, const struct job *j, const json_t *row,
         look_again(x, j, group);
         return;
     }
+    if (j->shrinks) {
+        if (told_shrink(told, integration, state))
+            look_again(x, j, group);
+        return;
+    }
     if (j->end == LIFE_ACCEPT) {
         if (told_deliver(told, integration, state) && told_catch_up(told, integration))
             look_again(x, j, group);
@@ -246,7 +251,7 @@ static void note_ends(struct ending *x)
         int64_t integration;
         if (!j->merge && !elsewhere[0] && whose_news(j, NULL, &group, &integration))
             note_group(x, j, row, &group, integration);
-        if (j->silenced)
+        if (!tells(j) || j->silenced)
             continue;
         note_timeline(x, j, text(row, "incident_id"), j->id_text);
         for (size_t k = 0; k < json_array_size(members(j)); k++) {

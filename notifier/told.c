@@ -39,6 +39,61 @@ bool told_same_word(const json_t *told, int64_t integration, const json_t *state
     return json_is_string(word) && json_equal(json_object_get(delivered, "word"), word);
 }
 
+/* They ascend, as their numbers do. */
+static bool lists(const json_t *fingerprints, const char *fp)
+{
+    size_t from = 0, n = json_array_size(fingerprints);
+
+    while (from < n) {
+        const size_t mid = from + (n - from) / 2;
+        const char *at = json_string_value(json_array_get(fingerprints, mid));
+        const int order = strcmp(at ? at : "", fp);
+
+        if (order == 0)
+            return true;
+        if (order < 0)
+            from = mid + 1;
+        else
+            n = mid;
+    }
+    return false;
+}
+
+bool told_untold(const json_t *told, int64_t integration, const json_t *about, const char *fp)
+{
+    const json_t *delivered = json_object_get(of(told, integration), "delivered");
+
+    if (lists(json_object_get(about, "missed"), fp))
+        return true;
+    return told && !json_object_get(about, "fallback") &&
+           !lists(json_object_get(delivered, "alerts"), fp);
+}
+
+bool told_any_untold(const json_t *told, int64_t integration, const json_t *about)
+{
+    const json_t *over = json_object_get(json_object_get(about, "state"), "resolved_alerts");
+    size_t i;
+    json_t *fp;
+
+    json_array_foreach (over, i, fp)
+        if (json_is_string(fp) && told_untold(told, integration, about, json_string_value(fp)))
+            return true;
+    return false;
+}
+
+bool told_all_firing(const json_t *told, int64_t integration, const json_t *state)
+{
+    const json_t *delivered = json_object_get(of(told, integration), "delivered");
+    size_t i;
+    json_t *fp;
+
+    json_array_foreach (json_object_get(state, "alerts"), i, fp)
+        if (!json_is_string(fp) ||
+            !lists(json_object_get(delivered, "alerts"), json_string_value(fp)))
+            return false;
+    return true;
+}
+
 bool told_deliver(json_t *told, int64_t integration, json_t *state)
 {
     json_t *entry = of(told, integration);
@@ -79,6 +134,20 @@ bool told_refute(json_t *told, int64_t integration, int64_t seq, json_t *before)
             (void)json_object_del(entry, "delivered");
     }
     return told_fail(told, integration, seq);
+}
+
+bool told_shrink(json_t *told, int64_t integration, json_t *state)
+{
+    json_t *entry = of(told, integration), *delivered = json_object_get(entry, "delivered");
+
+    if (!delivered || seq_of(delivered) >= seq_of(state))
+        return false;
+    json_t *left = json_copy(state);
+    (void)json_object_set(left, "seq", json_object_get(delivered, "seq"));
+    (void)json_object_set(left, "at", json_object_get(delivered, "at"));
+    (void)json_object_set_new(entry, "delivered", left);
+    return seq_of(json_object_get(entry, "last")) == seq_of(state) &&
+           json_object_set(entry, "last", left) == 0;
 }
 
 void told_withhold(json_t *told, int64_t integration, json_t *state)

@@ -104,10 +104,11 @@ static int split_members(struct flush *f, const struct target *t, const struct s
                          const struct said *withheld, struct standing *is, struct err *e)
 {
     uint64_t *firing = arena_array(f->a, t->member_n + 1, uint64_t),
-             *ended = arena_array(f->a, last->firing_n + t->member_n + 1, uint64_t);
+             *ended = arena_array(f->a, last->firing_n + t->member_n + 1, uint64_t),
+             *missed = arena_array(f->a, t->member_n + 1, uint64_t);
     size_t firing_n = 0, ended_n = 0;
 
-    if (!firing || !ended)
+    if (!firing || !ended || !missed)
         return flush_too_large(e);
     for (size_t i = 0; i < t->member_n; i++)
         if (t->members[i].firing && !hidden(&t->members[i], last))
@@ -124,7 +125,7 @@ static int split_members(struct flush *f, const struct target *t, const struct s
             !lasted(t->route, is, last->seq > 0, m->starts_ms, m->ended_ms))
             continue;
         ended[ended_n++] = m->fingerprint;
-        is->missed_n++;
+        missed[is->missed_n++] = m->fingerprint;
     }
     if (is->missed_n > 0)
         qsort(ended, ended_n, sizeof(*ended), by_number);
@@ -132,6 +133,7 @@ static int split_members(struct flush *f, const struct target *t, const struct s
     is->firing_n = firing_n;
     is->ended = ended;
     is->ended_n = ended_n;
+    is->missed = missed;
     return 0;
 }
 

@@ -33,6 +33,9 @@ static int put_about(struct flush *f, const struct target *t, const struct note 
         buf_printf(b, ",\"incident\":\"%s\"", uuid_format(&t->incident, id));
     if (t->kind == GROUP_DIGEST)
         buf_printf(b, ",\"items\":[%.*s]", SLICE_FMT(n->items));
+    fingerprints_to_json(b, "missed", n->due.missed, n->due.missed_n);
+    if (n->due.ends_only)
+        buf_puts(b, ",\"ends_only\":true");
     if (t->route->rule)
         buf_printf(b, ",\"rule\":\"%s\"", t->route->rule);
     buf_putc(b, '}');

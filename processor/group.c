@@ -235,11 +235,11 @@ static bool any_of(const uint64_t *v, size_t n, const struct said *last, bool to
 }
 
 /* Alertmanager's rule: what fires and was not told, or was told as firing and is over. */
-static void tell_alerts(struct telling *t, const struct standing *is, const struct said *last,
-                        int64_t now_ms)
+static void tell_alerts(struct telling *t, const struct route *r, const struct standing *is,
+                        const struct said *last, int64_t now_ms)
 {
-    const bool news = any_of(is->firing, is->firing_n, last, false) ||
-                      any_of(is->ended, is->ended_n, last, true) ||
+    const bool fires = any_of(is->firing, is->firing_n, last, false);
+    const bool news = fires || any_of(is->ended, is->ended_n, last, true) ||
                       (is->firing_n == 0 && last->firing_n > 0) || is->missed_n > 0;
 
     t->known = (struct said){.at = now_ms,
@@ -248,8 +248,14 @@ static void tell_alerts(struct telling *t, const struct standing *is, const stru
                              .firing_n = is->firing_n,
                              .ended = is->ended,
                              .ended_n = is->ended_n};
-    if (news)
-        tell(t, DUE_ALERTS);
+    if (!news)
+        return;
+    tell(t, DUE_ALERTS);
+    struct due *due = &t->out[t->n - 1];
+    due->missed = is->missed;
+    due->missed_n = is->missed_n;
+    due->ends_only = !fires && is->firing_n > 0 && is->missed_n == 0 &&
+                     now_ms < last->at + r->repeat_interval_ms;
 }
 
 /* May the same be said again, now or later? An acknowledgement stops that. */
@@ -303,7 +309,7 @@ size_t group_due(const struct route *r, const struct standing *now_is, const str
     if (is->kind == GROUP_INCIDENT)
         tell_incident(&t, r, is, last, now_ms);
     else
-        tell_alerts(&t, is, last, now_ms);
+        tell_alerts(&t, r, is, last, now_ms);
 
     const bool told = last->seq > 0, news = t.n > 0;
     const int64_t earliest = is->flushed_ms > 0 ? is->flushed_ms + r->group_interval_ms
@@ -376,7 +382,7 @@ int digest_next_by(const struct digest_when *d, int64_t from_ms, const struct cl
 
 /* ---- memory of what was said ---- */
 
-static void put_fingerprints(struct buf *b, const char *name, const uint64_t *v, size_t n)
+void fingerprints_to_json(struct buf *b, const char *name, const uint64_t *v, size_t n)
 {
     char hex[FINGERPRINT_STR];
 
@@ -403,8 +409,8 @@ int said_to_json(struct buf *b, const struct said *s)
         buf_printf(b, ",\"silenced_until\":%lld,\"silenced_by\":", (long long)s->silent_ms);
         buf_json(b, s->silent_by);
     }
-    put_fingerprints(b, "alerts", s->firing, s->firing_n);
-    put_fingerprints(b, "resolved_alerts", s->ended, s->ended_n);
+    fingerprints_to_json(b, "alerts", s->firing, s->firing_n);
+    fingerprints_to_json(b, "resolved_alerts", s->ended, s->ended_n);
     buf_putc(b, '}');
     return b->failed ? -ENOMEM : 0;
 }

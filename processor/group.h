@@ -11,6 +11,9 @@
  * incident "items": [{"incident","occurrences","first_at","last_at"}]}       kind digest STATE:
  * {"seq","status":"firing|resolved","episode","level","severity","word":"open|acknowledged|investigating|resolved","owner","at",
  *         "alerts":["<fp>"...], "resolved_alerts":[...]}               the lists: kind alerts only
+ * Of kind alerts also "missed": ["<fp>"...], those of resolved_alerts that were over before anybody
+ * looked: this integration was never told that they fire; and "ends_only": true when what fires is
+ * no news and no repeat is due.
  */
 #pragma once
 
@@ -62,7 +65,7 @@ struct standing {
     struct slice silent_by;
     /* kind alerts; ended: those that this integration was told as firing and that fire no more, and
      * `missed_n` that lasted() and were over before anybody looked */
-    const uint64_t *firing, *ended;
+    const uint64_t *firing, *ended, *missed;
     size_t firing_n, ended_n, missed_n;
     /* kind digest */
     size_t item_n;
@@ -86,8 +89,11 @@ const char *due_name(enum due_kind k); /* the `kind` of a notification row */
 #define DUE_MAX 8
 struct due {
     enum due_kind kind;
-    struct said state; /* what will have been said; seq is the caller's to fill */
-    int64_t at_ms;     /* record time: when it was due, had we looked in time */
+    struct said state;      /* what will have been said; seq is the caller's to fill */
+    int64_t at_ms;          /* record time: when it was due, had we looked in time */
+    const uint64_t *missed; /* kind alerts: of state.ended, those of `standing` */
+    size_t missed_n;
+    bool ends_only; /* kind alerts: all that fires was said before, and need not be repeated yet */
 };
 
 /* Record times: would a look in time have seen it firing? The first one comes group_wait after
@@ -129,6 +135,8 @@ struct clocks {
 int digest_next_by(const struct digest_when *d, int64_t from_ms, const struct clocks *c,
                    int64_t *ret, struct err *e) MUST_CHECK;
 
+/* A comma and the member; nothing when the list is empty. */
+void fingerprints_to_json(struct buf *b, const char *name, const uint64_t *v, size_t n);
 int said_to_json(struct buf *b, const struct said *s);
 /* From groups.told[integration].last; absent: seq 0. */
 int said_from_json(struct arena *a, struct slice json, struct said *ret, struct err *e) MUST_CHECK;

@@ -58,6 +58,13 @@ static void only_a_newer_delivery_supersedes(void **state)
     in = (struct wanted_input){.seq = 4, .delivered_seq = -1, .resolved = true};
     assert_int_equal(plan_wanted(&in, &why), LIFE_SUPPRESS);
     assert_true(*why);
+    in = (struct wanted_input){.seq = 4, .delivered_seq = -1, .ends_only = true};
+    assert_int_equal(plan_wanted(&in, &why), LIFE_SUPPRESS);
+    in.send_resolved = true;
+    assert_int_equal(plan_wanted(&in, &why), 0);
+    in = (struct wanted_input){.seq = 4, .ends_only = true, .resolved = true};
+    in.untold = true;
+    assert_int_equal(plan_wanted(&in, &why), 0);
     in = (struct wanted_input){.seq = 4, .delivered_seq = -1, .by_person = true};
     assert_int_equal(plan_wanted(&in, &why), 0);
     in.rings = true;
@@ -167,6 +174,53 @@ static void groups_remember_what_was_delivered(void **state)
     json_decref(newer);
 }
 
+static void what_was_never_told_is_known(void **state)
+{
+    json_t *told =
+        json_loads("{\"0\":{\"delivered\":{\"seq\":2,\"alerts\":[\"a\",\"b\"]}}}", 0, NULL);
+    json_t *about = json_loads("{\"state\":{\"resolved_alerts\":[\"a\"]}}", 0, NULL);
+
+    (void)state;
+    assert_false(told_any_untold(told, 0, about));
+    assert_true(told_untold(told, 0, about, "c"));
+    assert_true(told_any_untold(told, 1, about));
+    assert_false(told_any_untold(NULL, 1, about));
+    json_object_set_new(about, "fallback", json_object());
+    assert_false(told_any_untold(told, 1, about));
+    json_object_set_new(about, "missed", json_pack("[s]", "a"));
+    assert_true(told_any_untold(told, 0, about));
+    json_decref(told);
+    json_decref(about);
+}
+
+/* It says less, and is as old as it was; a newer word and a newer delivery stay. */
+static void what_was_told_shrinks_by_its_ends(void **state)
+{
+    json_t *told = json_loads("{\"0\":{\"last\":{\"seq\":2},\"delivered\":{\"seq\":1,\"at\":7,"
+                              "\"alerts\":[\"a\",\"b\"]}},"
+                              "\"1\":{\"last\":{\"seq\":3},\"delivered\":{\"seq\":1,\"at\":7}},"
+                              "\"2\":{\"last\":{\"seq\":3},\"delivered\":{\"seq\":3}}}",
+                              0, NULL);
+    json_t *less = json_loads("{\"seq\":2,\"at\":9,\"alerts\":[\"b\"]}", 0, NULL);
+
+    (void)state;
+    assert_true(told_all_firing(told, 0, less));
+    assert_false(told_all_firing(told, 1, less));
+    assert_true(told_shrink(told, 0, less));
+    assert_false(told_shrink(told, 1, less));
+    assert_false(told_shrink(told, 2, less));
+    assert_false(told_shrink(told, 3, less));
+    char *text = json_dumps(told, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"0\":{\"delivered\":{\"alerts\":[\"b\"],\"at\":7,\"seq\":1},"
+                              "\"last\":{\"alerts\":[\"b\"],\"at\":7,\"seq\":1}},"
+                              "\"1\":{\"delivered\":{\"alerts\":[\"b\"],\"at\":7,\"seq\":1},"
+                              "\"last\":{\"seq\":3}},"
+                              "\"2\":{\"delivered\":{\"seq\":3},\"last\":{\"seq\":3}}}");
+    free(text);
+    json_decref(told);
+    json_decref(less);
+}
+
 static void only_the_newest_failure_arms_the_group_again(void **state)
 {
     json_t *told = json_loads(
@@ -237,6 +291,8 @@ int main(void)
         cmocka_unit_test(people_get_a_digest_and_programs_a_queue),
         cmocka_unit_test(a_silent_destination_gets_one_probe),
         cmocka_unit_test(groups_remember_what_was_delivered),
+        cmocka_unit_test(what_was_never_told_is_known),
+        cmocka_unit_test(what_was_told_shrinks_by_its_ends),
         cmocka_unit_test(only_the_newest_failure_arms_the_group_again),
         cmocka_unit_test(an_older_delivery_after_a_failure_arms_the_group_again),
         cmocka_unit_test(what_was_lost_was_not_delivered),

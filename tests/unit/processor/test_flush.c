@@ -187,6 +187,9 @@ static void test_alerts(void **state)
     assert_string_equal(TEXT("SELECT about->'state'->>'resolved_alerts' FROM notifications WHERE "
                              "seq = 2"),
                         "[\"0000000000000005\"]");
+    assert_string_equal(TEXT("SELECT string_agg(coalesce(about->>'ends_only', 'no'), ' ' ORDER BY "
+                             "seq) FROM notifications"),
+                        "no true");
     assert_int_equal(INT("SELECT fingerprint::int8 FROM group_alerts") == (int64_t)HIGH_FP, 1);
     schema_do(&db, "UPDATE alerts SET status = 2");
     look(g);
@@ -293,8 +296,9 @@ static void test_alerts_over_before_anybody_looked(void **state)
     look(g);
     pass(f, f->timers);
     assert_string_equal(told(g), "webhook:alerts");
-    assert_string_equal(TEXT("SELECT about->'state'->>'resolved_alerts' FROM notifications"),
-                        "[\"0000000000000006\"]");
+    assert_string_equal(TEXT("SELECT concat_ws(' ', about->'state'->>'resolved_alerts', "
+                             "about->>'missed') FROM notifications"),
+                        "[\"0000000000000006\"] [\"0000000000000006\"]");
     assert_int_equal(INT("SELECT count(*) FROM group_alerts"), 0);
 }
 

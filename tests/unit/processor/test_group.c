@@ -497,6 +497,14 @@ static void test_alerts_as_alertmanager(void **state)
     is = alerts(rest, 2, two, 1);
     assert_string_equal(due(&slow, &is, &last, now + MS_MINUTE, out, &again), "alerts");
     assert_int_equal(out[0].state.ended_n, 1);
+    assert_true(out[0].ends_only);
+    assert_string_equal(due(&slow, &is, &last, last.at + 4 * MS_HOUR, out, &again), "alerts");
+    assert_false(out[0].ends_only); /* a repeat is due */
+    is.missed_n = 1;
+    assert_string_equal(due(&slow, &is, &last, now + MS_MINUTE, out, &again), "alerts");
+    assert_false(out[0].ends_only);
+    is.missed_n = 0;
+    assert_string_equal(due(&slow, &is, &last, now + MS_MINUTE, out, &again), "alerts");
     last = said(out, 0, 3);
     /* it was told: nothing more */
     assert_string_equal(due(&slow, &is, &last, now + MS_HOUR, out, &again), "");
@@ -504,6 +512,7 @@ static void test_alerts_as_alertmanager(void **state)
     is = alerts(NULL, 0, rest, 2);
     assert_string_equal(due(&slow, &is, &last, now + MS_HOUR, out, &again), "alerts");
     assert_true(out[0].state.resolved);
+    assert_false(out[0].ends_only);
     assert_int_equal(again, 0);
     last = said(out, 0, 4);
     is = alerts(NULL, 0, NULL, 0);
