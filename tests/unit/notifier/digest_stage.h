@@ -1,29 +1,10 @@
 /*
- * The stage for tests of what does not fit into one message: a real PostgreSQL, the fakes, one
- * desk, a chat that takes 4096 bytes, and the words in which a test speaks of them.
+ * The stage for tests of what does not fit into one message: a chat that takes 4096 bytes, a
+ * program, telephones, and digests to tell.
  */
 #pragma once
 
-#include "testing.h"
-
-#include "common/clock.h"
-#include "common/digest.h"
-#include "common/silence.h"
-#include "fakes.h"
-#include "notifier/desk.h"
-#include "schema.h"
-
-static struct schema db;
-static struct fakes fakes;
-
-struct worker {
-    struct conf *conf;
-    struct settings settings;
-    struct outlets *outlets;
-    const struct channel *channels[64];
-    size_t channel_n;
-    struct desk *desk;
-};
+#include "desk_stage.h"
 
 enum { WECOM, WEBHOOK, SMS, ALIYUN };
 static const char *const channels[] = {"wecom", "webhook", "twilio_sms", "aliyun_sms"};
@@ -32,72 +13,26 @@ static const char *const channels[] = {"wecom", "webhook", "twilio_sms", "aliyun
  */
 static inline struct worker *open_worker(const char *name, int burst)
 {
-    struct worker *w = calloc(1, sizeof(*w));
-    struct err e = {0};
-    const char *file = arena_printf(
-        db.arena,
-        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
-        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
-        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms}\n"
-        "receivers:\n"
-        "- name: %s\n"
-        "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s', "
-        "max_per_minute: 120, burst: %d}]\n"
-        "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
-        "  twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', account_sid: AC1, auth_token: "
-        "token of AC1, from: '+15005550006', to: '+4930123456'}]\n"
-        "  aliyun_sms_configs: [{api_url: 'http://127.0.0.1:%d/aliyun', access_key_id: K, "
-        "access_key_secret: secret of K, sign_name: S, template_code: SMS_1, to: "
-        "['13800000000']}]\n"
-        "- name: %sf\n"
-        "  fallback: %sb\n"
-        "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%sf', "
-        "max_per_minute: 120, burst: %d}]\n"
-        "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
-        db.settings.url, name, fakes.port, name, burst, fakes.port, name, fakes.port, fakes.port,
-        name, name, fakes.port, name, burst, name, fakes.port, name);
-
-    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
-        settings_load(w->conf, &w->settings, &e) < 0 ||
-        outlets_load(&w->settings, &w->outlets, &e) < 0)
-        fail_msg("%s", e.msg);
-    for (; channel_at(w->channel_n); w->channel_n++)
-        w->channels[w->channel_n] = channel_at(w->channel_n);
-    return w;
+    return load_worker(
+        AT_ONCE,
+        sql("receivers:\n"
+            "- name: %s\n"
+            "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%s', "
+            "max_per_minute: 120, burst: %d}]\n"
+            "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+            "  twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', account_sid: AC1, auth_token: "
+            "token of AC1, from: '+15005550006', to: '+4930123456'}]\n"
+            "  aliyun_sms_configs: [{api_url: 'http://127.0.0.1:%d/aliyun', access_key_id: K, "
+            "access_key_secret: secret of K, sign_name: S, template_code: SMS_1, to: "
+            "['13800000000']}]\n"
+            "- name: %sf\n"
+            "  fallback: %sb\n"
+            "  wecom_configs: [{url: 'http://127.0.0.1:%d/cgi-bin/webhook/send?key=%sf', "
+            "max_per_minute: 120, burst: %d}]\n"
+            "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
+            name, fakes.port, name, burst, fakes.port, name, fakes.port, fakes.port, name, name,
+            fakes.port, name, burst, name, fakes.port, name));
 }
-
-static inline void start(struct worker *w)
-{
-    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
-    struct err e = {0};
-
-    if (desk_new(&o, &w->desk, &e) < 0)
-        fail_msg("%s", e.msg);
-}
-
-static inline void close_worker(struct worker *w)
-{
-    if (w->desk)
-        desk_drain(w->desk);
-    desk_free(w->desk);
-    outlets_free(w->outlets);
-    conf_free(w->conf);
-    free(w);
-}
-
-static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
-static inline const char *sql(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
-    va_end(ap);
-    assert_non_null(s);
-    return s;
-}
-#define DO(...) schema_do(&db, sql(__VA_ARGS__))
-#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
-#define INT(...) schema_int(&db, sql(__VA_ARGS__))
 
 /* Warnings NAME 000 to NAME n - 1, but for the last, which is critical. */
 static inline void add_incidents(const char *name, int n)
@@ -136,23 +71,16 @@ static inline void add_digest(const char *receiver, const char *id, int integrat
        receiver, id);
 }
 
-/* Each incident's alert; job NAME of those whose number matches is silenced for an hour. */
-static inline void silence(const char *name, const char *numbers)
+/* Each incident's alert; those whose number matches are silenced. */
+static inline void silence_some(const char *name, const char *numbers)
 {
-    unsigned char key[SILENCE_KEY_LEN];
-    char hex[2 * SILENCE_KEY_LEN + 1];
-
     DO("INSERT INTO alerts (tenant, fingerprint, anomaly_key, incident_id, status, severity, "
        "labels, annotations, title, description, link, source, starts_at, first_seen, last_seen) "
        "SELECT 't', hashtextextended(id::text, 0), anomaly_key, id, 1, 4, "
        "jsonb_build_object('job', CASE WHEN title ~ '^%s (%s) ' THEN '%s' ELSE 'loud' END), '{}', "
        "title, '', '', 'am', 1, 0, 0 FROM incidents WHERE title LIKE '%s %%'",
        name, numbers, name, name);
-    silence_key(SLICE_LIT("job"), slice_of(name), key);
-    DO("INSERT INTO silences SELECT 't', md5('%s')::uuid, '[{\"name\": \"job\", \"value\": "
-       "\"%s\"}]', '\\x%s', 0, (extract(epoch FROM now()) * 1000)::int8 + 3600000, 'ann', "
-       "'known', 0",
-       name, name, hex_encode(key, sizeof(key), hex));
+    silence(name);
 }
 
 static inline void until_ended(const char *receiver)

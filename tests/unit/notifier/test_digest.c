@@ -429,7 +429,7 @@ static void leaves_out_what_is_silenced_meanwhile(void **state)
 
     (void)state;
     add_incidents("hushed", 5);
-    silence("hushed", "001|002|004");
+    silence_some("hushed", "001|002|004");
     DO("UPDATE incidents SET status = 4, resolved_by = 1, resolved_at = 9 WHERE title LIKE 'hushed "
        "004%%'");
     DO("UPDATE alerts SET status = 2, ended_at = 9 WHERE title LIKE 'hushed 004%%'");
@@ -459,7 +459,7 @@ static void is_not_sent_when_all_of_it_is_silenced(void **state)
 
     (void)state;
     add_incidents("quiet", 2);
-    silence("quiet", "000|001");
+    silence_some("quiet", "000|001");
     add_digest("quiet", "d", WECOM, 1, "quiet", 0, 1);
     DO("UPDATE notifications SET about = about || jsonb_build_object('continues', "
        "jsonb_build_object('group', group_id, 'integration', 0)), group_id = id WHERE receiver = "
@@ -484,7 +484,7 @@ static void leaves_out_more_than_is_read_at_once(void **state)
 
     (void)state;
     add_incidents("still", 1100);
-    silence("still", "[0-9]{3}");
+    silence_some("still", "[0-9]{3}");
     DO("UPDATE incidents SET severity = 3 WHERE title ~ '^still [0-9]{3} '");
     DO("UPDATE incidents SET severity = 1 WHERE title ~ '^still [0-9]{4} '");
     add_digest("still", "d", WEBHOOK, 1, "still", 0, 1099);
@@ -519,22 +519,6 @@ static void ends_when_nothing_is_left_of_it(void **state)
                              "'empty'"),
                         "suppressed: nothing is left of what it had to tell");
     close_worker(w);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    schema_open(&db);
-    fakes_start(&fakes);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fakes_stop(&fakes);
-    schema_close(&db);
-    return 0;
 }
 
 int main(int argc, char **argv)

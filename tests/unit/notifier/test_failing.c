@@ -1,83 +1,27 @@
 /* What becomes of messages that a destination does not take: fallbacks, the alert about it, and the
  * breaker. A real Postgres and the vendors' fakes. */
-#include "testing.h"
-
-#include "common/clock.h"
-#include "fakes.h"
-#include "notifier/desk.h"
-#include "schema.h"
-
-static struct schema db;
-static struct fakes fakes;
-
-struct worker {
-    struct conf *conf;
-    struct settings settings;
-    struct outlets *outlets;
-    const struct channel *channels[64];
-    size_t channel_n;
-    struct desk *desk;
-};
+#include "desk_stage.h"
 
 /* Receivers NAME, whose fallback is NAMEb, whose fallback is NAMEc; and NAMEt and NAMEu, told by
  * templates that give nothing without an incident. */
 static struct worker *open_worker(const char *name, const char *notifier)
 {
-    struct worker *w = calloc(1, sizeof(*w));
-    struct err e = {0};
-    const char *file = arena_printf(
-        db.arena,
-        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
-        "tenant: ours\n"
-        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
-        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms%s}\n"
-        "receivers:\n"
-        "- {name: %s, fallback: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]}\n"
-        "- {name: %sb, fallback: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n"
-        "- {name: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sc'}, {url: "
-        "'http://127.0.0.1:%d/%sd'}]}\n"
-        "- {name: %st, webhook_configs: [{url: 'http://127.0.0.1:%d/%st', content_type: "
-        "text/plain, "
-        "body: '{{#incident}}{{title}} by a template{{/incident}}'}]}\n"
-        "- {name: %su, slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%su', "
-        "template: '{{#incident}}{{title}} by a template{{/incident}}'}]}\n",
-        db.settings.url, notifier, name, name, fakes.port, name, name, name, fakes.port, name, name,
-        fakes.port, name, fakes.port, name, name, fakes.port, name, name, fakes.port, name);
-
-    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
-        settings_load(w->conf, &w->settings, &e) < 0 ||
-        outlets_load(&w->settings, &w->outlets, &e) < 0)
-        fail_msg("%s", e.msg);
-    for (; channel_at(w->channel_n); w->channel_n++)
-        w->channels[w->channel_n] = channel_at(w->channel_n);
-    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
-    if (desk_new(&o, &w->desk, &e) < 0)
-        fail_msg("%s", e.msg);
-    return w;
+    return start_worker(
+        sql(AT_ONCE "%s", notifier),
+        sql("tenant: ours\n"
+            "receivers:\n"
+            "- {name: %s, fallback: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]}\n"
+            "- {name: %sb, fallback: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n"
+            "- {name: %sc, webhook_configs: [{url: 'http://127.0.0.1:%d/%sc'}, {url: "
+            "'http://127.0.0.1:%d/%sd'}]}\n"
+            "- {name: %st, webhook_configs: [{url: 'http://127.0.0.1:%d/%st', content_type: "
+            "text/plain, "
+            "body: '{{#incident}}{{title}} by a template{{/incident}}'}]}\n"
+            "- {name: %su, slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%su', "
+            "template: '{{#incident}}{{title}} by a template{{/incident}}'}]}\n",
+            name, name, fakes.port, name, name, name, fakes.port, name, name, fakes.port, name,
+            fakes.port, name, name, fakes.port, name, name, fakes.port, name));
 }
-
-static void close_worker(struct worker *w)
-{
-    desk_drain(w->desk);
-    desk_free(w->desk);
-    outlets_free(w->outlets);
-    conf_free(w->conf);
-    free(w);
-}
-
-static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
-static const char *sql(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
-    va_end(ap);
-    assert_non_null(s);
-    return s;
-}
-#define DO(...) schema_do(&db, sql(__VA_ARGS__))
-#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
-#define INT(...) schema_int(&db, sql(__VA_ARGS__))
 
 /* An incident `id` of this alert and service; its group, told `seq` - 1; and its message `seq`. */
 static void add(const char *name, const char *id, const char *alert, const char *service, int seq)
@@ -152,20 +96,6 @@ static void order(const char *key, const char *answers)
                              key, answers));
 }
 
-/* Until the query gives `want`; the test fails when it never does. */
-static void until(const char *want, const char *query)
-{
-    const char *got = "";
-
-    for (int i = 0; i < 600; i++) {
-        got = schema_text(&db, query);
-        if (strcmp(got, want) == 0)
-            return;
-        usleep(20000);
-    }
-    fail_msg("%s: %s instead of %s", query, got, want);
-}
-
 /* "RECEIVER STATE" of each row that speaks of the incident. */
 static const char *ledger(const char *name, const char *id)
 {
@@ -174,16 +104,6 @@ static const char *ledger(const char *name, const char *id)
                "notifications n JOIN notification_incidents i ON i.tenant = n.tenant AND "
                "i.notification_id = n.id WHERE i.incident_id = md5('%s%s')::uuid",
                name, name, id);
-}
-
-/* What the outbox says of the receiver, in order. */
-static const char *alerts_about(const char *receiver)
-{
-    return TEXT(
-        "SELECT coalesce(string_agg(v ->> 'status', ' ' ORDER BY id), '') FROM (SELECT id, "
-        "convert_from(value, 'UTF8')::jsonb AS v FROM outbox WHERE topic = 'raw.generic') o "
-        "WHERE v #>> '{labels,failing_receiver}' = '%s'",
-        receiver);
 }
 
 static void told_to_the_fallback_and_said_once(void **state)
@@ -201,7 +121,7 @@ static void told_to_the_fallback_and_said_once(void **state)
     assert_string_equal(TEXT("SELECT told::text FROM groups WHERE receiver = 'fall'"),
                         "{\"0\": {\"last\": {\"seq\": 1}, \"delivered\": {\"seq\": 0}}}");
     assert_int_equal(INT("SELECT count(*) FROM timers"), 0);
-    assert_string_equal(alerts_about("fall"), "firing");
+    assert_string_equal(schema_text(&db, alerts_about("fall")), "firing");
     assert_string_equal(
         TEXT("SELECT concat_ws('|', headers ->> 'tenant', headers ->> 'source', v ->> 'severity', "
              "v #>> '{labels,alertname}', v #>> '{labels,service}', v ->> 'description') FROM "
@@ -210,10 +130,10 @@ static void told_to_the_fallback_and_said_once(void **state)
             fakes.port));
     add("fall", "i", "E", "shop", 2); /* it goes on failing */
     until("0 failed, 0 failed, b0 delivered, b0 delivered", ledger("fall", "i"));
-    assert_string_equal(alerts_about("fall"), "firing");
+    assert_string_equal(schema_text(&db, alerts_about("fall")), "firing");
     add("fall", "i", "E", "shop", 3); /* and takes messages again */
     until("0 failed, 0 failed, 0 delivered, b0 delivered, b0 delivered", ledger("fall", "i"));
-    assert_string_equal(alerts_about("fall"), "firing resolved");
+    assert_string_equal(schema_text(&db, alerts_about("fall")), "firing resolved");
     assert_int_equal(INT("SELECT count(*) FROM failing_receivers"), 0);
     close_worker(w);
 }
@@ -405,8 +325,8 @@ static void receivers_that_are_no_more_fail_no_more(void **state)
     struct worker *w = open_worker("left", "");
     until("left 0", "SELECT string_agg(receiver || ' ' || integration, ', ') FROM "
                     "failing_receivers WHERE receiver IN ('gone', 'left')");
-    assert_string_equal(alerts_about("gone"), "resolved");
-    assert_string_equal(alerts_about("left"), "resolved");
+    assert_string_equal(schema_text(&db, alerts_about("gone")), "resolved");
+    assert_string_equal(schema_text(&db, alerts_about("left")), "resolved");
     close_worker(w);
 }
 
@@ -568,22 +488,6 @@ static void only_one_of_two_workers_tries(void **state)
     close_worker(w[1]);
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    schema_open(&db);
-    fakes_start(&fakes);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    fakes_stop(&fakes);
-    schema_close(&db);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -603,5 +507,5 @@ int main(void)
         cmocka_unit_test(without_a_fallback_it_waits_for_the_channel),
         cmocka_unit_test(only_one_of_two_workers_tries),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,77 +1,22 @@
 /* What vendors report of messages that they had taken, on a real Postgres and the vendors' fakes.
  */
-#include "testing.h"
-
 #include <errno.h>
 
 #include "common/report.h"
-#include "fakes.h"
-#include "notifier/desk.h"
-#include "schema.h"
-
-static struct schema db;
-static struct fakes fakes;
-
-struct worker {
-    struct conf *conf;
-    struct settings settings;
-    struct outlets *outlets;
-    const struct channel *channels[64];
-    size_t channel_n;
-    struct desk *desk;
-};
-
-static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
-static const char *sql(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
-    va_end(ap);
-    assert_non_null(s);
-    return s;
-}
-#define DO(...) schema_do(&db, sql(__VA_ARGS__))
-#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
-#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+#include "desk_stage.h"
 
 /* Receiver NAME sends short messages; `more` of it. NAMEb takes anything. */
 static struct worker *open_worker(const char *name, const char *more)
 {
-    struct worker *w = calloc(1, sizeof(*w));
-    struct err e = {0};
-    const char *file = sql("postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
-                           "external_url: https://tocsin.example.com\n"
-                           "console: {twilio_auth_token: x}\n"
-                           "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
-                           "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, "
-                           "retry_cap: 1ms}\n"
-                           "receivers:\n"
-                           "- {name: %s%s, twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', "
-                           "account_sid: AC1, auth_token: token of AC1, from: '+15005550006', to: "
-                           "'+4930123456', max_per_minute: 600, burst: 100}]}\n"
-                           "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
-                           db.settings.url, name, more, fakes.port, name, fakes.port, name);
-
-    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
-        settings_load(w->conf, &w->settings, &e) < 0 ||
-        outlets_load(&w->settings, &w->outlets, &e) < 0)
-        fail_msg("%s", e.msg);
-    for (; channel_at(w->channel_n); w->channel_n++)
-        w->channels[w->channel_n] = channel_at(w->channel_n);
-    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
-    if (desk_new(&o, &w->desk, &e) < 0)
-        fail_msg("%s", e.msg);
-    return w;
-}
-
-static void close_worker(struct worker *w)
-{
-    desk_drain(w->desk);
-    desk_free(w->desk);
-    outlets_free(w->outlets);
-    conf_free(w->conf);
-    free(w);
+    return start_worker(AT_ONCE,
+                        sql("external_url: https://tocsin.example.com\n"
+                            "console: {twilio_auth_token: x}\n"
+                            "receivers:\n"
+                            "- {name: %s%s, twilio_sms_configs: [{api_url: 'http://127.0.0.1:%d', "
+                            "account_sid: AC1, auth_token: token of AC1, from: '+15005550006', to: "
+                            "'+4930123456', max_per_minute: 600, burst: 100}]}\n"
+                            "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
+                            name, more, fakes.port, name, fakes.port, name));
 }
 
 /* The receiver's one group, of one incident, and its message `seq`, the newest that was said. */
@@ -103,20 +48,6 @@ static void add(const char *name, int seq)
        "\"state\":{\"seq\":%d,\"status\":\"firing\",\"at\":1}}',"
        " (extract(epoch FROM now()) * 1000)::bigint)",
        name, seq, name, name, seq, name, seq);
-}
-
-/* Until the query gives `want`; the test fails when it never does. */
-static void until(const char *want, const char *query)
-{
-    const char *got = "";
-
-    for (int i = 0; i < 600; i++) {
-        got = schema_text(&db, query);
-        if (strcmp(got, want) == 0)
-            return;
-        usleep(20000);
-    }
-    fail_msg("%s: %s instead of %s", query, got, want);
 }
 
 /* "SEQ STATE" of each row of the receiver. */
@@ -154,14 +85,6 @@ static void looked_at(void)
 static const char *told(const char *name)
 {
     return TEXT("SELECT told::text FROM groups WHERE receiver = '%s'", name);
-}
-
-static const char *alerts_about(const char *receiver)
-{
-    return sql("SELECT coalesce(string_agg(v ->> 'status', ' ' ORDER BY id), '') FROM (SELECT id, "
-               "convert_from(value, 'UTF8')::jsonb AS v FROM outbox WHERE topic = 'raw.generic') o "
-               "WHERE v #>> '{labels,failing_receiver}' = '%s'",
-               receiver);
 }
 
 static void what_was_lost_fails_and_is_said_again(void **state)
@@ -387,22 +310,6 @@ static void a_receiver_fails_until_a_message_arrives(void **state)
     close_worker(w);
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    schema_open(&db);
-    fakes_start(&fakes);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    fakes_stop(&fakes);
-    schema_close(&db);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,5 +323,5 @@ int main(void)
         cmocka_unit_test(the_members_of_a_merge_share_its_loss),
         cmocka_unit_test(a_receiver_fails_until_a_message_arrives),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,79 +1,25 @@
 /* Silences that begin after a message was written: in a merge that waits, and at a fallback. A real
  * Postgres and the vendors' fakes. */
-#include "testing.h"
-
-#include "common/clock.h"
-#include "common/digest.h"
-#include "common/silence.h"
-#include "fakes.h"
-#include "notifier/desk.h"
-#include "schema.h"
-
-static struct schema db;
-static struct fakes fakes;
-
-struct worker {
-    struct conf *conf;
-    struct settings settings;
-    struct outlets *outlets;
-    const struct channel *channels[64];
-    size_t channel_n;
-    struct desk *desk;
-};
-
-static const char *sql(const char *format, ...) PRINTF_LIKE(1, 2);
-static const char *sql(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    char *s = arena_vprintf(db.arena, format, ap); /* prepared by address: never the same twice */
-    va_end(ap);
-    assert_non_null(s);
-    return s;
-}
-#define DO(...) schema_do(&db, sql(__VA_ARGS__))
-#define TEXT(...) schema_text(&db, sql(__VA_ARGS__))
-#define INT(...) schema_int(&db, sql(__VA_ARGS__))
+#include "desk_stage.h"
 
 /* A receiver for people, 0, and for programs, 1, whose fallback is NAMEb. */
 static struct worker *open_worker(const char *name)
 {
-    struct worker *w = calloc(1, sizeof(*w));
-    struct err e = {0};
-    const char *file = sql(
-        "postgres: {url: '%s', schema: " SCHEMA_NAME "}\n"
-        "limits: {allow_private_addresses: [127.0.0.0/8]}\n"
-        "notifier: {sweep_age: 0s, sweep_interval: 20ms, retry_base: 1ms, retry_cap: 1ms, "
-        "breaker_failures: 0}\n"
-        "receivers:\n"
-        "- name: %s\n"
-        "  fallback: %sb\n"
-        "  slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%s', "
-        "send_resolved: true}]\n"
-        "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
-        "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
-        db.settings.url, name, name, fakes.port, name, fakes.port, name, name, fakes.port, name);
-
-    assert_non_null(w);
-    if (conf_parse("test", file, NULL, &w->conf, &e) < 0 ||
-        settings_load(w->conf, &w->settings, &e) < 0 ||
-        outlets_load(&w->settings, &w->outlets, &e) < 0)
-        fail_msg("%s", e.msg);
-    for (; channel_at(w->channel_n); w->channel_n++)
-        w->channels[w->channel_n] = channel_at(w->channel_n);
-    struct desk_options o = {&w->settings, w->outlets, w->channels, w->channel_n};
-    if (desk_new(&o, &w->desk, &e) < 0)
-        fail_msg("%s", e.msg);
-    return w;
+    return start_worker(AT_ONCE ", breaker_failures: 0",
+                        sql("receivers:\n"
+                            "- name: %s\n"
+                            "  fallback: %sb\n"
+                            "  slack_configs: [{api_url: 'http://127.0.0.1:%d/services/T0/B0/%s', "
+                            "send_resolved: true}]\n"
+                            "  webhook_configs: [{url: 'http://127.0.0.1:%d/%s'}]\n"
+                            "- {name: %sb, webhook_configs: [{url: 'http://127.0.0.1:%d/%sb'}]}\n",
+                            name, name, fakes.port, name, fakes.port, name, name, fakes.port,
+                            name));
 }
 
-static void close_worker(struct worker *w)
+static void end_worker(struct worker *w)
 {
-    desk_drain(w->desk);
-    desk_free(w->desk);
-    outlets_free(w->outlets);
-    conf_free(w->conf);
-    free(w);
+    close_worker(w);
     DO("TRUNCATE silences, silenced_groups, timers");
 }
 
@@ -137,32 +83,6 @@ static void merge(const char *name, const char *id)
     add_row(name, &(struct row){id, id, NULL, "merge", "firing", .seq = 0});
 }
 
-static void silence(const char *id, const char *job)
-{
-    unsigned char key[SILENCE_KEY_LEN];
-    char hex[2 * SILENCE_KEY_LEN + 1];
-
-    silence_key(SLICE_LIT("job"), slice_of(job), key);
-    DO("INSERT INTO silences SELECT 't', md5('%s')::uuid, '[{\"name\": \"job\", \"value\": "
-       "\"%s\"}]', '\\x%s', 0, (extract(epoch FROM now()) * 1000)::int8 + 3600000, 'ann', "
-       "'known', 0",
-       id, job, hex_encode(key, sizeof(key), hex));
-}
-
-/* Until the query gives `want`; the test fails when it never does. */
-static void until(const char *want, const char *query)
-{
-    const char *got = "";
-
-    for (int i = 0; i < 600; i++) {
-        got = schema_text(&db, query);
-        if (strcmp(got, want) == 0)
-            return;
-        usleep(20000);
-    }
-    fail_msg("%s: %s instead of %s", query, got, want);
-}
-
 static const char *state_of(const char *name, const char *id)
 {
     return sql("SELECT state FROM notifications WHERE id = " ID, name, id);
@@ -194,7 +114,7 @@ static void assert_silenced(const char *name, const char *id)
 static void a_merge_leaves_out_what_is_silenced_meanwhile(void **state)
 {
     (void)state;
-    silence("merge", "hushed");
+    silence("hushed");
     add_incident("merge", "hushed", "hushed");
     add_incident("merge", "loud", "loud");
     add_incident("merge", "over", "hushed");
@@ -225,13 +145,13 @@ static void a_merge_leaves_out_what_is_silenced_meanwhile(void **state)
                      2);
     assert_int_equal(
         INT("SELECT count(*) FROM silenced_groups WHERE group_id <> " ID, "merge", "hushed"), 0);
-    close_worker(w);
+    end_worker(w);
 }
 
 static void a_merge_of_what_is_silenced_is_not_sent(void **state)
 {
     (void)state;
-    silence("none", "hushed");
+    silence("hushed");
     for (int i = 0; i < 2; i++) {
         const char *id = sql("i%d", i);
         add_incident("none", id, "hushed");
@@ -248,7 +168,7 @@ static void a_merge_of_what_is_silenced_is_not_sent(void **state)
         assert_withheld("none", sql("i%d", i), 0, 1);
     }
     assert_int_equal(fakes_count(&fakes, "slack", "of none"), 0);
-    close_worker(w);
+    end_worker(w);
 }
 
 static const char *fallbacks(const char *name, const char *state)
@@ -277,7 +197,7 @@ static void a_fallback_is_not_told_what_is_silenced_meanwhile(void **state)
     until("failed", state_of("fall", "n"));
     until("1",
           "SELECT count(*)::text FROM notifications WHERE receiver = 'fallb' AND attempts > 1");
-    silence("fall", "hushed");
+    silence("hushed");
     until("1", fallbacks("fall", "suppressed"));
     assert_non_null(strstr(TEXT("SELECT reason FROM notifications WHERE receiver = 'fallb'"),
                            "of ann until 2"));
@@ -292,7 +212,7 @@ static void a_fallback_is_not_told_what_is_silenced_meanwhile(void **state)
     add_row("fall",
             &(struct row){"e", "g", "i", "resolved", "resolved", .integration = 1, .seq = 3});
     until("1", fallbacks("fall", "delivered"));
-    close_worker(w);
+    end_worker(w);
 }
 
 /* A message of alerts that tells an end beside what fires. */
@@ -301,7 +221,7 @@ static void an_end_is_told_with_what_is_silenced(void **state)
     const char *fingerprint[2];
 
     (void)state;
-    silence("mixed", "hushed");
+    silence("hushed");
     for (int i = 0; i < 2; i++) {
         add_incident("mixed", sql("i%d", i), "hushed");
         fingerprint[i] = TEXT("SELECT left(md5('mixed.i%d'), 16)", i);
@@ -317,7 +237,7 @@ static void an_end_is_told_with_what_is_silenced(void **state)
     struct worker *w = open_worker("mixed");
     until("delivered", state_of("mixed", "n"));
     until("suppressed", state_of("mixed", "o"));
-    close_worker(w);
+    end_worker(w);
 }
 
 /* ---- many alerts ---- */
@@ -352,14 +272,14 @@ static void add_groups(const char *name, int n, const char *incident)
 
 static void forget_alerts(struct worker *w)
 {
-    close_worker(w);
+    end_worker(w);
     DO("DELETE FROM alerts");
 }
 
 static void many_words_about_an_incident_of_many_alerts(void **state)
 {
     (void)state;
-    silence("many", "hushed");
+    silence("hushed");
     add_incident("many", "i", "hushed");
     add_alerts("many", "i", "hushed", 1, 3000);
     add_groups("many", 50, "i");
@@ -375,7 +295,7 @@ static void many_words_about_an_incident_of_many_alerts(void **state)
 static void the_last_of_many_alerts_is_not_silenced(void **state)
 {
     (void)state;
-    silence("last", "hushed");
+    silence("hushed");
     add_incident("last", "i", "hushed");
     add_alerts("last", "i", "hushed", 1, 3000);
     add_alerts("last", "i", "loud", 3001, 3001);
@@ -391,7 +311,7 @@ static void the_last_of_many_alerts_is_not_silenced(void **state)
 static void many_words_about_many_alerts(void **state)
 {
     (void)state;
-    silence("each", "hushed");
+    silence("hushed");
     add_incident("each", "i", "hushed");
     add_incident("each", "l", "loud");
     add_alerts("each", "i", "hushed", 1, 1500);
@@ -409,22 +329,6 @@ static void many_words_about_many_alerts(void **state)
     forget_alerts(w);
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    schema_open(&db);
-    fakes_start(&fakes);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    fakes_stop(&fakes);
-    schema_close(&db);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,5 +340,5 @@ int main(void)
         cmocka_unit_test(the_last_of_many_alerts_is_not_silenced),
         cmocka_unit_test(many_words_about_many_alerts),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }
