@@ -99,7 +99,7 @@ class Theirs:
         return sum(int(float(line.split()[-1])) for line in lines if line.startswith('alertmanager_alerts{state="active"}'))
 
     def check(self, run, sent):
-        """Only for a workload that sent nothing else. It counts an alert once a group has looked at it."""
+        """By all that it is to hold firing by now. It counts an alert once a group has looked at it."""
         end = time.time() + 20
         while self.active() != sent["firing"] and time.time() < end:
             time.sleep(0.5)

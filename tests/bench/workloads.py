@@ -77,18 +77,22 @@ def probe_summary(bench, side, run, sent):
     }
 
 
-def steady(bench, side, name, rate, seconds, **options):
-    """W1 at one rate, with probes beside it; rate 0: probes alone."""
+def steady(bench, side, name, rate, seconds, beside=None):
+    """W1 at one rate, with probes beside it; rate 0: probes alone. `beside` starts one more load, which ends up in "beside"; what it
+    sent is waited for as well, because a reader that is behind with it is behind with all."""
     run = bench.run_name(name)
     position, costs, began = side.position(), side.costs(), time.time()
+    held = 0 if side is bench.ours else side.active()
+    more = beside() if beside else None
     probes = probe_load(side, run + "p", seconds)
-    main = w1_load(side, run, rate, seconds, **options) if rate else None
+    main = w1_load(side, run, rate, seconds) if rate else None
     main = main.result() if main else None
     probes = probes.result()
-    sent = probes["accepted"] + (main["accepted"] if main else 0)
+    more = more.result() if more else None
+    loads = [load for load in (main, probes, more) if load]
     ended = time.time()
-    committed = side.wait_committed(position + sent)
-    found = {"probes": probe_summary(bench, side, run + "p", probes)}
+    committed = side.wait_committed(position + sum(load["accepted"] for load in loads))
+    found = {"probes": probe_summary(bench, side, run + "p", probes), **({"beside": more} if more else {})}
     if main:
         side.wait_told()
         found.update(brief(main))
@@ -99,8 +103,8 @@ def steady(bench, side, name, rate, seconds, **options):
         if side is bench.ours:
             found["check"] = side.check(run, main)
         else:
-            found["check"] = side.check(run, {"firing": main["firing"] + probes["firing"]})
-        found["cost"] = side.cost_summary(costs, main["alerts"] + probes["alerts"])
+            found["check"] = side.check(run, {"firing": held + sum(load["firing"] for load in loads)})
+        found["cost"] = side.cost_summary(costs, sum(load["alerts"] for load in loads))
     found["wall_s"] = round(time.time() - began, 1)
     return found
 
@@ -152,12 +156,9 @@ def w2(bench):
     def measure(side):
         quiet = steady(bench, side, "w2q", 200, bench.seconds(20))
         run = bench.run_name("hot")
-        hot = Load(
-            side.address, run=run, rate=rate, seconds=seconds, keys=1, batch=64, connections=8, linger=20, seed=3
-        )
-        busy = steady(bench, side, "w2b", 200, seconds)
-        hot = hot.result()
-        side.wait_told()
+        words = {"run": run, "rate": rate, "seconds": seconds, "keys": 1, "batch": 64, "connections": 8, "linger": 20, "seed": 3}
+        busy = steady(bench, side, "w2b", 200, seconds, beside=lambda: Load(side.address, **words))
+        hot = busy.pop("beside")
         told = bench.sink.heard(f"/{side.name}/main", run)
         return {
             "quiet": quiet,
