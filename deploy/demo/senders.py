@@ -148,6 +148,9 @@ def sentry_headers(resource, body, secret):
     }
 
 
+IDLE_S = 30  # then a client opens another connection, before a server closes the one that it has
+
+
 class Client:
     """Keep-alive HTTP to one server. Not for several threads at once."""
 
@@ -155,16 +158,21 @@ class Client:
         parts = urllib.parse.urlsplit(url)
         self._prefix = parts.path.rstrip("/")
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+        self._used = time.monotonic()
 
     def request(self, method, path, body=None, headers=None):
         """(status, body bytes); OSError or HTTPException when there was no answer."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", **(headers or {})}
+        if time.monotonic() - self._used > IDLE_S:
+            self._connection.close()
         try:
             self._connection.request(method, self._prefix + path, body, headers)
             answer = self._connection.getresponse()
-            return answer.status, answer.read()
+            text = answer.read()
+            self._used = time.monotonic()
+            return answer.status, text
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise

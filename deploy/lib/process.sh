@@ -43,9 +43,13 @@ is_running() {
 
 # claim_port NAME PORT: nobody may have it.
 claim_port() {
-  local line owner="a process of another user"
-  line=$(ss -Hltnp "sport = :$2")
-  [[ -n $line ]] || return 0
+  local line look owner="a process of another user"
+  for ((look = 0; look < 50; look++)); do
+    line=$(ss -Hltnp "sport = :$2")
+    [[ -n $line ]] || return 0
+    [[ $line != *pid=* ]] || break
+    sleep 0.1 # without a pid it may be of a process that is ending
+  done
   if [[ $line =~ pid=([0-9]+) ]]; then
     owner="process ${BASH_REMATCH[1]}: $(tr '\0' ' ' <"/proc/${BASH_REMATCH[1]}/cmdline" | cut -c1-120)"
   fi
@@ -64,6 +68,9 @@ launch() {
     echo "$me $(start_time "$me") $port $stamp" >"run/$name.pid"
     exec setsid "${as_user[@]}" "$@"
   ) </dev/null >>"$home/log/$name.log" 2>&1 8>&- 9>&- &
+  # Who looks from here on finds this record: not none, nor that of who was there before.
+  local child=$!
+  until { read_record "$name" && ((rec_pid == child)); } || ! kill -0 "$child" 2>/dev/null; do sleep 0.01; done
 }
 
 # wait_ready SECONDS NAME...
@@ -123,7 +130,7 @@ is_ready() {
     redis) [[ $(redis-cli -p "$rec_port" ping 2>/dev/null) == PONG ]] ;;
     kafka) if [[ $BROKER == kafka ]]; then kafka_serves "$rec_port"; else is_port_open "$rec_port"; fi ;;
     ingest | processor | notifier | learner | console)
-      curl -sf -m 2 -o /dev/null "http://127.0.0.1:$rec_port/readyz" ;;
+      curl -sf -m 5 -o /dev/null "http://127.0.0.1:$rec_port/readyz" ;;
     *) is_port_open "$rec_port" ;;
   esac
 }
@@ -138,7 +145,7 @@ kafka_serves() {
   brokers=$(
     exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || exit
     printf '\0\0\0\x0f\0\x03\0\x04\0\0\0\x01\xff\xff\0\0\0\0\0' >&3
-    timeout 2 head -c 16 <&3 | od -An -j12 -N4 -tu1 | tr -d ' \n'
+    timeout 5 head -c 16 <&3 | od -An -j12 -N4 -tu1 | tr -d ' \n'
   ) || return 1
   [[ $brokers == 000[1-9] ]]
 }

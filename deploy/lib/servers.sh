@@ -92,7 +92,11 @@ fetch_kafka() {
   jars=$cache/kafka-$(sha256sum <"$tree/deploy/kafka/jars.sha256" | cut -c1-12)
   if ! check_jars "$jars" >/dev/null 2>&1; then
     mkdir -p "$cache"
-    step "fetching Apache Kafka from Maven Central" "$home/log/kafka-fetch.log" fetch_jars
+    (
+      flock 8 # several stacks may start on one machine
+      check_jars "$jars" >/dev/null 2>&1 ||
+        step "fetching Apache Kafka from Maven Central" "$home/log/kafka-fetch.log" fetch_jars
+    ) 8>"$jars.lock"
   fi
 }
 

@@ -44,8 +44,9 @@ create_home() {
   mkdir -p "$home"/{run,log,copy,pg,redis,kafka,spool}
   touch "$home/.tocsin"
   if ((EUID == 0)); then
-    id tocsin >/dev/null 2>&1 ||
-      useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tocsin
+    # Several stacks may be created at once on one machine.
+    flock /etc sh -c 'id tocsin >/dev/null 2>&1 ||
+      useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tocsin'
     chown tocsin:tocsin "$home"/{pg,redis,kafka,spool}
   fi
 }

@@ -69,8 +69,14 @@ def other(tmp_path):
 def is_alive(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    while is_alive(pid):
+        time.sleep(0.01)
 
 
 def test_servers_are_ready_and_unprivileged(dev):
@@ -99,7 +105,7 @@ def test_a_second_up_changes_nothing(dev):
 @pytest.mark.parametrize("name", SERVERS)
 def test_restart_brings_back_what_was_killed(dev, name):
     before = dev.pids()
-    os.kill(before[name], signal.SIGKILL)
+    kill(before[name])
     dead = dev.status()[name]
     assert (dead["pid"], dead["ready"]) == (None, False)
     dev.run("restart", name)
@@ -111,7 +117,7 @@ def test_restart_brings_back_what_was_killed(dev, name):
 def test_up_brings_back_all_that_was_killed_and_what_they_kept(dev):
     sql(dev, "CREATE SCHEMA kept; CREATE TABLE kept.it AS SELECT 42 AS answer")
     for pid in dev.pids().values():
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     dev.run("up", *SERVERS)
     assert all(one["ready"] for one in dev.status().values())
     assert sql(dev, "SELECT answer FROM kept.it") == "42"
@@ -147,9 +153,7 @@ def test_a_foreign_process_with_a_recycled_pid_is_left_alone(other):
     finally:
         bystander.kill()
         bystander.wait()
-        os.kill(redis, signal.SIGKILL)
-        while is_alive(redis):
-            time.sleep(0.01)
+        kill(redis)
 
 
 def test_a_taken_port_is_refused_and_its_owner_named(other):
@@ -174,7 +178,7 @@ def test_each_embedded_broker_has_a_schema_of_its_own(other):
     first = other.env()["TOCSIN_SCHEMA"]
     other.run(*up)
     assert other.env()["TOCSIN_SCHEMA"] == first
-    os.kill(other.pids()["kafka"], signal.SIGKILL)
+    kill(other.pids()["kafka"])
     other.run(*up)
     assert other.status()["kafka"]["ready"]
     assert other.env()["TOCSIN_SCHEMA"] not in (first, "tocsin")
