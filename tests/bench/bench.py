@@ -80,7 +80,7 @@ def arguments():
 
 def run(bench, given, results):
     """Every workload in turn; {name: its line}."""
-    lines, warm = {}, False
+    lines, warm, measured = {}, False, commit()  # before the results change the tree
     for name in given.only:
         if name != "idle" and not warm:
             workloads.warm_up(bench)
@@ -89,7 +89,7 @@ def run(bench, given, results):
         line = {
             "workload": name,
             "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "commit": commit(),
+            "commit": measured,
             "quick": given.quick,
             "machine": machine(),
             "load1_at_start": load1,
