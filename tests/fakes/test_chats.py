@@ -381,8 +381,10 @@ def test_ntfy_refuses(fake, body, code):
 
 
 def test_ntfy_has_sixty_requests_and_one_more_every_five_seconds(fake):
-    answers = [send(fake, "/ntfy", push())[0] for _ in range(61)]
-    assert answers == [200] * 60 + [429]
+    began, answers = time.monotonic(), []
+    while 429 not in answers:
+        answers.append(send(fake, "/ntfy", push())[0])
+    assert 60 <= answers.count(200) == len(answers) - 1 <= 60 + (time.monotonic() - began) / 5
     assert order(fake, "ntfy", "K", "403", "429:42908") == 200
 
 

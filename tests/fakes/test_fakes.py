@@ -318,8 +318,11 @@ def test_broken_connections(fake, answer, accepted):
 
 def test_hang_says_nothing_until_the_peer_goes(fake):
     order(fake, "webhook", "/h", "hang")
+    before = len(fake.journal.since(0))
     with socket.create_connection(("127.0.0.1", fake.port)) as peer:
         peer.sendall(b"POST /h HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+        while not fake.journal.since(before):
+            time.sleep(0.01)
         peer.settimeout(0.2)
         with pytest.raises(TimeoutError):
             peer.recv(1)

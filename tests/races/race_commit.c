@@ -3,6 +3,7 @@
 #include "scene.h"
 
 #include <errno.h>
+#include <time.h>
 
 static struct worker one, wired; /* `wired` reaches the server through a wire that can be cut */
 static struct cut *wire;
@@ -134,6 +135,8 @@ static void test_others_went_on_before_it_was_looked_up(void **state)
     cut_at(wire, CUT_AFTER_COMMIT);
     worker_commits(&wired, a_batch(20));
     UNTIL("2,2", OFFSETS);
+    while (cut_count(wire) == before) /* its answer is on its way */
+        (void)nanosleep(&(struct timespec){.tv_nsec = 5000000L}, NULL);
     assert_int_equal(cut_count(wire), before + 1);
     st.next[0] = st.next[1] = 2;
     put(next, 0, (struct post){"Disk", "a", .at = 30, .starts = 5});

@@ -186,8 +186,9 @@ static void test_a_runner_dies_with_a_claimed_timer(void **state)
     pause_reached(&hot);
     worker_runs(&two);
     assert_true(worker_waits(&two));
-    DO("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
-       "wait_event <> 'advisory'");
+    DO("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event_type = "
+       "'Lock' "
+       "AND wait_event <> 'advisory'");
     assert_int_equal(worker_end(&two), -ENOTCONN);
     SAYS("1", "SELECT count(*)::text FROM timers WHERE kind = 2");
     pause_end(&hot);
@@ -242,6 +243,7 @@ static void test_a_row_that_somebody_holds(void **state)
     SAYS("a1 b2", STATES);
     SAYS("1 0", "SELECT concat_ws(' ', count(*), sum(failures)) FROM timers WHERE kind = 2");
     SAYS("2", "SELECT count(*)::text FROM notifications WHERE kind = 'opened'");
+    SQL_OK(&st.db, pg_exec(elsewhere, "ROLLBACK", &st.db.e));
     pg_close(elsewhere);
     DO("UPDATE timers SET due_at = 1 WHERE kind = 2");
     runs(&two);

@@ -585,22 +585,26 @@ static void slow_senders_are_cut(void **state)
             assert_non_null(strstr(buf_str(&b), "HTTP/1.1 408 "));
         (void)close(fd);
     }
-    assert_int_equal(ask(h, POST("/echo", "3", "abc")).status, 200);
-    assert_int_equal(atomic_load(&app.handled), 1);
+    assert_int_equal(atomic_load(&app.handled), 0);
+    struct answer a;
+    do
+        a = ask(h, POST("/echo", "3", "abc"));
+    while (a.status == 0 || a.status == 408); /* the deadline is for this one, too */
+    assert_int_equal(a.status, 200);
     httpd_stop(h);
 }
 
 /* The deadline is for senders; an answer may take longer than it. */
 static void late_answers_are_not_cut(void **state)
 {
-    struct httpd *h = serve(100, 64);
+    struct httpd *h = serve(1000, 64);
     const int fd = dial(h);
     struct pollfd p = {.fd = fd, .events = POLLIN};
 
     (void)state;
     hold(true);
     say(fd, POST("/late", "3", "abc"));
-    assert_int_equal(poll(&p, 1, 700), 0);
+    assert_int_equal(poll(&p, 1, 2500), 0);
     hold(false);
     assert_int_equal(hear(fd).status, 202);
     (void)close(fd);

@@ -53,7 +53,7 @@ static inline void until(const char *want, const char *query)
 {
     const char *got = "";
 
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 4800; i++) {
         got = schema_text(&db, query);
         if (strcmp(got, want) == 0)
             return;

@@ -89,7 +89,7 @@ static inline void until_ended(const char *receiver)
                               "IN ('pending', 'sending')",
                               receiver);
 
-    for (int i = 0; i < 600 && schema_int(&db, waiting) > 0; i++)
+    for (int i = 0; i < 2400 && schema_int(&db, waiting) > 0; i++)
         usleep(50000);
     assert_int_equal(schema_int(&db, waiting), 0);
 }

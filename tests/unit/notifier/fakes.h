@@ -69,7 +69,9 @@ __attribute__((unused)) static char *fakes_ask(const struct fakes *f, const char
 __attribute__((unused)) static void fakes_start(struct fakes *f)
 {
     f->port = free_port();
-    f->smtp_port = free_port();
+    do
+        f->smtp_port = free_port();
+    while (f->smtp_port == f->port);
     f->pid = fork();
     if (f->pid == 0) {
         char port[12], smtp[12];
@@ -80,7 +82,7 @@ __attribute__((unused)) static void fakes_start(struct fakes *f)
               port, "--smtp-port", smtp, (char *)NULL);
         _exit(127);
     }
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1200; i++) {
         char *log = fakes_ask(f, "/_log?since=0", NULL);
         if (log) {
             free(log);

@@ -21,8 +21,8 @@ enum {
 static struct worker *open_worker(const char *name, const char *more)
 {
     struct worker *w = load_worker(
-        "sweep_interval: 50ms, retry_base: 20ms, retry_cap: 50ms, request_timeout: 2s, lease: 10s, "
-        "breaker_wait: 100ms",
+        "sweep_interval: 50ms, retry_base: 20ms, retry_cap: 50ms, request_timeout: 20s, "
+        "lease: 60s, breaker_wait: 100ms",
         sql("external_url: https://tocsin.example.com\n"
             "global: {smtp_smarthost: '127.0.0.1:%d', smtp_from: t@example.com, "
             "smtp_require_tls: false}\n"
@@ -608,6 +608,7 @@ static void a_destination_that_hangs_delays_no_other(void **state)
 
     (void)state;
     struct worker *w = open_worker("hangs", "");
+    w->settings.notifier.request_timeout = 2 * MS_SECOND;
     add_incident(w, "i", "hangs");
     for (int i = 0; i < 20; i++) {
         (void)snprintf(id, sizeof(id), "h%d", i);

@@ -176,9 +176,18 @@ static void says_so_when_the_other_ones_answer_did_not_come(void **state)
         add_digest(name, "old", WEBHOOK, 1, name, 0, 1);
         add_digest(name, "new", WEBHOOK, 2, name, 2, 3);
         DO("UPDATE notifications SET possible_duplicate = true, attempts = 1, not_before = "
-           "(extract(epoch FROM now()) * 1000)::bigint + 2000 * %d WHERE id = md5('%s%s')::uuid",
+           "(extract(epoch FROM now()) * 1000)::bigint + 3600000 * %d WHERE id = md5('%s%s')::uuid",
            i, name, names[i]);
         start(w);
+        if (i > 0) {
+            const char *old =
+                sql("SELECT count(*) FROM notifications WHERE id = md5('%sold')::uuid "
+                    "AND state = 'delivered'",
+                    name);
+            for (int n = 0; n < 2400 && schema_int(&db, old) == 0; n++)
+                usleep(50000);
+            DO("UPDATE notifications SET not_before = 0 WHERE id = md5('%snew')::uuid", name);
+        }
         until_ended(name);
         assert_string_equal(who_may_double(name), i ? "delivered true, delivered true"
                                                     : "delivered true, superseded true");

@@ -116,7 +116,7 @@ static void fails_with_those_that_were_read(void **state)
     const char *failed = sql("SELECT count(*) FROM notifications WHERE id = md5('leftm')::uuid AND "
                              "state = 'failed'");
     start(w);
-    for (int i = 0; i < 600 && schema_int(&db, failed) == 0; i++)
+    for (int i = 0; i < 2400 && schema_int(&db, failed) == 0; i++)
         usleep(50000);
     assert_string_equal(TEXT("SELECT string_agg(m, ', ' ORDER BY m) FROM (SELECT concat_ws(' ', "
                              "m.state, count(*)) AS m FROM notifications n JOIN notifications m ON "
@@ -189,7 +189,7 @@ static void is_joined_until_it_is_full(void **state)
         const char *left = sql("SELECT count(*) FROM notifications WHERE receiver = '%s' AND kind "
                                "= 'opened' AND state IN ('pending', 'sending')",
                                name);
-        for (int i = 0; i < 600 && schema_int(&db, left) > 0; i++)
+        for (int i = 0; i < 2400 && schema_int(&db, left) > 0; i++)
             usleep(50000);
         assert_int_equal(INT("SELECT count(*) FROM notifications WHERE merged_into = "
                              "md5('%sm')::uuid",

@@ -288,6 +288,7 @@ static void test_an_alert_that_somebody_holds(void **state)
     assert_string_equal(TEXT(DUE_SOON), "0000000000000005");
     assert_int_equal(f->silent_n, 6);
 
+    SQL_OK(f, pg_exec(holder, "ROLLBACK", &f->e));
     pg_close(holder);
     DO("UPDATE timers SET due_at = 0 WHERE kind = 2");
     assert_int_equal(pass(f, f->timers), 1);
@@ -362,6 +363,9 @@ static void test_the_runner(void **state)
 
     add_incident(INCIDENT, 1, 2, 0);
     f->now.settings.processor.timer_idle = MS_HOUR; /* so that only a kick or a timer wakes it */
+    while (kafka_produce_wait(f->producer, "notify.slack", SLICE_LIT("k"), SLICE_LIT("v"), NULL, 0,
+                              60 * MS_SECOND, &f->e) != 0)
+        continue; /* a fresh producer may take longer than the outbox waits */
     SQL_OK(f, timers_start(f->timers, &f->e));
     wait_for("SELECT count(*) FROM timers WHERE kind = 3");
     look(add_group(&f->now, "{}", INCIDENT));
