@@ -180,6 +180,7 @@ def test_filters_narrow_the_list_and_live_in_the_address(browser, tocsin, servic
     browser.choose("#f-severity", "")
     browser.wait(lambda: browser.count(".incident") == 2, "both again")
     browser.type("#f-q", wanted)
+    browser.wait(lambda: f"q={wanted}" in browser.script("return location.href"), "the text in the address")
     browser.wait(lambda: browser.count(".incident") == 1, "the one with that text")
     address = browser.script("return location.href")
     assert f"q={wanted}" in address and f"service={service}" in address

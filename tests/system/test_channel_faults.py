@@ -157,6 +157,8 @@ def taken(records):
 def die_after_acceptance(stack, play):
     """kill -9 the notifier that waits for the slow channel's answer, which takes the message all the same."""
     names = {p["pid"]: n for n, p in stack.status().items()}
+    if before := play.of([SLOW]):
+        wait("the one before to end, which could take the slow answer", lambda: ended(stack, before))
     stack.faults.push("webhook", "/hook/slow", ["slow:4"])
     service = play.fire(SLOW)
     wait("the slow channel to be asked", lambda: not stack.faults.waiting("webhook", "/hook/slow"))

@@ -100,7 +100,7 @@ def test_two_processors_share_the_work(whole, name):
     services = [f"{name}n{n}" for n in range(8)]
     whole.dev("up", "--scale", "processor=2")
     try:
-        assert whole.status()["processor-2"]["ready"]
+        wait("the second processor", lambda: whole.status()["processor-2"]["ready"])
         storm = long_storm(whole, services)
         wait("a third of the storm", lambda: in_postgres(whole, services)[0] > 1000)
         whole.kill("processor-2")
@@ -214,11 +214,12 @@ def test_postgres_away_for_a_while(whole, name):
 
 def test_notifier_killed_between_acceptance_and_its_row(whole, name):
     """The channel took the message, the notifier died: it is sent again, and the ledger says so."""
+    notifier = whole.status()["notifier"]["pid"]
     whole.faults.push("slack", "slow", ["slow:4"])
     whole.send("/webhook/alertmanager", bodies.webhook(bodies.one_alert(name, to="slow-slack")))
-    wait("the claim", lambda: [r["state"] for r in whole.incident(name)["notifications"]] == ["sending"])
     wait("the request", lambda: not whole.faults.waiting("slack", "slow"))
-    whole.kill("notifier")
+    os.kill(notifier, signal.SIGKILL)
+    assert [r["state"] for r in whole.incident(name)["notifications"]] == ["sending"]
     wait("the first copy", lambda: whole.messages(name))
     whole.restart("notifier")
 

@@ -16,8 +16,9 @@ def of(stack, service):
 @pytest.mark.parametrize("service", OURS)
 def test_health_and_metrics(stack, service):
     client = of(stack, service)
-    assert client.get("/health")["status"] == "ok"
-    assert client.request("GET", "/healthz")[0] == 200 and client.request("GET", "/readyz")[0] == 200
+    wait("it to be well", lambda: client.get("/health")["status"] == "ok")
+    assert client.request("GET", "/healthz")[0] == 200
+    wait("it to be ready", lambda: client.request("GET", "/readyz")[0] == 200)
     status, text = client.request("GET", "/metrics")
     lines = [line for line in text.decode().splitlines() if line and not line.startswith("#")]
     assert status == 200 and any(line.startswith("tocsin_") for line in lines)
@@ -27,7 +28,7 @@ def test_health_and_metrics(stack, service):
 
 @pytest.mark.parametrize("dependency", ["db", "redis", "kafka"])
 def test_console_knows_each_dependency(stack, dependency):
-    assert of(stack, "console").request("GET", f"/health/{dependency}")[0] == 200
+    wait(dependency, lambda: of(stack, "console").request("GET", f"/health/{dependency}")[0] == 200)
 
 
 def test_health_names_what_is_away(stack):
@@ -35,7 +36,7 @@ def test_health_names_what_is_away(stack):
     try:
         console = of(stack, "console")
         wait("redis to be missed", lambda: console.request("GET", "/health/redis")[0] == 503)
-        assert console.request("GET", "/health/db")[0] == 200
+        wait("nothing else to be", lambda: console.request("GET", "/health/db")[0] == 200)
     finally:
         stack.restart("redis")
     wait("redis to be back", lambda: of(stack, "console").request("GET", "/health/redis")[0] == 200)

@@ -28,7 +28,7 @@ groups:
   - name: always
     rules:
       - alert: AlwaysFiring
-        expr: trouble == 1
+        expr: last_over_time(trouble[5m]) == 1 # a scrape that came too late is no end
         labels: {{severity: critical, service: {service}, job: {service}, to: hook}}
         annotations: {{summary: "trouble at {service}"}}
 """

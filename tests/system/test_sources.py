@@ -6,7 +6,7 @@ import time
 import bodies
 import pytest
 import senders
-from stack import Client, kinds, wait
+from stack import Client, kinds, states, wait
 
 
 def opened(stack, name, alerts=1):
@@ -224,7 +224,7 @@ def test_what_others_did(stack, name):
     def acknowledged(name, actor):
         incident = wait(f"{name} to be acknowledged", lambda: stack.incident(name)["status"] == "acknowledged" and stack.incident(name))
         assert [(t["actor"], t["text"]) for t in incident["timeline"] if t["kind"] == "status"] == [(actor, "acknowledged")]
-        wait("the acknowledgement to be told", lambda: "status" in kinds(stack.incident(name)))
+        wait("the acknowledgement to be told", lambda: states(stack.incident(name)).get("status") == "delivered")
 
     tell(stack, bodies.pagerduty, name, firing=True)
     opened(stack, name)

@@ -21,8 +21,9 @@ def told(stack, name, kind, state="delivered", deadline=90):
     """The notification of that kind, once it has ended so."""
 
     def probe():
-        assert states(stack.incident(name)).get(kind) == state, stack.incident(name)["notifications"]
-        return next(n for n in stack.incident(name)["notifications"] if n["kind"] == kind)
+        rows = [n for n in stack.incident(name)["notifications"] if n["kind"] == kind]
+        assert rows and rows[0]["state"] == state, rows  # what failed is said again, in a row of its own
+        return rows[0]
 
     return wait(f"{kind} of {name} to be {state}", probe, deadline)
 
