@@ -9,6 +9,7 @@ import time
 import urllib.parse
 import uuid
 
+IDLE_S = 30  # then a client opens another connection, before a server closes the one that it has
 FIRING_END = "0001-01-01T00:00:00Z"
 FNV_OFFSET, FNV_PRIME = 14695981039346656037, 1099511628211
 
@@ -146,9 +147,6 @@ def sentry_headers(resource, body, secret):
         "Sentry-Hook-Timestamp": str(int(time.time())),
         "Sentry-Hook-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
     }
-
-
-IDLE_S = 30  # then a client opens another connection, before a server closes the one that it has
 
 
 class Client:

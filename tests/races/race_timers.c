@@ -187,8 +187,7 @@ static void test_a_runner_dies_with_a_claimed_timer(void **state)
     worker_runs(&two);
     assert_true(worker_waits(&two));
     DO("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event_type = "
-       "'Lock' "
-       "AND wait_event <> 'advisory'");
+       "'Lock' AND wait_event <> 'advisory'");
     assert_int_equal(worker_end(&two), -ENOTCONN);
     SAYS("1", "SELECT count(*)::text FROM timers WHERE kind = 2");
     pause_end(&hot);

@@ -83,15 +83,19 @@ static inline void silence_some(const char *name, const char *numbers)
     silence(name);
 }
 
+/* Until that many notifications are so; the test fails when they never are. */
+static inline void until_count(long long want, const char *where)
+{
+    const char *count = sql("SELECT count(*) FROM notifications WHERE %s", where);
+
+    for (int i = 0; i < 2400 && schema_int(&db, count) != want; i++)
+        usleep(50000);
+    assert_int_equal(schema_int(&db, count), want);
+}
+
 static inline void until_ended(const char *receiver)
 {
-    const char *waiting = sql("SELECT count(*) FROM notifications WHERE receiver = '%s' AND state "
-                              "IN ('pending', 'sending')",
-                              receiver);
-
-    for (int i = 0; i < 2400 && schema_int(&db, waiting) > 0; i++)
-        usleep(50000);
-    assert_int_equal(schema_int(&db, waiting), 0);
+    until_count(0, sql("receiver = '%s' AND state IN ('pending', 'sending')", receiver));
 }
 
 /* Of all items of the receiver's digests that ended so: "incidents occurrences". */

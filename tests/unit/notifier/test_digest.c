@@ -180,12 +180,7 @@ static void says_so_when_the_other_ones_answer_did_not_come(void **state)
            i, name, names[i]);
         start(w);
         if (i > 0) {
-            const char *old =
-                sql("SELECT count(*) FROM notifications WHERE id = md5('%sold')::uuid "
-                    "AND state = 'delivered'",
-                    name);
-            for (int n = 0; n < 2400 && schema_int(&db, old) == 0; n++)
-                usleep(50000);
+            until_count(1, sql("id = md5('%sold')::uuid AND state = 'delivered'", name));
             DO("UPDATE notifications SET not_before = 0 WHERE id = md5('%snew')::uuid", name);
         }
         until_ended(name);

@@ -113,11 +113,8 @@ static void fails_with_those_that_were_read(void **state)
     add_messages("left", WECOM, 0, 599);
     merge_them("left", WECOM, 0);
     DO("UPDATE notifications SET integration = 7 WHERE receiver = 'left'");
-    const char *failed = sql("SELECT count(*) FROM notifications WHERE id = md5('leftm')::uuid AND "
-                             "state = 'failed'");
     start(w);
-    for (int i = 0; i < 2400 && schema_int(&db, failed) == 0; i++)
-        usleep(50000);
+    until_count(1, "id = md5('leftm')::uuid AND state = 'failed'");
     assert_string_equal(TEXT("SELECT string_agg(m, ', ' ORDER BY m) FROM (SELECT concat_ws(' ', "
                              "m.state, count(*)) AS m FROM notifications n JOIN notifications m ON "
                              "m.id = n.merged_into WHERE m.receiver = 'left' GROUP BY m.id, "
@@ -186,11 +183,9 @@ static void is_joined_until_it_is_full(void **state)
         merge_them(name, WECOM, 3600000);
         add_messages(name, WECOM, 500, 509);
         start(w);
-        const char *left = sql("SELECT count(*) FROM notifications WHERE receiver = '%s' AND kind "
-                               "= 'opened' AND state IN ('pending', 'sending')",
-                               name);
-        for (int i = 0; i < 2400 && schema_int(&db, left) > 0; i++)
-            usleep(50000);
+        until_count(0, sql("receiver = '%s' AND kind = 'opened' AND state IN ('pending', "
+                           "'sending')",
+                           name));
         assert_int_equal(INT("SELECT count(*) FROM notifications WHERE merged_into = "
                              "md5('%sm')::uuid",
                              name),
