@@ -65,7 +65,7 @@ def test_a_digest_that_one_channel_refuses_is_told_by_the_other_once(stack, name
 
 
 def test_an_outage_of_one_channel_loses_nothing_and_delays_no_other(stack, name):
-    ill = ["429:1", "500*2", "reset*2", "200body:maybe*2", "hang", "503*"]
+    ill = ["429:1", "500*2", "reset*2", "200body:maybe*2", "hang", "503*8", "503*"]
     stack.faults.push("slack", "outage", ill)
     for n in range(8):
         fire(stack, f"{name}s{n}", "outage")
@@ -74,22 +74,27 @@ def test_an_outage_of_one_channel_loses_nothing_and_delays_no_other(stack, name)
         wait("the other channel", lambda: states(stack.incident(f"{name}w{n}")) == {"opened": "delivered"})
     assert not stack.messages(f"{name}s", "slack")
 
-    def shut():
-        rows = [r for n in range(8) for r in stack.incident(f"{name}s{n}")["notifications"]]
-        return {r["state"] for r in rows} <= {"pending", "sending", "merged"} and any(
-            r["reason"] == "the channel does not answer" for r in rows
-        )
+    wait("the breaker to open", lambda: stack.faults.waiting("slack", "outage") == 1)
+    # The rate may have merged the eight into one message, which tries the channel itself. These two come too late for
+    # that, and only one of them can be the next to try.
+    for n in (8, 9):
+        fire(stack, f"{name}s{n}", "outage")
 
-    wait("the breaker to open", shut)
+    def held():
+        rows = [r for n in (8, 9) for r in stack.incident(f"{name}s{n}")["notifications"]]
+        assert {r["state"] for r in rows} <= {"pending", "sending"}, rows
+        return any(r["reason"] == "the channel does not answer" for r in rows)
+
+    wait("the breaker to hold one back", held)
     fire(stack, f"{name}x", "to-webhook")
     wait("the other channel", lambda: states(stack.incident(f"{name}x")) == {"opened": "delivered"})
     stack.faults.clear()
 
     def told():
         text = "\n".join(m["text"] for m in stack.messages(name, "slack"))
-        missing = [f"{name}s{n}" for n in range(8) if f"{name}s{n}" not in text]
+        missing = [f"{name}s{n}" for n in range(10) if f"{name}s{n}" not in text]
         assert not missing, missing
-        ends = [states(stack.incident(f"{name}s{n}"))["opened"] for n in range(8)]
+        ends = [states(stack.incident(f"{name}s{n}"))["opened"] for n in range(10)]
         assert set(ends) <= {"delivered", "merged"}, ends
         return True
 
